@@ -1,0 +1,229 @@
+"""`rushes batch`: list, show, watch, cancel, retry, export."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from rushes.cli import ExitCode
+from rushes.cli.export import export
+from rushes.cli.options import Json, Limit, Whole
+from rushes.cli.session import opened, run_async, stop_on_signals
+
+if TYPE_CHECKING:
+    from rushes.cli.session import Stop
+    from rushes.wiring import Rushes
+
+WATCH_SECONDS = 0.5
+"""How often `watch` looks."""
+
+app = App(name="batch", help="List, show, watch, cancel, retry and export batches.")
+app.command(export)
+
+BatchId = Annotated[str, Parameter(help="The batch's id, such as bat_1a2b….")]
+Status = Literal["pending", "processing", "succeeded", "failed"]
+
+
+@app.command(name="list")
+def list_batches(
+    *,
+    limit: Limit = 20,
+    after: Annotated[str | None, Parameter(help="Only batches older than this one.")] = None,
+    json: Json = False,
+) -> None:
+    """List batches, the newest first."""
+    from rushes.cli.show import print_json, print_table
+
+    async def show_list() -> None:
+        async with opened() as rushes:
+            found = await rushes.list_batches(limit=limit + 1, after=after)
+        if json:
+            print_json({"ok": True, "data": found[:limit], "has_more": len(found) > limit})
+            return
+        rows = [
+            (
+                batch["batch_id"],
+                batch["status"],
+                batch["total_count"],
+                batch["succeeded_count"],
+                batch["failed_count"],
+                batch["processing_count"],
+                batch["pending_count"],
+                batch["credits_reserved"],
+                batch["created_at"],
+            )
+            for batch in found[:limit]
+        ]
+        columns = ("batch", "status", "total", "succeeded", "failed", "processing", "pending", "credits")
+        print_table((*columns, "created"), rows, right="total succeeded failed processing pending credits")
+
+    run_async(show_list())
+
+
+@app.command
+def show(
+    batch_id: BatchId,
+    /,
+    *,
+    items: Annotated[bool, Parameter(negative=(), help="Show the items too.")] = False,
+    status: Annotated[Status | None, Parameter(help="Only items in this state; implies --items.")] = None,
+    json: Json = False,
+) -> None:
+    """Show a batch: counts, credits, failures by type."""
+    from rushes.cli.outcome import failure_counts
+    from rushes.cli.show import print_facts, print_json, print_line, proof_line
+
+    async def show_one() -> None:
+        async with opened() as rushes:
+            batch = await rushes.batch(batch_id)
+            failures = await failure_counts(rushes, batch_id)
+            chosen = await rushes.items(batch_id, status=status) if items or status else None
+        if json:
+            extra = {} if chosen is None else {"items": chosen}
+            print_json({"ok": True, **batch, **extra})
+            return
+        print_facts(batch)
+        if failures:
+            print_line("failures: " + ", ".join(f"{count} {kind}" for kind, count in failures.items()))
+        print_line(proof_line(batch))
+        if chosen is not None:
+            print_items(chosen)
+
+    run_async(show_one())
+
+
+def print_items(items: Sequence[Mapping[str, Any]]) -> None:
+    """The items as a table on stdout."""
+    from rushes.cli.show import print_table, shortened
+
+    rows = [
+        (
+            item["index"],
+            item["model"],
+            item["status"],
+            item["failure_type"],
+            item["attempt"],
+            item["credits"],
+            shortened(item["prompt"]),
+        )
+        for item in items
+    ]
+    columns = ("index", "model", "status", "failure", "attempt", "credits", "prompt")
+    print_table(columns, rows, right="index attempt credits")
+
+
+@app.command
+def watch(batch_id: BatchId, /, *, json: Json = False) -> int:
+    """Follow a batch to its end without working on it.
+
+    Ends as `run` does: 0 when all succeeded, 5 when some failed.
+    """
+
+    async def follow() -> int:
+        from rushes.cli.outcome import exit_code_of, open_count, print_outcome, resume_hint
+        from rushes.cli.show import say
+
+        async with opened() as rushes:
+            started_at = time.monotonic()
+            with stop_on_signals() as stop:
+                batch = await _follow(rushes, batch_id, stop)
+            await print_outcome(rushes, batch, time.monotonic() - started_at, as_json=json)
+        if open_count(batch):
+            say(f"rushes: {resume_hint(batch)}")
+            return stop.exit_code
+        return exit_code_of(batch)
+
+    return run_async(follow())
+
+
+async def _follow(rushes: "Rushes", batch_id: str, stop: "Stop") -> dict[str, Any]:
+    """Show progress until the batch is finished or a signal came."""
+    import asyncio
+    import contextlib
+
+    from rushes.cli.outcome import open_count
+    from rushes.cli.progress import progress_display
+    from rushes.domain.errors import StoreError
+
+    batch = await rushes.batch(batch_id)
+    with progress_display() as progress:
+        while True:
+            troubles: dict[str, str] = {}
+            try:
+                batch = await rushes.batch(batch_id)
+                if open_count(batch):
+                    troubles = troubles_of(await rushes.live_workers())
+            except StoreError as error:
+                if not error.retryable:
+                    raise
+                troubles["database"] = error.message
+            progress.update(batch, troubles)
+            if stop.event.is_set() or not open_count(batch):
+                return batch
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await stop.event.wait()
+
+
+def troubles_of(workers: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What the live workers report of their providers, or that there is no worker."""
+    if not workers:
+        return {"work": "no worker is running; start one with `rushes worker`"}
+    troubles = {}
+    for worker in workers:
+        for name, state in worker["report"].get("providers", {}).items():
+            if state["state"] != "closed":
+                troubles[name] = state["reason"] or state["state"]
+    return troubles
+
+
+@app.command
+def cancel(batch_id: BatchId, /, *, json: Json = False) -> None:
+    """Cancel a batch: pending tasks end and are refunded, tasks at the provider run on."""
+    from rushes.cli.show import print_json, print_line
+
+    async def end() -> None:
+        async with opened() as rushes:
+            answer = await rushes.cancel(batch_id)
+        if json:
+            print_json({"ok": True, **answer})
+        else:
+            print_line(f"batch {batch_id} is cancelled, {answer['credits_refunded']} credits refunded")
+
+    run_async(end())
+
+
+@app.command
+def retry(
+    batch_id: BatchId,
+    /,
+    *,
+    item: Annotated[
+        list[Whole] | None,
+        Parameter(consume_multiple=True, negative=(), help="Indexes of items; by default all failed ones."),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Try failed items again, all or none: each becomes a new task with a new reservation.
+
+    It only accepts them; `rushes worker` does the work.
+    """
+    from rushes.cli.show import print_json, print_line, say
+
+    async def again() -> int:
+        async with opened() as rushes:
+            before = await rushes.batch(batch_id)
+            batch = await rushes.retry(batch_id, item)
+        accepted = before["failed_count"] - batch["failed_count"]
+        if json:
+            print_json({"ok": True, "retried_count": accepted, **batch})
+        elif accepted:
+            print_line(f"batch {batch_id}: {accepted} items are tried again")
+        else:
+            print_line(f"batch {batch_id} has no failed items")
+        if accepted:
+            say("rushes: `rushes worker` works on them")
+        return ExitCode.DONE
+
+    return run_async(again())

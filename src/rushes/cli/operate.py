@@ -1,0 +1,166 @@
+"""`rushes migrate` and `rushes doctor`: for whoever runs an installation."""
+
+import os
+import platform
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from rushes import __version__
+from rushes.cli import DEBUG_VARIABLE, ExitCode
+from rushes.cli.options import Json
+
+if TYPE_CHECKING:
+    from rushes.settings import Settings
+
+SQLITE_WAL_SAFE = (3, 51, 3)
+"""From this version on, a WAL survives one connection checkpointing while another writes."""
+
+
+def migrate(*, json: Json = False) -> None:
+    """Bring the database to this version's schema; safe at any time."""
+    from rushes.cli.session import configure_logs
+    from rushes.cli.show import print_json, print_line
+    from rushes.settings import Settings
+    from rushes.wiring import Rushes
+
+    configure_logs("warning")
+    rushes = Rushes(Settings.load(), migrated=False)
+    try:
+        before, after = rushes.migrate()
+    finally:
+        rushes.close()
+    if json:
+        print_json({"ok": True, "before": before, "after": after, "changed": before != after})
+    elif before == after:
+        print_line(f"the database is at revision {after} already")
+    else:
+        print_line(f"the database went from {before or 'nothing'} to revision {after}")
+
+
+def doctor(*, json: Json = False) -> int:
+    """Show the effective settings and what may be wrong. Changes nothing; fails when something is broken."""
+    from rushes.cli.session import configure_logs
+    from rushes.cli.show import print_json
+    from rushes.settings import Settings
+
+    configure_logs("error")
+    settings = Settings.load()
+    database, problems = _database(settings)
+    warnings = [*_misspelt(settings), *_sqlite_warnings(settings)]
+    providers = _providers(settings)
+    if not any(provider["has_key"] for provider in providers):
+        warnings.append("no provider has a key: set GRSAI_API_KEY to run batches; `rushes demo` needs none")
+    report = {
+        "ok": not problems,
+        "version": __version__,
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "settings": [setting._asdict() for setting in settings.effective()],
+        "database": database,
+        "providers": providers,
+        "problems": problems,
+        "warnings": warnings,
+    }
+    if json:
+        print_json(report)
+    else:
+        _print_report(report)
+    return ExitCode.ERROR if problems else ExitCode.DONE
+
+
+def _database(settings: "Settings") -> tuple[dict[str, Any], list[str]]:
+    """What is known of the database, and what is broken about it."""
+    from rushes.cli.session import run_async
+    from rushes.domain.errors import RushesError
+    from rushes.settings import masked_database_url
+    from rushes.wiring import Rushes, missing_sqlite_file
+
+    facts: dict[str, Any] = {
+        "url": masked_database_url(settings.database_url),
+        "reachable": False,
+        "revision": None,
+        "head": None,
+        "workers": [],
+    }
+    if missing_sqlite_file(settings) is not None:
+        facts["note"] = "not there yet; the first batch or grant makes it"
+        return facts, []
+    try:
+        rushes = Rushes(settings, migrated=False)
+        try:
+            facts["revision"], facts["head"] = rushes.schema_revisions()
+            facts["reachable"] = True
+            if facts["revision"] == facts["head"]:
+                facts["workers"] = run_async(rushes.live_workers())
+        finally:
+            rushes.close()
+    except RushesError as error:
+        return facts, [error.message]
+    if facts["revision"] is None:
+        facts["note"] = "empty; the first batch or grant fills it"
+    elif facts["revision"] != facts["head"]:
+        return facts, [
+            f"the database is at revision {facts['revision']}, this version needs {facts['head']};"
+            " run `rushes migrate`"
+        ]
+    return facts, []
+
+
+def _providers(settings: "Settings") -> list[dict[str, Any]]:
+    from rushes.wiring import installed_providers, provider_accounts
+
+    accounts = provider_accounts(settings)
+    return [
+        {"name": name, "has_key": name in accounts, "host": accounts[name][0] if name in accounts else None}
+        for name in installed_providers()
+    ]
+
+
+def _misspelt(settings: "Settings") -> list[str]:
+    return [
+        f"{unknown.name} is no setting"
+        + (f"; did you mean {unknown.suggestion}?" if unknown.suggestion else "")
+        for unknown in settings.unknown_variables
+        if unknown.name != DEBUG_VARIABLE
+    ]
+
+
+def _sqlite_warnings(settings: "Settings") -> list[str]:
+    if not settings.database_url.startswith("sqlite") or not (
+        (3, 7, 0) <= sqlite3.sqlite_version_info < SQLITE_WAL_SAFE
+    ):
+        return []
+    return [
+        f"SQLite {sqlite3.sqlite_version}: versions from 3.7.0 and before 3.51.3 can, rarely, corrupt a WAL"
+        " when one connection checkpoints while another writes (some distributions have the fix in older"
+        " versions); rushes lets one process checkpoint, and others only write"
+    ]
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    from rushes.cli.show import print_facts, print_line, print_table
+
+    database = report["database"]
+    state = database.get("note") or (
+        f"revision {database['revision']}" if database["reachable"] else "cannot be used"
+    )
+    print_facts(
+        {
+            "rushes": report["version"],
+            "python": report["python"],
+            "sqlite": report["sqlite"],
+            "database": f"{database['url']} ({state})",
+            "workers": ", ".join(worker["worker_id"] for worker in database["workers"]) or "none alive",
+            "debug": DEBUG_VARIABLE if os.environ.get(DEBUG_VARIABLE) else "off",
+        }
+    )
+    settings = report["settings"]
+    print_table(("setting", "value", "from"), [(s["name"], s["value"], s["source"]) for s in settings])
+    providers = report["providers"]
+    print_table(("provider", "key", "host"), [(p["name"], p["has_key"], p["host"]) for p in providers])
+    for warning in report["warnings"]:
+        print_line(f"warning: {warning}")
+    for problem in report["problems"]:
+        print_line(f"broken: {problem}")
+    if report["ok"]:
+        print_line("nothing is broken")

@@ -1,0 +1,68 @@
+"""Kinds of arguments that several commands take."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, TypeAlias
+
+from cyclopts import Parameter, Token
+from cyclopts.validators import Number
+
+DIGITS_MAX = 30
+"""Of a number on the command line."""
+
+ROWS_MAX = 10_000
+"""Rows that one command lists."""
+
+_DIGITS = re.compile(r"[+-]?[0-9]+")
+_SPAN = re.compile(r"([0-9]{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _refused(token: Token, expected: str) -> ValueError:
+    """A usage error that repeats the beginning of what was given; cyclopts adds the option's name."""
+    return ValueError(f'{expected}, not "{token.value[:DIGITS_MAX]}"')
+
+
+def _whole_number(_type: object, tokens: tuple[Token, ...]) -> int:
+    """Digits only: an amount of 1.5 is a mistake, not 2."""
+    text = tokens[0].value
+    if not _DIGITS.fullmatch(text) or len(text) > DIGITS_MAX:
+        raise _refused(tokens[0], "must be a whole number")
+    return int(text)
+
+
+def _expiry(_type: object, tokens: tuple[Token, ...]) -> datetime | timedelta:
+    """A date, a time (UTC unless it names a zone) or a span such as 30d."""
+    text = tokens[0].value
+    span = _SPAN.fullmatch(text)
+    if span is not None:
+        return timedelta(**{_UNITS[span[2]]: int(span[1])})
+    try:
+        if len(text) == len("2027-01-01"):
+            return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise _refused(tokens[0], "must be a date such as 2027-01-01 or a span such as 30d") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Json: TypeAlias = Annotated[
+    bool, Parameter(name="--json", negative=(), help="Print one JSON document on stdout.")
+]
+Whole: TypeAlias = Annotated[int, Parameter(converter=_whole_number, n_tokens=1)]
+Limit: TypeAlias = Annotated[
+    int,
+    Parameter(
+        converter=_whole_number,
+        n_tokens=1,
+        validator=Number(gte=1, lte=ROWS_MAX),
+        help=f"How many at most (1 to {ROWS_MAX}).",
+    ),
+]
+Account: TypeAlias = Annotated[str, Parameter(help="The account's name.")]
+Expiry: TypeAlias = Annotated[
+    datetime | timedelta,
+    Parameter(
+        converter=_expiry, n_tokens=1, help="When the bonus expires: 2027-01-01, or a span such as 30d."
+    ),
+]

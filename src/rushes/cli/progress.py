@@ -1,0 +1,164 @@
+"""How a batch goes: a live display on a terminal, plain lines elsewhere. Both on stderr."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from rushes.cli.show import duration, one_line, say
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PLAIN_LINE_SECONDS = 3.0
+"""Without a terminal at most one line in so many seconds is written, and only when something changed."""
+
+REFRESHES_PER_SECOND = 8
+
+
+class Progress(Protocol):
+    """Hears of a batch a few times a second, inside a `with`."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_error: object) -> None: ...
+
+    def update(self, batch: Mapping[str, Any], troubles: Mapping[str, str]) -> None:
+        """The batch as the API shows it, and why providers are held or paused, by name."""
+
+
+def progress_display() -> Progress:
+    """The display that stderr is fit for."""
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        return LiveProgress()
+    return PlainProgress()
+
+
+class Pace:
+    """Finished tasks a second since the display began, and the time that the open ones take at that pace."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began_at = clock()
+        self._finished_before: int | None = None
+        self.per_second = 0.0
+        self.eta_seconds: float | None = None
+
+    def update(self, batch: Mapping[str, Any]) -> None:
+        """Count what has finished since the last look."""
+        finished = batch["succeeded_count"] + batch["failed_count"]
+        if self._finished_before is None:
+            self._finished_before = finished
+        elapsed_seconds = self._clock() - self._began_at
+        done = finished - self._finished_before
+        self.per_second = done / elapsed_seconds if elapsed_seconds > 0 else 0.0
+        open_count = batch["total_count"] - finished
+        self.eta_seconds = open_count / self.per_second if self.per_second else None
+
+
+def counts_line(batch: Mapping[str, Any], pace: Pace) -> str:
+    """`40/946 done · 12 pending · …`."""
+    finished = batch["succeeded_count"] + batch["failed_count"]
+    parts = [
+        f"{finished}/{batch['total_count']} done",
+        f"{batch['pending_count']} pending",
+        f"{batch['processing_count']} processing",
+        f"{batch['succeeded_count']} succeeded",
+        f"{batch['failed_count']} failed",
+        f"{pace.per_second * 60:.1f}/min",
+    ]
+    if finished < batch["total_count"]:
+        parts.append(f"ETA {duration(pace.eta_seconds)}")
+    return " · ".join(parts)
+
+
+def credits_line(batch: Mapping[str, Any]) -> str:
+    """`credits: 460 reserved · …`."""
+    reserved, settled, refunded = (batch[f"credits_{word}"] for word in ("reserved", "settled", "refunded"))
+    held = reserved - settled - refunded
+    return f"credits: {reserved} reserved · {settled} settled · {refunded} refunded · {held} held"
+
+
+class PlainProgress:
+    """A line when something changed, at most one in `PLAIN_LINE_SECONDS`; the last state always."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._pace = Pace(clock)
+        self._said: object = None
+        self._said_at = float("-inf")
+        self._latest: tuple[Mapping[str, Any], Mapping[str, str]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._say()
+
+    def update(self, batch: Mapping[str, Any], troubles: Mapping[str, str]) -> None:
+        """See `Progress`."""
+        self._latest = batch, dict(troubles)
+        self._pace.update(batch)
+        if self._clock() - self._said_at >= PLAIN_LINE_SECONDS:
+            self._say()
+
+    def _say(self) -> None:
+        if self._latest is None:
+            return
+        batch, troubles = self._latest
+        state = [batch[name] for name in batch if name.endswith("_count")], troubles
+        if state == self._said:
+            return
+        self._said, self._said_at = state, self._clock()
+        say(f"{counts_line(batch, self._pace)} · {credits_line(batch)}")
+        for name, reason in sorted(troubles.items()):
+            say(f"{name}: {reason}")
+
+
+class LiveProgress:
+    """A bar, the counts, the credits and the troubles, redrawn in place."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._pace = Pace()
+        self._live = Live(
+            console=Console(stderr=True, highlight=False),
+            refresh_per_second=REFRESHES_PER_SECOND,
+            redirect_stdout=False,
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._live.stop()
+
+    def update(self, batch: Mapping[str, Any], troubles: Mapping[str, str]) -> None:
+        """See `Progress`."""
+        self._pace.update(batch)
+        self._live.update(self._drawn(batch, troubles))
+
+    def _drawn(self, batch: Mapping[str, Any], troubles: Mapping[str, str]) -> "RenderableType":
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        finished = batch["succeeded_count"] + batch["failed_count"]
+        head = Table.grid(padding=(0, 1))
+        head.add_row(
+            Text(batch["batch_id"], style="bold"),
+            Text(batch["status"], style="cyan"),
+            ProgressBar(
+                total=max(1, batch["total_count"]), completed=finished, width=30, complete_style="green"
+            ),
+            Text(f"{100 * finished // max(1, batch['total_count'])} %"),
+        )
+        lines: list[RenderableType] = [head, Text(counts_line(batch, self._pace)), Text(credits_line(batch))]
+        lines += [
+            Text(one_line(f"{name}: {reason}"), style="yellow") for name, reason in sorted(troubles.items())
+        ]
+        return Group(*lines)

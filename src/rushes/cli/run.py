@@ -1,0 +1,155 @@
+"""`rushes run`: a file of prompts becomes settled videos."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from rushes.cli.options import Account, Json, Whole
+from rushes.cli.show import say
+
+if TYPE_CHECKING:
+    from rushes.domain.prompts import PricedDraft, TaskDraft
+    from rushes.settings import Settings
+
+STANDARD_INPUT = "-"
+
+
+def run(
+    file: Annotated[str, Parameter(help="Prompts: text (one a line), CSV or JSON Lines; - reads stdin.")],
+    /,
+    *,
+    model: Annotated[str, Parameter(help="For items that name none; see `rushes models`.")] = "sora-2",
+    format: Annotated[
+        Literal["text", "csv", "jsonl"] | None, Parameter(help="By default the file's suffix tells.")
+    ] = None,
+    grant: Annotated[
+        Whole | None, Parameter(help="Give the account so many credits first, if the batch is accepted.")
+    ] = None,
+    account: Account = "default",
+    aspect_ratio: Annotated[str | None, Parameter(help="For items that name none: 16:9 or 9:16.")] = None,
+    duration: Annotated[Whole | None, Parameter(help="Seconds, for items that name none.")] = None,
+    request_id: Annotated[
+        str | None, Parameter(help="Makes a repeat harmless: the same id and file are the same batch.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Run a file of prompts to its end.
+
+    Reserves the credits, submits every prompt once, polls, settles, and shows how it goes. Ctrl-C stops
+    cleanly; `rushes worker` goes on from there.
+    """
+    from rushes.cli.session import run_async
+    from rushes.domain.prompts import Defaults, parse_batch_input
+
+    options = {
+        name: value
+        for name, value in {"aspect_ratio": aspect_ratio, "duration": duration}.items()
+        if value is not None
+    }
+    source, data = read_input(file)
+    drafts = parse_batch_input(data, source, format, Defaults(model=model, options=options))
+    return run_async(_run(drafts, grant=grant, account=account, request_id=request_id, as_json=json))
+
+
+def read_input(path: str) -> tuple[str, bytes]:
+    """The file's name for messages and its bytes, at most one more than are allowed."""
+    from rushes.domain.errors import InputError
+    from rushes.domain.prompts import INPUT_BYTES_MAX
+
+    if path == STANDARD_INPUT:
+        if sys.stdin.isatty():
+            say("rushes: reading prompts from the terminal, one a line; Ctrl-D ends them")
+        return "stdin", sys.stdin.buffer.read(INPUT_BYTES_MAX + 1)
+    try:
+        with Path(path).open("rb") as file:
+            return path, file.read(INPUT_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise InputError(f"cannot be read: {reason}", source=path) from None
+
+
+async def _run(
+    drafts: "Sequence[TaskDraft]", *, grant: int | None, account: str, request_id: str | None, as_json: bool
+) -> int:
+    from rushes.cli.outcome import exit_code_of, open_count, print_outcome, resume_hint
+    from rushes.cli.progress import progress_display
+    from rushes.cli.session import opened, stop_on_signals
+    from rushes.domain.errors import InsufficientCredits, NotAuthorised
+    from rushes.domain.prompts import validate_drafts
+    from rushes.settings import Settings
+
+    settings = Settings.load()
+    priced = validate_drafts(drafts, settings.catalogue(), time.time())
+    require_keys(settings, priced)
+    required = sum(draft.credits for draft in priced)
+    try:
+        refuse_without_database(settings, required=required, grant=grant)
+        async with opened(creates=True, settings=settings) as rushes:
+            batch = await rushes.create_batch(drafts, account=account, request_id=request_id, grant=grant)
+            say(_accepted(batch))
+            started_at, refusal = time.monotonic(), None
+            with stop_on_signals() as stop:
+                try:
+                    with progress_display() as progress:
+                        await rushes.run(batch["batch_id"], stop=stop.event, on_progress=progress.update)
+                except NotAuthorised as error:
+                    refusal = error
+                batch = await rushes.batch(batch["batch_id"])
+            await print_outcome(rushes, batch, time.monotonic() - started_at, as_json=as_json)
+            if open_count(batch):
+                say(f"rushes: {resume_hint(batch)}")
+    except InsufficientCredits as error:
+        raise _with_hint(error, grant=grant, account=account) from None
+    if refusal is not None:
+        raise refusal
+    if open_count(batch):
+        return stop.exit_code
+    return exit_code_of(batch)
+
+
+def require_keys(settings: "Settings", priced: "Sequence[PricedDraft]") -> None:
+    """Raise `SettingsError` when the batch needs a provider that has no key."""
+    from rushes.domain.errors import SettingsError
+    from rushes.wiring import provider_accounts
+
+    missing = {draft.model.provider for draft in priced} - provider_accounts(settings).keys()
+    if missing:
+        raise SettingsError(
+            f"GRSAI_API_KEY is not set, and {', '.join(sorted(missing))} needs it;"
+            " without a key try `rushes demo` or `rushes sim`",
+            variable="GRSAI_API_KEY",
+        )
+
+
+def refuse_without_database(settings: "Settings", *, required: int, grant: int | None) -> None:
+    """Without a database there are no credits but the granted ones: refuse before one is made."""
+    from rushes.cli.credits import check_grant
+    from rushes.domain.errors import InsufficientCredits
+    from rushes.wiring import missing_sqlite_file
+
+    if grant is not None:
+        check_grant(grant)
+    if required > (grant or 0) and missing_sqlite_file(settings) is not None:
+        raise InsufficientCredits(required=required, available=grant or 0)
+
+
+def _accepted(batch: Mapping[str, Any]) -> str:
+    if batch["idempotent_replay"]:
+        return f"batch {batch['batch_id']} was accepted before: going on with it"
+    return (
+        f"batch {batch['batch_id']}: {batch['total_count']} tasks accepted,"
+        f" {batch['credits_reserved']} credits reserved"
+    )
+
+
+def _with_hint(error: Any, *, grant: int | None, account: str) -> Exception:
+    """The same refusal with the command that mends it."""
+    needed = error.missing + (grant or 0)
+    where = "" if account == "default" else f" --account {account}"
+    error.message += f"; grant them with `rushes credits grant {needed}{where}` or `--grant {needed}`"
+    found: Exception = error
+    return found

@@ -1,0 +1,78 @@
+"""`rushes sim`: a simulated video service on this machine."""
+
+import shlex
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from rushes.cli.options import Json, Whole
+
+if TYPE_CHECKING:
+    from rushes.providers.simulator import SimulatorReport
+
+SIMULATOR_KEY = "simulator"
+"""Any key will do while the knob `api_key` is not set."""
+
+
+def sim(
+    *,
+    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        Whole, Parameter(validator=Number(gte=0, lte=65535), help="0 takes any free one.")
+    ] = 8787,
+    seed: Annotated[Whole | None, Parameter(help="Same seed, same fates and faults.")] = None,
+    preset: Annotated[
+        Literal["calm", "realistic", "stormy"],
+        Parameter(help="Nothing fails, an ordinary day, or all of it."),
+    ] = "calm",
+    set: Annotated[
+        list[str] | None,
+        Parameter(consume_multiple=True, negative=(), help="Knobs as name=value; see --knobs."),
+    ] = None,
+    knobs: Annotated[bool, Parameter(negative=(), help="List the knobs and leave.")] = False,
+    json: Json = False,
+) -> None:
+    """Serve Grsai's wire protocols from a seed, until Ctrl-C or SIGTERM.
+
+    Submits, polls, callbacks and result files over real HTTP, with the faults that the knobs ask for.
+    """
+    from rushes.cli.show import print_json, say
+    from rushes.providers.simulator import PRESETS, parse_knobs, run_simulator
+
+    if knobs:
+        _print_knobs(as_json=json)
+        return
+    chosen = parse_knobs(set or [], PRESETS[preset])
+    if seed is not None:
+        chosen = parse_knobs([f"seed={seed}"], chosen)
+    api_key = chosen.api_key or SIMULATOR_KEY
+
+    def ready(base_url: str) -> None:
+        say(f"rushes: simulator at {base_url} (preset {preset}, seed {chosen.seed}); Ctrl-C ends it")
+        say(f"export GRSAI_HOST={base_url}")
+        say(f"export GRSAI_API_KEY={shlex.quote(api_key)}")
+        if json:
+            print_json({"base_url": base_url, "seed": chosen.seed, "preset": preset})
+
+    report = run_simulator(chosen, host=host, port=port, ready=ready)
+    say(_closing_line(report))
+
+
+def _closing_line(report: "SimulatorReport") -> str:
+    failures = ", ".join(f"{count} {kind}" for kind, count in report.failures.items()) or "none"
+    return (
+        f"rushes: simulator ended: {report.accepted} tasks accepted, {report.polls} polls,"
+        f" {report.deliveries} videos delivered, failures: {failures}"
+    )
+
+
+def _print_knobs(*, as_json: bool) -> None:
+    from rushes.cli.show import print_json, print_table
+    from rushes.providers.simulator import describe_knobs
+
+    described = describe_knobs()
+    if as_json:
+        print_json([{"name": name, "default": default, "text": text} for name, default, text in described])
+    else:
+        print_table(("knob", "default", "meaning"), described)

@@ -1,0 +1,101 @@
+"""`rushes worker` and `rushes tick`: working on whatever batches there are."""
+
+import asyncio
+import contextlib
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from rushes.cli.options import Json, Whole
+from rushes.cli.session import LogLevel, configure_logs, opened, run_async, stop_on_signals
+
+if TYPE_CHECKING:
+    from rushes.wiring import Rushes
+
+IDLE_LOOK_SECONDS = 0.5
+"""How often `--until-idle` looks whether tasks are open."""
+
+TICK_SECONDS_MAX = 3600.0
+TICK_TASKS_MAX = 10_000
+
+
+def worker(
+    *,
+    until_idle: Annotated[
+        bool, Parameter(negative=(), help="Stop as soon as no task of any batch is open.")
+    ] = False,
+    log_level: Annotated[LogLevel, Parameter(help="Log lines from this level on.")] = "info",
+    json: Json = False,
+) -> None:
+    """Work until SIGTERM or Ctrl-C, which stop cleanly within ten seconds.
+
+    Any number of workers may share one PostgreSQL database. Logs go to stderr: lines for people on a
+    terminal, JSON lines elsewhere.
+    """
+
+    async def work() -> None:
+        from rushes.cli.show import print_json
+
+        async with opened(creates=True) as rushes:
+            configure_logs(log_level, as_json=json or not sys.stderr.isatty())
+            running, started_at = rushes.worker(), time.monotonic()
+            with stop_on_signals() as stop:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(running.run(stop.event))
+                    if until_idle:
+                        group.create_task(_stop_when_idle(rushes, stop.event))
+        if json:
+            print_json(
+                {
+                    "worker_id": running.worker_id,
+                    "settled_tasks": running.committer.settled_total,
+                    "settled_batches": running.committer.closed_batches_total,
+                    "duration_seconds": round(time.monotonic() - started_at, 3),
+                }
+            )
+
+    run_async(work())
+
+
+async def _stop_when_idle(rushes: "Rushes", stop: asyncio.Event) -> None:
+    from rushes.domain.errors import StoreError
+
+    while not stop.is_set():
+        with contextlib.suppress(StoreError):  # the worker says so itself, and waits
+            if await rushes.open_task_count() == 0:
+                stop.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_LOOK_SECONDS):
+                await stop.wait()
+
+
+def tick(
+    *,
+    budget_seconds: Annotated[
+        float, Parameter(validator=Number(gt=0, lte=TICK_SECONDS_MAX), help="Time for the pass.")
+    ] = 25.0,
+    tasks_max: Annotated[
+        Whole,
+        Parameter(validator=Number(gte=1, lte=TICK_TASKS_MAX), help="Tasks to submit and to poll, at most."),
+    ] = 200,
+    json: Json = False,
+) -> None:
+    """Dispatch, poll and settle once: for cron and serverless platforms."""
+
+    async def pass_once() -> None:
+        from rushes.cli.show import print_json, print_line
+
+        async with opened(creates=True) as rushes:
+            report = await rushes.worker().tick(budget_seconds=budget_seconds, tasks_max=tasks_max)
+        if json:
+            print_json(report.as_dict())
+            return
+        for name in ("dispatch", "poll", "settle"):
+            counts = ", ".join(f"{count} {word}" for word, count in getattr(report, name).items())
+            print_line(f"{name}: {counts or 'nothing'}")
+        print_line(f"took {report.duration_ms} ms")
+
+    run_async(pass_once())

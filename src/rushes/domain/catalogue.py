@@ -1,0 +1,337 @@
+"""The models that rushes can buy: names, prices, allowed options, render times and deadlines.
+
+A model's price is flat: one number of credits per video, whatever its options. A task's deadlines are
+counted from its dispatch: past the soft one it is overdue (polled slowly, still held), past the hard one
+it gets a last poll and fails `TIMEOUT`. Operators change prices, deadlines and sunset dates with
+`Catalogue.with_overrides`; no model has a sunset date by default.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from types import MappingProxyType
+from typing import Any
+
+from rushes.domain.errors import ModelRetired, UnknownModel
+from rushes.domain.options import (
+    NOWHERE,
+    AtMostWhen,
+    OneOf,
+    OptionSpec,
+    OptionValue,
+    Origin,
+    Url,
+    UrlList,
+    WholeNumber,
+    nearest,
+    quoted,
+)
+
+MODEL_CREDITS_MAX = 1_000_000
+"""The highest price of one video: a full batch of them stays far below the largest balance."""
+
+DEADLINE_SECONDS_MAX = 30 * 86_400.0
+"""The longest hard deadline: credits must not be held for ever."""
+
+OVERRIDABLE_FIELDS = (
+    "credits",
+    "render_time_p50_seconds",
+    "soft_deadline_seconds",
+    "hard_deadline_seconds",
+    "sunset_at",
+    "disabled",
+)
+"""What `Catalogue.with_overrides` changes; all else of a model is a fact of its provider."""
+
+_SECONDS_OF_YEAR_10000 = 253_402_300_800.0
+# Epoch seconds are below this until the year 5138; milliseconds passed it in 1973.
+_EPOCH_SECONDS_MAX = 1e11
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One sellable model. Credits are integers per video; times are seconds; `sunset_at` epoch seconds.
+
+    `options` says which options the model takes, in rushes' own names, and `cross_checks` what holds
+    between them. From `sunset_at` on, and while `disabled`, the model takes no new tasks; tasks that were
+    accepted before keep their deadlines. Raises `ValueError` for a price or deadline that cannot work.
+    """
+
+    name: str
+    provider: str
+    api_model: str
+    credits: int
+    render_time_p50_seconds: float
+    soft_deadline_seconds: float
+    hard_deadline_seconds: float
+    options: Mapping[str, OptionSpec] = field(default_factory=dict)
+    sunset_at: float | None = None
+    cross_checks: tuple[AtMostWhen, ...] = ()
+    disabled: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.credits <= MODEL_CREDITS_MAX:
+            raise ValueError(f"credits must be from 0 to {MODEL_CREDITS_MAX}")
+        if not 0 < self.render_time_p50_seconds <= self.hard_deadline_seconds:
+            raise ValueError("render_time_p50_seconds must be above 0 and at most hard_deadline_seconds")
+        if not 0 < self.soft_deadline_seconds <= self.hard_deadline_seconds <= DEADLINE_SECONDS_MAX:
+            raise ValueError(
+                "soft_deadline_seconds must be above 0 and at most hard_deadline_seconds,"
+                f" which is at most {DEADLINE_SECONDS_MAX:.0f}"
+            )
+        if self.sunset_at is not None and not 0 <= self.sunset_at < _SECONDS_OF_YEAR_10000:
+            raise ValueError("sunset_at must be epoch seconds before the year 10000")
+
+    def is_retired(self, now: float) -> bool:
+        """Whether the model is past its sunset date at `now` (epoch seconds)."""
+        if now >= _EPOCH_SECONDS_MAX:
+            raise ValueError("now must be epoch seconds; these look like milliseconds")
+        return self.sunset_at is not None and now >= self.sunset_at
+
+    def takes_new_tasks(self, now: float) -> bool:
+        """Whether new tasks for the model are accepted at `now` (epoch seconds)."""
+        return not self.disabled and not self.is_retired(now)
+
+    def normalise_options(
+        self, options: Mapping[str, Any], *, origin: Origin = NOWHERE
+    ) -> dict[str, OptionValue]:
+        """The given options checked and in the catalogue's order; options that are None count as absent.
+
+        Raises `InputError` naming the first option that the model does not take or whose value it refuses.
+        """
+        for name in options:
+            if options[name] is not None and name not in self.options:
+                raise origin.error(self._option_not_taken(name), name)
+        normalised: dict[str, OptionValue] = {}
+        for name, spec in self.options.items():
+            value = options.get(name)
+            if value is None:
+                continue
+            try:
+                normalised[name] = spec.normalise(value)
+            except ValueError as refused:
+                raise origin.error(str(refused), name) from None
+        for cross_check in self.cross_checks:
+            problem = cross_check.problem(normalised)
+            if problem is not None:
+                raise origin.error(problem, cross_check.option)
+        return normalised
+
+    def _option_not_taken(self, name: str) -> str:
+        suggestion = nearest(name, tuple(self.options))
+        if suggestion is not None:
+            return f"{self.name} has no such option; did you mean {quoted(suggestion)}?"
+        return f"{self.name} has no such option; it takes {', '.join(self.options) or 'none'}"
+
+
+class Catalogue:
+    """An immutable set of models by name. A model is also found by its API name.
+
+    When two models share an API name, the earlier one answers to it; a model's own name always wins.
+    """
+
+    __slots__ = ("_aliases", "_models")
+
+    def __init__(self, models: Iterable[Model]) -> None:
+        by_name: dict[str, Model] = {}
+        for model in models:
+            if model.name in by_name:
+                raise ValueError(f"the model {model.name} is in the catalogue twice")
+            by_name[model.name] = model
+        aliases: dict[str, Model] = {}
+        for model in by_name.values():
+            aliases.setdefault(model.api_model, model)
+        self._models: Mapping[str, Model] = MappingProxyType(by_name)
+        self._aliases: Mapping[str, Model] = MappingProxyType({**aliases, **by_name})
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models.values())
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._aliases
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models' own names, in the catalogue's order."""
+        return tuple(self._models)
+
+    def find(self, name: str) -> Model | None:
+        """The model of that name or API name, or None: for tasks whose model may be gone by now."""
+        return self._aliases.get(name)
+
+    def get(self, name: str, *, origin: Origin = NOWHERE) -> Model:
+        """The model of that name or API name; raises `UnknownModel` with the nearest name."""
+        model = self._aliases.get(name)
+        if model is not None:
+            return model
+        suggestion = nearest(name, self._aliases)
+        hint = f"; did you mean {quoted(suggestion)}?" if suggestion else f"; known: {', '.join(self.names)}"
+        error = origin.error(f"unknown model {quoted(name)}{hint}", "model", UnknownModel)
+        if suggestion:
+            error.facts["suggestion"] = suggestion
+        raise error
+
+    def get_live(self, name: str, now: float, *, origin: Origin = NOWHERE) -> Model:
+        """Like `get`, for a new task at `now` (epoch seconds).
+
+        Raises also `ModelRetired` past the model's sunset date and `InputError` while it is disabled.
+        """
+        model = self.get(name, origin=origin)
+        if model.takes_new_tasks(now):
+            return model
+        live = ", ".join(other.name for other in self if other.takes_new_tasks(now))
+        hint = f"; use one of: {live}" if live else ""
+        if model.is_retired(now) and model.sunset_at is not None:
+            day = datetime.fromtimestamp(model.sunset_at, UTC).date().isoformat()
+            raise origin.error(f"{quoted(model.name)} was retired on {day}{hint}", "model", ModelRetired)
+        raise origin.error(f"{quoted(model.name)} is disabled by the operator{hint}", "model")
+
+    def check(
+        self, model: str, options: Mapping[str, Any], now: float, *, origin: Origin = NOWHERE
+    ) -> dict[str, OptionValue]:
+        """The options for a new task of that model at `now` (epoch seconds), checked and normalised.
+
+        Raises `UnknownModel`, `ModelRetired` or `InputError`, with `field` = `model` or the option's name.
+        """
+        return self.get_live(model, now, origin=origin).normalise_options(options, origin=origin)
+
+    def with_overrides(self, overrides: Mapping[str, Mapping[str, Any]]) -> "Catalogue":
+        """A catalogue with an operator's own values, by model name and field.
+
+        Fields: `credits` (int), `render_time_p50_seconds`, `soft_deadline_seconds`, `hard_deadline_seconds`
+        (numbers), `sunset_at` (epoch seconds, an ISO date or time, UTC if it names no zone, or null for
+        none) and `disabled` (bool). Raises `InputError` with `field` = `model.field` for anything else.
+        """
+        changed = dict(self._models)
+        for name, values in overrides.items():
+            model = self.get(name, origin=Origin(path=quoted(name)))
+            origin = Origin(path=model.name)
+            if not isinstance(values, Mapping):
+                raise origin.error(f"must be an object, not {quoted(values)}")
+            read = {key: _override(key, value, origin) for key, value in values.items()}
+            try:
+                changed[model.name] = replace(changed[model.name], **read)
+            except ValueError as refused:
+                raise origin.error(str(refused)) from None
+        return Catalogue(changed.values())
+
+
+def _override(name: str, value: Any, origin: Origin) -> Any:
+    """One override's value, of the right type; ranges are the model's own matter."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    match name:
+        case "credits" if isinstance(value, int) and is_number:
+            return value
+        case "credits":
+            raise origin.error(f"must be a whole number, not {quoted(value)}", name)
+        case "render_time_p50_seconds" | "soft_deadline_seconds" | "hard_deadline_seconds":
+            if is_number:
+                return float(value)
+            raise origin.error(f"must be a number of seconds, not {quoted(value)}", name)
+        case "sunset_at":
+            if value is None or is_number:
+                return value
+            return _epoch_seconds_of(value, origin)
+        case "disabled":
+            if isinstance(value, bool):
+                return value
+            raise origin.error(f"must be true or false, not {quoted(value)}", name)
+        case _:
+            suggestion = nearest(name, OVERRIDABLE_FIELDS)
+            hint = (
+                f"did you mean {quoted(suggestion)}?"
+                if suggestion
+                else "use " + ", ".join(OVERRIDABLE_FIELDS)
+            )
+            raise origin.error(f"cannot be overridden; {hint}", name)
+
+
+def _epoch_seconds_of(value: object, origin: Origin) -> float:
+    """Epoch seconds of an ISO 8601 date (its first instant) or time."""
+    try:
+        if not isinstance(value, str):
+            raise ValueError(value)
+        if len(value) == len("2026-09-24"):
+            moment = datetime.combine(date.fromisoformat(value), datetime.min.time())
+        else:
+            moment = datetime.fromisoformat(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        message = f"must be a date such as 2026-09-24, epoch seconds or null, not {quoted(value)}"
+        raise origin.error(message, "sunset_at") from None
+
+
+_ASPECT_RATIO = OneOf(("9:16", "16:9"), synonyms={"portrait": "9:16", "landscape": "16:9"})
+
+_VEO_OPTIONS: Mapping[str, OptionSpec] = MappingProxyType(
+    {
+        "aspect_ratio": _ASPECT_RATIO,
+        "first_frame_url": Url(),
+        "last_frame_url": Url(),
+        "reference_urls": UrlList(3),
+    }
+)
+
+
+def _veo(name: str, api_model: str, credits: int) -> Model:
+    return Model(
+        name=name,
+        provider="grsai",
+        api_model=api_model,
+        credits=credits,
+        render_time_p50_seconds=400.0,
+        soft_deadline_seconds=1800.0,
+        hard_deadline_seconds=7200.0,
+        options=_VEO_OPTIONS,
+    )
+
+
+DEFAULT_CATALOGUE = Catalogue(
+    [
+        Model(
+            name="sora-2",
+            provider="grsai",
+            api_model="sora-2",
+            credits=10,
+            render_time_p50_seconds=90.0,
+            soft_deadline_seconds=900.0,
+            hard_deadline_seconds=3600.0,
+            options=MappingProxyType(
+                {
+                    "aspect_ratio": _ASPECT_RATIO,
+                    "duration": OneOf((10, 15)),
+                    "size": OneOf(("small", "large")),
+                    "reference_url": Url(),
+                }
+            ),
+        ),
+        _veo("veo-flash", "veo3.1-fast", credits=15),
+        _veo("veo-pro", "veo3.1-pro", credits=60),
+        _veo("veo3-fast", "veo3-fast", credits=15),
+        _veo("veo3-pro", "veo3-pro", credits=60),
+        Model(
+            name="minimax-h3",
+            provider="grsai-unified",
+            api_model="minimax-h3",
+            credits=20,
+            render_time_p50_seconds=200.0,
+            soft_deadline_seconds=1200.0,
+            hard_deadline_seconds=5400.0,
+            options=MappingProxyType(
+                {
+                    "aspect_ratio": _ASPECT_RATIO,
+                    "resolution": OneOf(("480p", "768p", "1080p")),
+                    "duration": WholeNumber(1, 15),
+                    "reference_urls": UrlList(9),
+                    "audio_urls": UrlList(3, content="audio file"),
+                    "seed": WholeNumber(0, 2**31 - 1),
+                }
+            ),
+            cross_checks=(AtMostWhen("duration", 10, when_option="resolution", when_value="1080p"),),
+        ),
+    ]
+)

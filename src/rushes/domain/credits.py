@@ -1,0 +1,207 @@
+"""Credits: lots, the reserve / settle / refund arithmetic, and the ledger's hash chain.
+
+All amounts are whole credits. A reservation takes from the lots that would be lost first (bonus lots,
+soonest expiry first, then permanent ones). A settle keeps credits from the front of the reservation, a
+refund gives back from its end, so whatever the order of verdicts, failures return what was taken last:
+a refund can never turn an expiring bonus into permanent credits.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rushes.domain.errors import InsufficientCredits
+
+CREDITS_MAX = 10**15
+"""The largest balance or grant: far under 2**63, so sums of balances fit a 64-bit column."""
+
+GENESIS_HASH = "0" * 64
+"""What the first entry of an account's ledger carries as the hash before it."""
+
+
+class LotKind(StrEnum):
+    """`permanent` never expires; `bonus` carries an expiry."""
+
+    PERMANENT = "permanent"
+    BONUS = "bonus"
+
+
+class EntryType(StrEnum):
+    """What a ledger entry records."""
+
+    RESERVE = "reserve"
+    SETTLE = "settle"
+    REFUND = "refund"
+    PURCHASE = "purchase"
+    BONUS = "bonus"
+    EXPIRE = "expire"
+    ADJUST = "adjust"
+
+
+class ResolutionKind(StrEnum):
+    """How a task's reserved credits ended: kept for a success, given back for a failure."""
+
+    SETTLE = "settle"
+    REFUND = "refund"
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Credits of one kind and expiry. `remaining` are the available ones; reserved ones have left it."""
+
+    lot_id: int
+    kind: LotKind
+    remaining: int
+    expires_at_ms: int | None
+
+    def is_live(self, now_ms: int) -> bool:
+        """Whether the lot may still be spent at `now_ms` (epoch milliseconds)."""
+        return self.expires_at_ms is None or now_ms < self.expires_at_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An amount of credits of one lot."""
+
+    lot_id: int
+    amount: int
+
+
+def consumption_order(lots: Iterable[Lot], now_ms: int) -> list[Lot]:
+    """The live lots, those first that would be lost first: by expiry, permanent last, older first."""
+    live = [lot for lot in lots if lot.remaining > 0 and lot.is_live(now_ms)]
+    return sorted(
+        live,
+        key=lambda lot: (lot.expires_at_ms is None, lot.expires_at_ms or 0, lot.lot_id),
+    )
+
+
+def reserve(lots: Iterable[Lot], amount: int, now_ms: int) -> list[Part]:
+    """Take `amount` credits from the lots, in consumption order.
+
+    Raises `InsufficientCredits` with nothing taken when the live lots do not hold that many.
+    """
+    ordered = consumption_order(lots, now_ms)
+    available = sum(lot.remaining for lot in ordered)
+    if amount > available:
+        raise InsufficientCredits(required=amount, available=available)
+    parts: list[Part] = []
+    missing = amount
+    for lot in ordered:
+        if missing == 0:
+            break
+        taken = min(lot.remaining, missing)
+        parts.append(Part(lot.lot_id, taken))
+        missing -= taken
+    return parts
+
+
+class ReservationLine:
+    """The part of a batch's reservation that came from one lot."""
+
+    __slots__ = ("line", "lot_id", "refunded", "reserved", "settled")
+
+    def __init__(self, line: int, lot_id: int, reserved: int, settled: int = 0, refunded: int = 0) -> None:
+        self.line, self.lot_id = line, lot_id
+        self.reserved, self.settled, self.refunded = reserved, settled, refunded
+
+    @property
+    def held(self) -> int:
+        """Credits of this line that are neither kept nor given back yet."""
+        return self.reserved - self.settled - self.refunded
+
+
+class Reservation:
+    """A batch's reserved credits, line by line in the order in which they were taken."""
+
+    __slots__ = ("lines",)
+
+    def __init__(self, lines: Sequence[ReservationLine]) -> None:
+        self.lines = list(lines)
+
+    @property
+    def held(self) -> int:
+        """Credits still held for tasks without a verdict."""
+        return sum(line.held for line in self.lines)
+
+    def settle(self, amount: int) -> list[Part]:
+        """Keep `amount` credits, from the front. The parts say which lots they were taken from."""
+        return self._resolve(amount, self.lines, ResolutionKind.SETTLE)
+
+    def refund(self, amount: int) -> list[Part]:
+        """Give `amount` credits back, from the end: the reservation is unwound in reverse order."""
+        return self._resolve(amount, reversed(self.lines), ResolutionKind.REFUND)
+
+    def _resolve(self, amount: int, lines: Iterable[ReservationLine], kind: ResolutionKind) -> list[Part]:
+        parts: list[Part] = []
+        missing = amount
+        for line in lines:
+            if missing == 0:
+                break
+            part = min(line.held, missing)
+            if part == 0:
+                continue
+            if kind is ResolutionKind.SETTLE:
+                line.settled += part
+            else:
+                line.refunded += part
+            parts.append(Part(line.lot_id, part))
+            missing -= part
+        assert missing == 0, f"{kind} of {amount} credits, {missing} more than are held"
+        return parts
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One append-only line of an account's ledger.
+
+    `delta` and `balance_after` speak of available credits, so a settle has delta 0; `parts` name the lots
+    and always carry positive amounts, whose direction follows from `type` (and the sign of `delta`).
+    """
+
+    account_id: int
+    seq: int
+    type: EntryType
+    delta: int
+    balance_after: int
+    batch_id: int | None
+    task_id: int | None
+    parts: tuple[Part, ...]
+    description: str
+    created_at_ms: int
+
+
+def encode_parts(parts: Iterable[Part]) -> str:
+    """The stored form of an entry's parts: `[[lot_id,amount],…]`."""
+    return "[" + ",".join(f"[{part.lot_id},{part.amount}]" for part in parts) + "]"
+
+
+def decode_parts(text: str) -> tuple[Part, ...]:
+    """The inverse of `encode_parts`."""
+    return tuple(Part(lot_id, amount) for lot_id, amount in json.loads(text))
+
+
+def entry_hash(previous_hash: str, entry: LedgerEntry) -> str:
+    """SHA-256 (hex) over the hash before it and every field of the entry, as one JSON array.
+
+    Changing, removing, adding or reordering an entry changes every later hash of the account.
+    """
+    content = json.dumps(
+        [
+            previous_hash,
+            entry.account_id,
+            entry.seq,
+            entry.type.value,
+            entry.delta,
+            entry.balance_after,
+            entry.batch_id,
+            entry.task_id,
+            encode_parts(entry.parts),
+            entry.description,
+            entry.created_at_ms,
+        ],
+        separators=(",", ":"),
+    )
+    return hashlib.sha256(content.encode()).hexdigest()

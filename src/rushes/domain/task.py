@@ -1,0 +1,192 @@
+"""The state machine of a video task, and the closed sets of answers that drive it.
+
+Read this file first. A task is `pending` until a worker commits the intent to submit it, `processing`
+while its attempt is at the provider, and then `succeeded` or `failed` for ever.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import ClassVar, Literal, TypeAlias, assert_never
+
+
+class TaskStatus(StrEnum):
+    """The four states of a row in `video_tasks`; the last two are final."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = MappingProxyType(
+    {
+        # dispatched (the intent is committed) · cancelled before it was dispatched
+        TaskStatus.PENDING: frozenset({TaskStatus.PROCESSING, TaskStatus.FAILED}),
+        # verdict · verdict, deadline or unconfirmed submit · the provider certainly has no such task yet
+        TaskStatus.PROCESSING: frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.PENDING}),
+        TaskStatus.SUCCEEDED: frozenset(),
+        TaskStatus.FAILED: frozenset(),
+    }
+)
+
+FINAL_STATUSES = frozenset(status for status, followers in TRANSITIONS.items() if not followers)
+
+
+class BatchStatus(StrEnum):
+    """The states of a batch; `pending` and `processing` are open, the others closed."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class FailureType(StrEnum):
+    """Why a task failed, for statistics; derived from typed facts first, from text last."""
+
+    INPUT_MODERATION = "input_moderation"
+    OUTPUT_MODERATION = "output_moderation"
+    MODEL_ERROR = "model_error"
+    PARAM_ERROR = "param_error"
+    TIMEOUT = "timeout"
+    NETWORK = "network"
+    NOT_FOUND = "not_found"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+# Error messages that rushes itself writes into `video_tasks.error`; all others are the provider's words.
+REMOTE_ERROR = "REMOTE_ERROR"
+REMOTE_TASK_FAILED = "REMOTE_TASK_FAILED"
+SUCCEEDED_WITHOUT_VIDEO_URL = "SUCCEEDED_WITHOUT_VIDEO_URL"
+SUBMIT_OUTCOME_UNKNOWN = "SUBMIT_OUTCOME_UNKNOWN"
+TIMEOUT = "TIMEOUT"
+CANCELLED = "CANCELLED"
+
+
+# --- what one poll of a remote task can answer -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """The network or the answer was bad: nothing is known, the task is left for the next poll."""
+
+    ok: ClassVar[Literal[False]] = False
+
+    error: str
+    http_status: int | None = None
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Processing:
+    """The provider is still rendering. `progress` is 0..100, or None when the provider did not say."""
+
+    ok: ClassVar[Literal[True]] = True
+    status: ClassVar[TaskStatus] = TaskStatus.PROCESSING
+
+    progress: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The provider delivered a video; `video_url` is never empty."""
+
+    ok: ClassVar[Literal[True]] = True
+    status: ClassVar[TaskStatus] = TaskStatus.SUCCEEDED
+
+    video_url: str
+    progress: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The provider's final refusal; `error_message` is never empty."""
+
+    ok: ClassVar[Literal[True]] = True
+    status: ClassVar[TaskStatus] = TaskStatus.FAILED
+
+    error_message: str
+    failure_type: FailureType
+
+
+PollResult: TypeAlias = NoAnswer | Processing | Succeeded | Failed
+Verdict: TypeAlias = Succeeded | Failed
+"""The two poll results that end a task."""
+
+
+def poll_result_as_dict(result: PollResult) -> dict[str, object]:
+    """The public JSON form: `ok` and, by kind, `status`, `progress`, `video_url`, `error_message`, …"""
+    match result:
+        case NoAnswer(error=error, http_status=http_status):
+            return {"ok": False, "error": error, "http_status": http_status}
+        case Processing(progress=progress):
+            return {"ok": True, "status": result.status.value, "progress": progress}
+        case Succeeded(video_url=video_url, progress=progress):
+            return {
+                "ok": True,
+                "status": result.status.value,
+                "progress": progress,
+                "video_url": video_url,
+            }
+        case Failed(error_message=error_message, failure_type=failure_type):
+            return {
+                "ok": True,
+                "status": result.status.value,
+                "error_message": error_message,
+                "failure_type": failure_type.value,
+            }
+        case other:
+            assert_never(other)
+
+
+# --- how one submission of an attempt can end --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took the task and named it."""
+
+    remote_task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The provider read this task and will not render it: a final failure, nothing was bought."""
+
+    reason: str
+    failure_type: FailureType
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """The provider is too busy and certainly did not take the task; it may be sent again later."""
+
+    reason: str
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """The task certainly did not reach the provider's queue; it may be sent again.
+
+    `pauses_provider` tells that the fault is the account's, not the task's (wrong key, key disabled):
+    sending the next task would fail alike.
+    """
+
+    reason: str
+    pauses_provider: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The provider may have taken the task: a blind repeat could buy the video twice."""
+
+    reason: str
+
+
+SubmitOutcome: TypeAlias = Accepted | Rejected | Throttled | NotSent | Unknown

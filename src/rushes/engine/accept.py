@@ -1,0 +1,240 @@
+"""What users ask for: accept a batch, cancel it, try a failed item again. Each is one transaction."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert, text
+
+from rushes.domain import credits as arithmetic
+from rushes.domain.credits import EntryType
+from rushes.domain.errors import (
+    BatchNotCancellable,
+    IdempotencyKeyReused,
+    InputError,
+    ItemNotRetryable,
+    NotFound,
+)
+from rushes.domain.prompts import PricedDraft
+from rushes.domain.task import BatchStatus, TaskStatus
+from rushes.engine.settle import resolve
+from rushes.store import batches, ledger, schema, tasks
+from rushes.store.batches import NewTask
+from rushes.store.database import for_update
+
+BATCH_ITEMS_MAX = 10_000
+"""Items of one batch; the same limit as the HTTP API's."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """A checked and priced batch.
+
+    `request_id` is unique within `request_scope` (an account or an API key); `request_hash` tells whether
+    a repeated id carries the same body.
+    """
+
+    account_id: int
+    request_scope: str
+    request_id: str
+    request_hash: str
+    tasks: Sequence[NewTask]
+    webhook_url: str | None = None
+
+    @property
+    def required_credits(self) -> int:
+        """The credits that accepting this batch reserves."""
+        return sum(task.credits for task in self.tasks)
+
+    @property
+    def cost_per_video(self) -> int | None:
+        """The price of each item, or None when they differ."""
+        prices = {task.credits for task in self.tasks}
+        return prices.pop() if len(prices) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedBatch:
+    """The batch's row, and whether it was made by an earlier request with the same id."""
+
+    row: dict[str, Any]
+    idempotent_replay: bool
+
+
+def priced_tasks(drafts: Sequence[PricedDraft]) -> list[NewTask]:
+    """The rows of checked and priced drafts; the provider and its name of the model are fixed here."""
+    return [
+        NewTask(
+            item_index=index,
+            custom_id=priced.draft.custom_id,
+            prompt=priced.draft.prompt,
+            model=priced.model.name,
+            options=priced.options,
+            metadata=priced.draft.metadata,
+            credits=priced.credits,
+            provider=priced.model.provider,
+            api_model=priced.model.api_model,
+        )
+        for index, priced in enumerate(drafts)
+    ]
+
+
+def request_hash(new_tasks: Sequence[NewTask], *facts: str | None) -> str:
+    """SHA-256 of a batch's items and further facts: tells a replay from another body with the same id."""
+    body = [[task.prompt, task.model, task.options, task.custom_id, task.metadata] for task in new_tasks]
+    return hashlib.sha256(msgspec.json.encode([body, facts], order="deterministic")).hexdigest()
+
+
+def accept_batch(
+    connection: Connection, request: BatchRequest, *, public_id: str, now_ms: int
+) -> AcceptedBatch:
+    """Reserve the credits and insert the tasks, or change nothing.
+
+    Raises `InsufficientCredits`, or `IdempotencyKeyReused` when the request id came with another body.
+    Concurrent duplicates wait for the first one and return its batch.
+    """
+    if not request.tasks:
+        raise InputError("a batch has at least one item")
+    if len(request.tasks) > BATCH_ITEMS_MAX:
+        raise InputError(f"a batch has at most {BATCH_ITEMS_MAX} items, not {len(request.tasks)}")
+    batch_id = connection.scalar(
+        text(
+            "INSERT INTO batches (public_id, account_id, request_scope, request_id, request_hash, status,"
+            " total_count, pending_count, credits_reserved, cost_per_video, webhook_url, created_at_ms)"
+            " VALUES (:public_id, :account_id, :scope, :request_id, :hash, 'pending', :total, :total,"
+            " :credits, :cost, :webhook_url, :now)"
+            " ON CONFLICT (request_scope, request_id) DO NOTHING RETURNING id"
+        ),
+        {
+            "public_id": public_id,
+            "account_id": request.account_id,
+            "scope": request.request_scope,
+            "request_id": request.request_id,
+            "hash": request.request_hash,
+            "total": len(request.tasks),
+            "credits": request.required_credits,
+            "cost": request.cost_per_video,
+            "webhook_url": request.webhook_url,
+            "now": now_ms,
+        },
+    )
+    if batch_id is None:
+        return _replay(connection, request)
+    _reserve(connection, request.account_id, batch_id, request.required_credits, now_ms=now_ms)
+    batches.insert_tasks(
+        connection, batch_id=batch_id, account_id=request.account_id, tasks=request.tasks, now_ms=now_ms
+    )
+    return AcceptedBatch(batches.batch_row(connection, batch_id), idempotent_replay=False)
+
+
+def _replay(connection: Connection, request: BatchRequest) -> AcceptedBatch:
+    row = batches.find_by_request(connection, request.request_scope, request.request_id)
+    assert row is not None, "the insert met a batch with this request id"
+    if row["request_hash"] != request.request_hash:
+        raise IdempotencyKeyReused(
+            f'request id "{request.request_id}" was used before with another body; use a new one'
+        )
+    return AcceptedBatch(row, idempotent_replay=True)
+
+
+def _reserve(connection: Connection, account_id: int, batch_id: int, amount: int, *, now_ms: int) -> None:
+    if amount == 0:
+        return
+    ledger.expire_lots(connection, now_ms, account=account_id)
+    book = ledger.Book(connection, [account_id])
+    parts = arithmetic.reserve(ledger.lots(connection, account_id), amount, now_ms)
+    book.append(account_id, EntryType.RESERVE, parts, now_ms=now_ms, batch_id=batch_id)
+    book.write()
+    batches.add_reservation(connection, batch_id, parts)
+
+
+def cancel_batch(connection: Connection, batch_id: int, *, now_ms: int) -> int:
+    """Fail and refund the batch's pending tasks; tasks at the provider run on to their verdict.
+
+    Returns the credits refunded by this call. Raises `BatchNotCancellable` for a finished batch.
+    Cancelling an unfinished batch again is harmless.
+    """
+    cancelled = tasks.cancel_if_pending(connection, batch_id, limit=BATCH_ITEMS_MAX, now_ms=now_ms)
+    batch = batches.lock_counters(connection, [batch_id])[batch_id] if not cancelled else None
+    if batch is not None and batch.finalized_at_ms is not None:
+        raise BatchNotCancellable("the batch has already finished")
+    connection.execute(
+        text(
+            "UPDATE batches SET cancelled_at_ms = COALESCE(cancelled_at_ms, :now), status = :status"
+            " WHERE id = :id AND finalized_at_ms IS NULL"
+        ),
+        {"now": now_ms, "status": BatchStatus.CANCELLED.value, "id": batch_id},
+    )
+    resolve(connection, cancelled, now_ms)
+    return sum(task.credits for task in cancelled)
+
+
+def sweep_cancelled(connection: Connection, *, now_ms: int, limit: int = 20) -> int:
+    """End tasks that went back to pending after their batch was cancelled; returns how many."""
+    ids = connection.scalars(
+        text(
+            "SELECT id FROM batches WHERE pending_count > 0 AND cancelled_at_ms IS NOT NULL"
+            " ORDER BY last_dispatched_at_ms, id LIMIT :limit"
+        ),
+        {"limit": limit},
+    ).all()
+    ended = 0
+    for batch_id in sorted(ids):
+        leftovers = tasks.cancel_if_pending(connection, batch_id, limit=BATCH_ITEMS_MAX, now_ms=now_ms)
+        resolve(connection, leftovers, now_ms)
+        ended += len(leftovers)
+    return ended
+
+
+def retry_item(connection: Connection, batch_id: int, item_index: int, *, now_ms: int) -> int:
+    """Make a failed item a new pending task with a new reservation; returns the new task's id.
+
+    The failed task stays as it is, for ever; the batch opens again. Raises `NotFound`,
+    `ItemNotRetryable` or `InsufficientCredits`.
+    """
+    row = connection.execute(
+        text(
+            "SELECT * FROM video_tasks WHERE batch_id = :batch_id AND item_index = :item_index"
+            f" AND is_current = 1{for_update(connection)}"
+        ),
+        {"batch_id": batch_id, "item_index": item_index},
+    ).first()
+    if row is None:
+        raise NotFound(f"the batch has no item {item_index}")
+    if row.status != TaskStatus.FAILED.value:
+        raise ItemNotRetryable(f"item {item_index} is {row.status}; only a failed item can be tried again")
+    # accounts are locked before batches, everywhere
+    _reserve(connection, row.account_id, batch_id, row.credits, now_ms=now_ms)
+    batch = batches.lock_counters(connection, [batch_id])[batch_id]
+    if batch.cancelled_at_ms is not None:
+        raise ItemNotRetryable("the batch was cancelled")
+    connection.execute(
+        text("UPDATE batches SET finalized_at_ms = NULL, completed_at_ms = NULL WHERE id = :id"),
+        {"id": batch_id},
+    )
+    batch.failed -= 1
+    batch.pending += 1
+    batch.status = BatchStatus.PROCESSING.value
+    batch.credits_reserved += row.credits
+    batches.write_counters(connection, [batch])
+    connection.execute(
+        schema.video_tasks.update().where(schema.video_tasks.c.id == row.id).values(is_current=0)
+    )
+    copied = ("custom_id", "prompt", "model", "options", "metadata", "credits", "provider", "api_model")
+    new_id = connection.scalar(
+        insert(schema.video_tasks)
+        .values(
+            batch_id=batch_id,
+            account_id=row.account_id,
+            item_index=item_index,
+            retry_number=row.retry_number + 1,
+            status=TaskStatus.PENDING.value,
+            created_at_ms=now_ms,
+            **{name: getattr(row, name) for name in copied},
+        )
+        .returning(schema.video_tasks.c.id)
+    )
+    assert new_id is not None
+    return int(new_id)

@@ -1,0 +1,133 @@
+"""The audit: every promise about credits, tasks and batches, checked against the stored rows.
+
+One transaction that reads one moment's state and writes nothing. Ledgers are replayed from nothing, and
+tables are walked side by side, so memory holds one account's lots or one batch at a time, besides what
+is reported.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN
+from rushes.engine.audit_batches import check_batches
+from rushes.engine.audit_ledger import replay_ledgers
+from rushes.engine.views import iso_time
+from rushes.engine.violations import Findings, Violation
+from rushes.engine.violations import ViolationCode as Code
+from rushes.store import audit_queries, guards
+from rushes.store.database import begin_snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class UnconfirmedSubmit:
+    """An attempt that the provider may have accepted without our hearing of it.
+
+    `state` is `held` while it may still be found, then `refunded` or `resubmitted`, as the operator's
+    policy decided; `since_ms` is when it became that (epoch milliseconds).
+    """
+
+    batch_id: str
+    item_index: int
+    attempt: int
+    since_ms: int
+    state: str
+
+    def as_dict(self) -> dict[str, object]:
+        """The JSON form; `since` is ISO 8601 in UTC."""
+        return {
+            "batch_id": self.batch_id,
+            "item_index": self.item_index,
+            "attempt": self.attempt,
+            "since": iso_time(self.since_ms),
+            "state": self.state,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What was looked at and what was found. `accounts`, `batches` and `tasks` are counts.
+
+    Unconfirmed submits are no violations: they are kept by the books, and listed because each may be a
+    video that was paid for and never delivered.
+    """
+
+    accounts: int
+    batches: int
+    tasks: int
+    unconfirmed_submits: tuple[UnconfirmedSubmit, ...]
+    violations: tuple[Violation, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check passed."""
+        return not self.violations
+
+    def as_dict(self) -> dict[str, object]:
+        """The JSON form: `ok, accounts, batches, tasks, unconfirmed_submits, violations`."""
+        return {
+            "ok": self.ok,
+            "accounts": self.accounts,
+            "batches": self.batches,
+            "tasks": self.tasks,
+            "unconfirmed_submits": [submit.as_dict() for submit in self.unconfirmed_submits],
+            "violations": [violation.as_dict() for violation in self.violations],
+        }
+
+
+def audit(connection: Connection) -> AuditReport:
+    """Check everything; call it as the first and only function of a reading transaction.
+
+    A database that holds values of the wrong type is reported as such and not replayed: nothing could be
+    said about sums of them.
+    """
+    begin_snapshot(connection)
+    audit_queries.distrust_indexes(connection)
+    found = Findings()
+    for fault in guards.missing_guards(connection):
+        found.add(Code.GUARD_MISSING, fault)
+    for fault in guards.damage(connection):
+        found.add(Code.DATABASE_DAMAGED, fault)
+    if _add_row_faults(guards.unreadable_values(connection), Code.VALUE_UNREADABLE, found):
+        return AuditReport(0, 0, 0, (), tuple(found.violations))
+    _add_row_faults(guards.repeated_keys(connection), Code.ROW_NOT_UNIQUE, found)
+    _add_row_faults(guards.broken_references(connection), Code.REFERENCE_BROKEN, found)
+    account_count = replay_ledgers(connection, found)
+    batch_count, task_count = check_batches(connection, found)
+    _check_remote_ids(connection, found)
+    unconfirmed = unconfirmed_submits(connection)
+    return AuditReport(account_count, batch_count, task_count, unconfirmed, tuple(found.violations))
+
+
+def unconfirmed_submits(
+    connection: Connection, *, provider: str | None = None
+) -> tuple[UnconfirmedSubmit, ...]:
+    """Every attempt, of this provider if one is given, whose submission was never confirmed."""
+    rows = audit_queries.unconfirmed_submits(connection, error=SUBMIT_OUTCOME_UNKNOWN, provider=provider)
+    return tuple(UnconfirmedSubmit(*tuple(row)) for row in rows)
+
+
+def _add_row_faults(faults: Iterator[guards.RowFault], code: Code, found: Findings) -> bool:
+    any_fault = False
+    for fault in faults:
+        any_fault = True
+        key = ", ".join(f"{name} = {_shown(value)}" for name, value in fault.key.items())
+        found.add(code, f"{fault.table} ({key}): {fault.message}")
+    return any_fault
+
+
+def _shown(value: Any) -> str:
+    """A key's value for a one-line message, whatever somebody has stored there."""
+    return repr(value)[:100]
+
+
+def _check_remote_ids(connection: Connection, found: Findings) -> None:
+    for row in audit_queries.repeated_remote_ids(connection):
+        found.add(
+            Code.REMOTE_TASK_TWICE,
+            f"attempt {row.attempt} carries {row.provider}'s task {row.remote_task_id!r}, as does another",
+            batch_id=row.batch_id,
+            item_index=row.item_index,
+        )

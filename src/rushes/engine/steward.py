@@ -1,0 +1,137 @@
+"""The steward: leases, adoption, unconfirmed submits, expiring credits and leftovers of cancelled batches."""
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from rushes import telemetry
+from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, Failed, FailureType, Verdict
+from rushes.engine.accept import sweep_cancelled
+from rushes.store import ledger, tasks, workers
+from rushes.store.database import Database
+from rushes.store.tasks import OwnedTask
+
+ADOPT_TASKS_MAX = 10_000
+"""Tasks adopted in one transaction; a worker takes as many transactions as it needs."""
+
+log = telemetry.logger()
+
+
+class UnconfirmedPolicy(StrEnum):
+    """What happens to a submit that is still unconfirmed after the grace period."""
+
+    REFUND = "refund"
+    RESUBMIT = "resubmit"
+
+
+class ResolutionSink(Protocol):
+    """Where the steward's decisions go: the worker's `Committer`."""
+
+    def verdict(self, task_id: int, attempt: int, verdict: Verdict) -> None:
+        """The task has ended."""
+
+    def resubmitted(self, task_id: int, attempt: int) -> None:
+        """The attempt is given up, the task tried again."""
+
+
+def keep_house(connection: Connection, now_ms: int) -> int:
+    """One transaction of upkeep for all accounts: expired lots are emptied, cancelled leftovers ended."""
+    expired = ledger.expire_lots(connection, now_ms)
+    sweep_cancelled(connection, now_ms=now_ms)
+    return expired
+
+
+class Steward:
+    """Looks after what a worker holds and what other workers have lost."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        worker_id: str,
+        now_ms: Callable[[], int],
+        lease_seconds: float,
+        unconfirmed_grace_seconds: float,
+        unconfirmed_policy: UnconfirmedPolicy,
+        sink: ResolutionSink,
+        providers: Sequence[str],
+        on_adopted: Callable[[OwnedTask], None],
+    ) -> None:
+        self.unconfirmed: dict[int, OwnedTask] = {}
+        self._database = database
+        self._worker_id = worker_id
+        self._now_ms = now_ms
+        self._lease_ms = int(lease_seconds * 1000)
+        self._grace_ms = int(unconfirmed_grace_seconds * 1000)
+        self._policy = unconfirmed_policy
+        self._sink = sink
+        self._providers = list(providers)
+        self._on_adopted = on_adopted
+
+    async def renew_lease(self, report: str) -> None:
+        """Extend the worker's lease; raises `LeaseLost` when it was declared dead."""
+        alive = await self._database.transact(
+            workers.renew_lease_if_alive,
+            self._worker_id,
+            lease_expires_at_ms=self._now_ms() + self._lease_ms,
+            report=report,
+        )
+        if not alive:
+            raise workers.LeaseLost(f"worker {self._worker_id} was declared dead")
+
+    async def adopt(self, *, limit: int) -> int:
+        """Take over tasks of dead workers, at most `limit`; returns how many."""
+        total = 0
+        if not await self._database.read(workers.any_dead, self._worker_id, now_ms=self._now_ms()):
+            return 0
+        while total < limit:
+            room = min(ADOPT_TASKS_MAX, limit - total)
+            adopted = await self._database.transact(
+                workers.adopt,
+                self._worker_id,
+                providers=self._providers,
+                now_ms=self._now_ms(),
+                limit=room,
+            )
+            for task in adopted:
+                self._on_adopted(task)
+            total += len(adopted)
+            if len(adopted) < room:
+                break
+        if total:
+            log.info(telemetry.TASKS_ADOPTED, count=total)
+        return total
+
+    def hold_unconfirmed(self, task: OwnedTask) -> None:
+        """Keep an attempt whose outcome is unknown; it stays reserved until it is found or given up."""
+        self.unconfirmed[task.task_id] = task
+
+    async def look_after_unconfirmed(self, on_found: Callable[[OwnedTask, str], None]) -> None:
+        """Follow unconfirmed attempts whose remote id became known; give up those past their grace.
+
+        `on_found(task, remote_task_id)` hears of the former.
+        """
+        if not self.unconfirmed:
+            return
+        found = await self._database.read(tasks.remote_ids_of, list(self.unconfirmed))
+        for task_id, remote_task_id in found.items():
+            on_found(self.unconfirmed.pop(task_id), remote_task_id)
+        now_ms = self._now_ms()
+        for task in list(self.unconfirmed.values()):
+            since_ms = task.dispatched_at_ms if task.unconfirmed_at_ms is None else task.unconfirmed_at_ms
+            if now_ms - since_ms < self._grace_ms:
+                continue
+            del self.unconfirmed[task.task_id]
+            if self._policy is UnconfirmedPolicy.RESUBMIT:
+                self._sink.resubmitted(task.task_id, task.attempt)
+            else:
+                failed = Failed(SUBMIT_OUTCOME_UNKNOWN, FailureType.UNKNOWN)
+                self._sink.verdict(task.task_id, task.attempt, failed)
+
+    async def keep_house(self) -> None:
+        """Upkeep that any worker may do for all."""
+        expired = await self._database.transact(keep_house, self._now_ms())
+        if expired:
+            log.info(telemetry.CREDITS_EXPIRED, lots=expired)

@@ -1,0 +1,96 @@
+"""Callbacks: what is sent, when, and the lies among them."""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from rushes.providers.simulator.draws import Lane, digest_of, uniform
+from rushes.providers.simulator.fate import Outcome
+from rushes.providers.simulator.knobs import SimulatorKnobs
+from rushes.providers.simulator.work import SimTask
+
+
+class CallbackKind(Enum):
+    """Why a callback is sent."""
+
+    PROGRESS = "progress"
+    FINAL = "final"
+    LATE = "late"
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out_of_order"
+    FORGED_RESULT = "forged_result"
+    """The task's own id with an outcome and a URL that are not its own."""
+    FORGED_ID = "forged_id"
+    """The id of a task that does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """One POST to make: JSON `body` to `url`, at `due_at` on the core's clock."""
+
+    due_at: float
+    url: str
+    body: bytes
+    task_id: str
+    kind: CallbackKind
+
+
+def plan_callbacks(
+    task: SimTask, *, progress: bool, knobs: SimulatorKnobs
+) -> Iterator[tuple[float, CallbackKind]]:
+    """When to send what for this task, decided at its acceptance."""
+    delay, seed = knobs.callback_delay_seconds, task.seed
+    half_way = task.submitted_at + task.fate.render_seconds / 2 + delay
+    if progress and knobs.callback_progress:
+        yield half_way, CallbackKind.PROGRESS
+    if uniform(seed, Lane.CALLBACK_FORGED) < knobs.callback_forged:
+        is_own = uniform(seed, Lane.CALLBACK_FORGERY) < 0.5
+        yield half_way, CallbackKind.FORGED_RESULT if is_own else CallbackKind.FORGED_ID
+    if task.finished_at is None or uniform(seed, Lane.CALLBACK_LOST) < knobs.callback_lost:
+        return
+    final_at, kind = task.finished_at + delay, CallbackKind.FINAL
+    if uniform(seed, Lane.CALLBACK_LATE) < knobs.callback_late:
+        final_at, kind = final_at + knobs.callback_late_seconds, CallbackKind.LATE
+    yield final_at, kind
+    if uniform(seed, Lane.CALLBACK_DUPLICATE) < knobs.callback_duplicate:
+        yield final_at + delay, CallbackKind.DUPLICATE
+    if uniform(seed, Lane.CALLBACK_OUT_OF_ORDER) < knobs.callback_out_of_order:
+        yield final_at + 2 * delay, CallbackKind.OUT_OF_ORDER
+
+
+def forged_id(task: SimTask) -> str:
+    """An id that no task has."""
+    return f"forged-{digest_of('forged', task.id).hex()}"
+
+
+def forged_outcome(task: SimTask) -> Outcome:
+    """What a forged callback claims: the opposite of the truth."""
+    return Outcome.ERROR if task.fate.outcome is Outcome.SUCCEEDED else Outcome.SUCCEEDED
+
+
+class CallbackQueue:
+    """Planned callbacks by time; equal times keep the order of planning."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, str, CallbackKind]] = []
+        self._planned = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    @property
+    def next_at(self) -> float | None:
+        """When the next one is due."""
+        return self._heap[0][0] if self._heap else None
+
+    def plan(self, due_at: float, task_id: str, kind: CallbackKind) -> None:
+        """Add one."""
+        self._planned += 1
+        heapq.heappush(self._heap, (due_at, self._planned, task_id, kind))
+
+    def take_due(self, now: float) -> Iterator[tuple[float, str, CallbackKind]]:
+        """Remove and give all that are due."""
+        while self._heap and self._heap[0][0] <= now:
+            due_at, _, task_id, kind = heapq.heappop(self._heap)
+            yield due_at, task_id, kind

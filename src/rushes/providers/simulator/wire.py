@@ -1,0 +1,112 @@
+"""The seam between the task core and a service's wire format: paths and JSON shapes, nothing else.
+
+To simulate another service, write one `Wire` and give it to `SimulatorCore(wires=…)`: it says which
+requests are its own, reads them into the calls below and puts the core's decisions into its words.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from rushes.providers.simulator.fate import Family, Outcome
+from rushes.providers.simulator.message import SimRequest, SimResponse
+from rushes.providers.simulator.work import TaskView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitCall:
+    """A well-formed submit. `marker` tells equal prompts apart in the report, where the wire has one."""
+
+    model: str
+    family: Family
+    prompt: str
+    portrait: bool
+    duration_seconds: int
+    marker: str = ""
+    callback_url: str | None = None
+    callback_progress: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PollCall:
+    """A well-formed question for one task; `detail` is the wire's own, for services that ask in two ways."""
+
+    task_id: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedCall:
+    """A request that the service would not understand; `reason` names the field."""
+
+    reason: str
+    submit: bool
+
+
+Call: TypeAlias = SubmitCall | PollCall | MalformedCall
+
+
+class Refusal(Enum):
+    """Why a submit is not accepted although it was understood, or a request not even read."""
+
+    UNAUTHORISED = "invalid api key"
+    KEY_DISABLED = "the api key is disabled"
+    BALANCE_EXHAUSTED = "insufficient credits"
+    PROMPT = "the prompt was refused"
+    MALFORMED = "bad request"
+
+
+class Wire(Protocol):
+    """One service's protocol. All methods are pure."""
+
+    @property
+    def name(self) -> str:
+        """Names the wire in the report."""
+        ...
+
+    @property
+    def outcomes(self) -> frozenset[Outcome]:
+        """The outcomes that this protocol can say."""
+        ...
+
+    def match(self, method: str, path: str) -> bool:
+        """Whether this request is for this service."""
+        ...
+
+    def read(self, request: SimRequest) -> Call:
+        """A matching request in the core's words. Raises nothing."""
+        ...
+
+    def accepted(self, task_id: str) -> SimResponse:
+        """The answer to an accepted submit."""
+        ...
+
+    def refused(self, refusal: Refusal, reason: str) -> SimResponse:
+        """The answer to a refusal, account-level ones included."""
+        ...
+
+    def result(self, view: TaskView, detail: str) -> SimResponse:
+        """The answer to a poll."""
+        ...
+
+    def no_such_task(self, task_id: str, detail: str) -> SimResponse:
+        """The answer to a poll for a task that is not there, or not any more."""
+        ...
+
+    def callback_body(self, view: TaskView) -> bytes | None:
+        """What is posted to the callback URL, or None when the protocol has no words for it."""
+        ...
+
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a body that is not the expected JSON."""
+
+CALLBACK_URL_CHARACTERS_MAX = 2_000
+TASK_ID_CHARACTERS_MAX = 200
+
+
+def is_callback_url(url: str) -> bool:
+    """Whether the simulator would post to this URL."""
+    return url.startswith(("http://", "https://")) and len(url) <= CALLBACK_URL_CHARACTERS_MAX

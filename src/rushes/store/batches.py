@@ -1,0 +1,322 @@
+"""Batches: their rows, counters, reservations and events. Field names are those of the API."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert, select, text
+
+from rushes.domain.credits import Part, Reservation, ReservationLine
+from rushes.domain.errors import NotFound
+from rushes.domain.task import BatchStatus
+from rushes.store import schema
+from rushes.store.database import Rows, for_update
+
+_IDS = Rows(id=int)
+_LINES = Rows(batch_id=int, line=int, settled=int, refunded=int)
+_EVENTS = Rows(batch_id=int, seq=int, type=str, task_id=int, created_at_ms=int)
+_TASKS = Rows(
+    item_index=int,
+    retry_number=int,
+    custom_id=str,
+    prompt=str,
+    model=str,
+    options=str,
+    metadata=str,
+    credits=int,
+    provider=str,
+    api_model=str,
+)
+
+
+@dataclass(slots=True)
+class BatchCounters:
+    """A batch's counters, credits and event number, locked and changed in memory until `write_counters`."""
+
+    batch_id: int
+    account_id: int
+    status: str
+    pending: int
+    processing: int
+    succeeded: int
+    failed: int
+    credits_reserved: int
+    credits_settled: int
+    credits_refunded: int
+    event_seq: int
+    cancelled_at_ms: int | None
+    finalized_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """What `insert_tasks` stores for one item. `options` and `metadata` are JSON objects."""
+
+    item_index: int
+    custom_id: str | None
+    prompt: str
+    model: str
+    options: Mapping[str, Any]
+    metadata: Mapping[str, Any] | None
+    credits: int
+    provider: str
+    api_model: str
+    retry_number: int = 0
+
+
+def lock_counters(connection: Connection, batch_ids: Iterable[int]) -> dict[int, BatchCounters]:
+    """The counters of the batches, locked in a fixed order until the transaction ends."""
+    rows = connection.execute(
+        text(
+            "SELECT id, account_id, status, pending_count, processing_count, succeeded_count, failed_count,"
+            " credits_reserved, credits_settled, credits_refunded, event_seq, cancelled_at_ms,"
+            f" finalized_at_ms FROM batches WHERE id IN (SELECT v.id FROM {_IDS.sql(connection)})"
+            f" ORDER BY id{for_update(connection)}"
+        ),
+        _IDS.parameters(connection, [(batch_id,) for batch_id in sorted(set(batch_ids))]),
+    )
+    return {row[0]: BatchCounters(*row) for row in rows}
+
+
+_COUNTERS = Rows(
+    id=int,
+    status=str,
+    pending=int,
+    processing=int,
+    succeeded=int,
+    failed=int,
+    credits_reserved=int,
+    credits_settled=int,
+    credits_refunded=int,
+    event_seq=int,
+)
+
+
+def write_counters(connection: Connection, counters: Iterable[BatchCounters]) -> None:
+    """Store locked counters."""
+    connection.execute(
+        text(
+            "UPDATE batches SET status = v.status, pending_count = v.pending,"
+            " processing_count = v.processing, succeeded_count = v.succeeded, failed_count = v.failed,"
+            " total_count = v.pending + v.processing + v.succeeded + v.failed,"
+            " credits_reserved = v.credits_reserved, credits_settled = v.credits_settled,"
+            " credits_refunded = v.credits_refunded, event_seq = v.event_seq"
+            f" FROM {_COUNTERS.sql(connection)} WHERE batches.id = v.id"
+        ),
+        _COUNTERS.parameters(
+            connection,
+            [
+                (
+                    c.batch_id,
+                    c.status,
+                    c.pending,
+                    c.processing,
+                    c.succeeded,
+                    c.failed,
+                    c.credits_reserved,
+                    c.credits_settled,
+                    c.credits_refunded,
+                    c.event_seq,
+                )
+                for c in counters
+            ],
+        ),
+    )
+
+
+def close_batch(connection: Connection, batch_id: int, status: BatchStatus, now_ms: int) -> None:
+    """Mark the batch finalized; the database refuses it while credits are held or tasks are open."""
+    c = schema.batches.c
+    connection.execute(
+        schema.batches.update()
+        .where(c.id == batch_id, c.finalized_at_ms.is_(None))
+        .values(status=status.value, completed_at_ms=now_ms, finalized_at_ms=now_ms)
+    )
+
+
+# --- reservations -------------------------------------------------------------------------------------
+
+
+def reservations(connection: Connection, batch_ids: Iterable[int]) -> dict[int, Reservation]:
+    """The reservations of locked batches."""
+    rows = connection.execute(
+        text(
+            "SELECT r.batch_id, r.line, r.lot_id, r.reserved, r.settled, r.refunded"
+            f" FROM batch_reservations r, {_IDS.sql(connection)} WHERE r.batch_id = v.id"
+            " ORDER BY r.batch_id, r.line"
+        ),
+        _IDS.parameters(connection, [(batch_id,) for batch_id in sorted(set(batch_ids))]),
+    )
+    lines: dict[int, list[ReservationLine]] = {}
+    for row in rows:
+        lines.setdefault(row[0], []).append(ReservationLine(row[1], row[2], row[3], row[4], row[5]))
+    return {batch_id: Reservation(its_lines) for batch_id, its_lines in lines.items()}
+
+
+def add_reservation(connection: Connection, batch_id: int, parts: Sequence[Part]) -> None:
+    """Append the parts of a new reservation to the batch's lines."""
+    c = schema.batch_reservations.c
+    last = connection.scalar(select(c.line).where(c.batch_id == batch_id).order_by(c.line.desc()).limit(1))
+    first = 0 if last is None else last + 1
+    if parts:
+        connection.execute(
+            insert(schema.batch_reservations),
+            [
+                {"batch_id": batch_id, "line": first + i, "lot_id": part.lot_id, "reserved": part.amount}
+                for i, part in enumerate(parts)
+            ],
+        )
+
+
+def write_reservations(connection: Connection, changed: Mapping[int, Reservation]) -> None:
+    """Store the settled and refunded amounts of the reservations' lines."""
+    rows = [
+        (batch_id, line.line, line.settled, line.refunded)
+        for batch_id, reservation in changed.items()
+        for line in reservation.lines
+    ]
+    connection.execute(
+        text(
+            "UPDATE batch_reservations SET settled = v.settled, refunded = v.refunded"
+            f" FROM {_LINES.sql(connection)}"
+            " WHERE batch_reservations.batch_id = v.batch_id AND batch_reservations.line = v.line"
+        ),
+        _LINES.parameters(connection, rows),
+    )
+
+
+# --- events -------------------------------------------------------------------------------------------
+
+
+def insert_events(
+    connection: Connection, events: Sequence[tuple[int, int, str, int | None]], now_ms: int
+) -> None:
+    """Append `(batch_id, seq, type, task_id)`; `seq` comes from the locked batch's `event_seq`."""
+    if events:
+        connection.execute(
+            text(
+                "INSERT INTO batch_events (batch_id, seq, type, task_id, created_at_ms)"
+                f" SELECT batch_id, seq, type, task_id, created_at_ms FROM {_EVENTS.sql(connection)}"
+            ),
+            _EVENTS.parameters(connection, [(*item, now_ms) for item in events]),
+        )
+
+
+# --- new batches --------------------------------------------------------------------------------------
+
+
+def insert_tasks(
+    connection: Connection, *, batch_id: int, account_id: int, tasks: Sequence[NewTask], now_ms: int
+) -> None:
+    """Add pending tasks to a batch whose counters already count them."""
+    columns = ", ".join(("item_index", "retry_number", "custom_id", "prompt", "model", "options"))
+    columns += ", metadata, credits, provider, api_model"
+    encode = msgspec.json.Encoder().encode
+    connection.execute(
+        text(
+            f"INSERT INTO video_tasks (batch_id, account_id, status, created_at_ms, {columns})"
+            f" SELECT CAST(:batch_id AS bigint), CAST(:account_id AS bigint), 'pending',"
+            f" CAST(:now AS bigint), {columns} FROM {_TASKS.sql(connection)} ORDER BY item_index"
+        ),
+        {
+            **_TASKS.parameters(
+                connection,
+                [
+                    (
+                        task.item_index,
+                        task.retry_number,
+                        task.custom_id,
+                        task.prompt,
+                        task.model,
+                        encode(task.options).decode(),
+                        None if task.metadata is None else encode(task.metadata).decode(),
+                        task.credits,
+                        task.provider,
+                        task.api_model,
+                    )
+                    for task in tasks
+                ],
+            ),
+            "batch_id": batch_id,
+            "account_id": account_id,
+            "now": now_ms,
+        },
+    )
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+def batch_row_id(connection: Connection, public_id: str, *, account_id: int | None = None) -> int:
+    """The row id of a batch, of this account when one is given; raises `NotFound`."""
+    c = schema.batches.c
+    query = select(c.id).where(c.public_id == public_id)
+    if account_id is not None:
+        query = query.where(c.account_id == account_id)
+    found = connection.scalar(query)
+    if found is None:
+        raise NotFound(f'there is no batch "{public_id}"')
+    return int(found)
+
+
+def find_by_request(connection: Connection, scope: str, request_id: str) -> dict[str, Any] | None:
+    """The batch that this request id made, for replays."""
+    c = schema.batches.c
+    row = connection.execute(
+        select(schema.batches).where(c.request_scope == scope, c.request_id == request_id)
+    ).first()
+    return None if row is None else dict(row._mapping)
+
+
+def batch_row(connection: Connection, batch_id: int) -> dict[str, Any]:
+    """The whole row of a batch."""
+    row = connection.execute(select(schema.batches).where(schema.batches.c.id == batch_id)).one()
+    return dict(row._mapping)
+
+
+def list_batches(
+    connection: Connection, *, account_id: int | None, limit: int, after: str | None = None
+) -> list[dict[str, Any]]:
+    """Batches, newest first, from the one after `after` (a public id) on."""
+    c = schema.batches.c
+    query = select(schema.batches).order_by(c.id.desc()).limit(limit)
+    if account_id is not None:
+        query = query.where(c.account_id == account_id)
+    if after is not None:
+        query = query.where(c.id < batch_row_id(connection, after, account_id=account_id))
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def list_items(
+    connection: Connection,
+    batch_id: int,
+    *,
+    status: str | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+) -> list[dict[str, Any]]:
+    """The batch's items in order; of an item that was tried again, the newest row."""
+    c = schema.video_tasks.c
+    query = (
+        select(schema.video_tasks)
+        .where(c.batch_id == batch_id, c.is_current == 1)
+        .order_by(c.item_index)
+        .offset(offset)
+    )
+    if status is not None:
+        query = query.where(c.status == status)
+    if limit is not None:
+        query = query.limit(limit)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def mark_dispatched(connection: Connection, batch_ids: Sequence[int], now_ms: int) -> None:
+    """These batches were just served: others go first next time."""
+    connection.execute(
+        text(
+            f"UPDATE batches SET last_dispatched_at_ms = :now FROM {_IDS.sql(connection)}"
+            " WHERE batches.id = v.id"
+        ),
+        {**_IDS.parameters(connection, [(batch_id,) for batch_id in sorted(batch_ids)]), "now": now_ms},
+    )

@@ -1,0 +1,282 @@
+"""Accounts, lots and the append-only ledger. Every change of a balance goes through a `Book`."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select, text
+
+from rushes.domain.credits import (
+    CREDITS_MAX,
+    GENESIS_HASH,
+    EntryType,
+    LedgerEntry,
+    Lot,
+    LotKind,
+    Part,
+    encode_parts,
+    entry_hash,
+)
+from rushes.domain.errors import InputError, NotFound
+from rushes.store import schema
+from rushes.store.database import Rows, for_update
+
+ACCOUNT_NAME_CHARACTERS_MAX = 100
+
+_ENTRY_ROWS = Rows(
+    account_id=int,
+    seq=int,
+    type=str,
+    delta=int,
+    balance_after=int,
+    batch_id=int,
+    task_id=int,
+    parts=str,
+    description=str,
+    created_at_ms=int,
+    hash=str,
+)
+_ENTRY_COLUMNS = (
+    "account_id, seq, type, delta, balance_after, batch_id, task_id, parts, description, created_at_ms, hash"
+)
+_LOT_ROWS = Rows(id=int, change=int)
+
+
+@dataclass(slots=True)
+class _Account:
+    available: int
+    held: int
+    seq: int
+    hash: str
+
+
+class Book:
+    """The ledgers of some accounts, locked until the transaction ends.
+
+    `append` changes balances in memory and `write` stores all of it in a handful of statements, so a
+    group of settlements costs as many round trips as one.
+    """
+
+    def __init__(self, connection: Connection, account_ids: Iterable[int]) -> None:
+        self._connection = connection
+        self._entries: list[tuple[object, ...]] = []
+        self._lot_changes: dict[int, int] = {}
+        ids = sorted(set(account_ids))
+        rows = connection.execute(
+            text(
+                "SELECT id, available, held, ledger_seq, ledger_hash FROM accounts"
+                f" WHERE id IN (SELECT v.id FROM {_ID_ROWS.sql(connection)})"
+                f" ORDER BY id{for_update(connection)}"
+            ),
+            _ID_ROWS.parameters(connection, [(account_id,) for account_id in ids]),
+        )
+        self._accounts = {row[0]: _Account(row[1], row[2], row[3], row[4]) for row in rows}
+        missing = [account_id for account_id in ids if account_id not in self._accounts]
+        if missing:
+            raise NotFound(f"no account with id {missing[0]}")
+
+    def available(self, account_id: int) -> int:
+        """Credits the account may spend."""
+        return self._accounts[account_id].available
+
+    def append(
+        self,
+        account_id: int,
+        entry_type: EntryType,
+        parts: Sequence[Part],
+        *,
+        now_ms: int,
+        batch_id: int | None = None,
+        task_id: int | None = None,
+        description: str = "",
+    ) -> None:
+        """Add one entry; its effect on available and held credits follows from its type."""
+        account = self._accounts[account_id]
+        amount = 0
+        for part in parts:
+            amount += part.amount
+        match entry_type:
+            case EntryType.RESERVE:
+                delta, held_delta = -amount, amount
+            case EntryType.SETTLE:
+                delta, held_delta = 0, -amount
+            case EntryType.REFUND:
+                delta, held_delta = amount, -amount
+            case EntryType.PURCHASE | EntryType.BONUS:
+                delta, held_delta = amount, 0
+            case EntryType.EXPIRE | EntryType.ADJUST:
+                delta, held_delta = -amount, 0
+        if delta:
+            lot_changes = self._lot_changes
+            sign = 1 if delta > 0 else -1
+            for part in parts:
+                lot_changes[part.lot_id] = lot_changes.get(part.lot_id, 0) + sign * part.amount
+        account.available += delta
+        account.held += held_delta
+        account.seq += 1
+        entry = LedgerEntry(
+            account_id,
+            account.seq,
+            entry_type,
+            delta,
+            account.available,
+            batch_id,
+            task_id,
+            tuple(parts),
+            description,
+            now_ms,
+        )
+        account.hash = entry_hash(account.hash, entry)
+        self._entries.append(
+            (
+                account_id,
+                account.seq,
+                entry_type.value,
+                delta,
+                account.available,
+                batch_id,
+                task_id,
+                encode_parts(parts),
+                description,
+                now_ms,
+                account.hash,
+            )
+        )
+
+    def write(self) -> None:
+        """Store the entries, the lots' and the accounts' balances. Call once, last."""
+        connection = self._connection
+        if not self._entries:
+            return
+        connection.execute(
+            text(
+                f"INSERT INTO ledger_entries ({_ENTRY_COLUMNS})"
+                f" SELECT {_ENTRY_COLUMNS} FROM {_ENTRY_ROWS.sql(connection)}"
+            ),
+            _ENTRY_ROWS.parameters(connection, self._entries),
+        )
+        changes = [(lot_id, change) for lot_id, change in sorted(self._lot_changes.items()) if change]
+        if changes:
+            connection.execute(
+                text(
+                    "UPDATE credit_lots SET remaining = remaining + v.change"
+                    f" FROM {_LOT_ROWS.sql(connection)} WHERE credit_lots.id = v.id"
+                ),
+                _LOT_ROWS.parameters(connection, changes),
+            )
+        connection.execute(
+            text(
+                "UPDATE accounts SET available = v.available, held = v.held, ledger_seq = v.seq,"
+                f" ledger_hash = v.hash FROM {_ACCOUNT_ROWS.sql(connection)} WHERE accounts.id = v.id"
+            ),
+            _ACCOUNT_ROWS.parameters(
+                connection,
+                [(key, a.available, a.held, a.seq, a.hash) for key, a in self._accounts.items()],
+            ),
+        )
+
+
+_ID_ROWS = Rows(id=int)
+_ACCOUNT_ROWS = Rows(id=int, available=int, held=int, seq=int, hash=str)
+
+
+# --- accounts -----------------------------------------------------------------------------------------
+
+
+def ensure_account(connection: Connection, name: str, now_ms: int) -> int:
+    """The id of the account with this name, created with no credits when there is none."""
+    if not name or len(name) > ACCOUNT_NAME_CHARACTERS_MAX or not name.isprintable():
+        raise InputError(f"an account name is 1 to {ACCOUNT_NAME_CHARACTERS_MAX} printable characters")
+    connection.execute(
+        text(
+            "INSERT INTO accounts (name, ledger_hash, created_at_ms) VALUES (:name, :hash, :now)"
+            " ON CONFLICT (name) DO NOTHING"
+        ),
+        {"name": name, "hash": GENESIS_HASH, "now": now_ms},
+    )
+    return account_id(connection, name)
+
+
+def account_id(connection: Connection, name: str) -> int:
+    """The id of the account with this name; raises `NotFound`."""
+    found = connection.scalar(select(schema.accounts.c.id).where(schema.accounts.c.name == name))
+    if found is None:
+        raise NotFound(f'there is no account "{name}"')
+    return int(found)
+
+
+def lots(connection: Connection, account: int) -> list[Lot]:
+    """The account's lots with credits left, oldest first, expired ones included until they are swept."""
+    c = schema.credit_lots.c
+    rows = connection.execute(
+        select(c.id, c.kind, c.remaining, c.expires_at_ms)
+        .where(c.account_id == account, c.remaining > 0)
+        .order_by(c.id)
+    )
+    return [Lot(row.id, LotKind(row.kind), row.remaining, row.expires_at_ms) for row in rows]
+
+
+# --- changes of a balance -----------------------------------------------------------------------------
+
+
+def grant(
+    connection: Connection,
+    account: int,
+    amount: int,
+    *,
+    now_ms: int,
+    kind: LotKind = LotKind.PERMANENT,
+    expires_at_ms: int | None = None,
+    description: str = "",
+) -> int:
+    """Give the account a new lot of `amount` credits; returns the lot's id."""
+    if not 0 < amount <= CREDITS_MAX:
+        raise InputError(f"a grant is 1 to {CREDITS_MAX} credits, not {amount}", field="amount")
+    if (kind is LotKind.BONUS) != (expires_at_ms is not None):
+        raise InputError("a bonus lot needs an expiry, a permanent lot has none", field="expires_at")
+    if expires_at_ms is not None and expires_at_ms <= now_ms:
+        raise InputError("the expiry must lie in the future", field="expires_at")
+    book = Book(connection, [account])
+    if book.available(account) + amount > CREDITS_MAX:
+        raise InputError(f"an account holds at most {CREDITS_MAX} credits", field="amount")
+    lot_id = connection.scalar(
+        insert(schema.credit_lots)
+        .values(
+            account_id=account,
+            kind=kind.value,
+            amount=amount,
+            remaining=0,  # the ledger entry below fills it
+            expires_at_ms=expires_at_ms,
+            created_at_ms=now_ms,
+        )
+        .returning(schema.credit_lots.c.id)
+    )
+    assert lot_id is not None
+    entry_type = EntryType.BONUS if kind is LotKind.BONUS else EntryType.PURCHASE
+    book.append(account, entry_type, [Part(lot_id, amount)], now_ms=now_ms, description=description)
+    book.write()
+    return int(lot_id)
+
+
+def expire_lots(connection: Connection, now_ms: int, *, account: int | None = None, limit: int = 1000) -> int:
+    """Empty the lots whose expiry has passed, with an `expire` entry each; returns how many."""
+    c = schema.credit_lots.c
+    query = (
+        select(c.account_id)
+        .where(c.remaining > 0, c.expires_at_ms.is_not(None), c.expires_at_ms <= now_ms)
+        .distinct()
+        .limit(limit)
+    )
+    if account is not None:
+        query = query.where(c.account_id == account)
+    account_ids = list(connection.scalars(query))
+    if not account_ids:
+        return 0
+    book = Book(connection, account_ids)  # locks the accounts; their lots are read only after that
+    expired = 0
+    for owner in sorted(account_ids):
+        for lot in lots(connection, owner):
+            if not lot.is_live(now_ms):
+                book.append(owner, EntryType.EXPIRE, [Part(lot.lot_id, lot.remaining)], now_ms=now_ms)
+                expired += 1
+    book.write()
+    return expired

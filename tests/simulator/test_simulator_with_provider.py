@@ -1,0 +1,139 @@
+"""The real Grsai providers against the simulator: what they conclude is what the simulator meant."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from rushes.domain.task import (
+    Accepted,
+    Failed,
+    NoAnswer,
+    NotSent,
+    Processing,
+    Rejected,
+    SubmitOutcome,
+    Succeeded,
+    Throttled,
+    Unknown,
+)
+from rushes.providers import grsai, grsai_unified
+from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
+from rushes.providers.http import PyreqwestTransport
+from rushes.providers.simulator import (
+    PRESETS,
+    SimulatorCore,
+    SimulatorKnobs,
+    SimulatorReport,
+    SimulatorServer,
+    SimulatorTransport,
+)
+from rushes.providers.transport import Transport
+
+TASKS = 150
+POLLS_MAX = 60
+STORMY = PRESETS["stormy"].replaced({"render_seconds": 0.2, "slow_seconds": 0.02, "api_key": "sk-simulated"})
+
+
+async def run_tasks(
+    transport: Transport, host: str, build: Callable[[ProviderConfig], Provider], model: str
+) -> Counter[str]:
+    """Submit once each, poll each accepted task to its verdict; counts by kind of conclusion."""
+    provider = build(ProviderConfig(host=host, api_key="sk-simulated", transport=transport))
+    concluded: Counter[str] = Counter()
+
+    async def run_one(number: int) -> None:
+        outcome = await provider.submit(SubmitRequest(api_model=model, prompt=f"prompt {number}"))
+        concluded[type(outcome).__name__] += 1
+        if isinstance(outcome, Accepted):
+            concluded[await verdict(provider, outcome.remote_task_id, concluded)] += 1
+
+    await asyncio.gather(*(run_one(number) for number in range(TASKS)))
+    await transport.close()
+    return concluded
+
+
+async def verdict(provider: Provider, remote_task_id: str, concluded: Counter[str]) -> str:
+    for _ in range(POLLS_MAX):
+        match await provider.poll_remote_task(remote_task_id):
+            case Succeeded():
+                return "delivered"
+            case Failed():
+                return "failed"
+            case NoAnswer():
+                concluded["no answer"] += 1
+            case Processing():
+                concluded["processing"] += 1
+        await asyncio.sleep(0.05)
+    return "no verdict"
+
+
+def check(concluded: Counter[str], report: SimulatorReport) -> None:
+    """The provider's count against the simulator's."""
+    faults = report.faults
+    assert concluded["Accepted"] == report.accepted - report.accepted_unanswered
+    assert concluded["Rejected"] == report.submits_refused.get("prompt", 0)
+    throttled = faults.get("submit_throttled", 0) + faults.get("submit_throttled_bare", 0)
+    assert concluded["Throttled"] == throttled > 0
+    assert concluded["delivered"] == report.deliveries > 0
+    assert concluded["failed"] == report.failures_total > 0
+    assert concluded["no verdict"] == 0
+    assert concluded["no answer"] > 0
+    assert (
+        sum(concluded[kind.__name__] for kind in (Accepted, Rejected, Throttled, NotSent, Unknown)) == TASKS
+    )
+
+
+MODELS = [(grsai.build, "sora-2"), (grsai.build, "veo3.1-fast"), (grsai_unified.build, "minimax-h3")]
+
+
+@pytest.mark.parametrize(("build", "model"), MODELS)
+def test_over_http_in_a_storm_provider_and_simulator_count_alike(
+    build: Callable[[ProviderConfig], Provider], model: str
+) -> None:
+    async def run() -> tuple[Counter[str], SimulatorReport]:
+        async with SimulatorServer(STORMY) as server:
+            concluded = await run_tasks(PyreqwestTransport(), server.base_url, build, model)
+            return concluded, server.report()
+
+    concluded, report = asyncio.run(run())
+    check(concluded, report)
+    # over sockets a refused connection is a reset, which a client cannot tell from a taken request
+    assert concluded["Unknown"] == report.submits_unclear + report.faults.get("submit_refused", 0)
+
+
+@pytest.mark.parametrize(("build", "model"), MODELS)
+def test_in_process_in_a_storm_provider_and_simulator_count_alike(
+    build: Callable[[ProviderConfig], Provider], model: str
+) -> None:
+    async def run() -> tuple[Counter[str], SimulatorReport]:
+        clock = asyncio.get_running_loop().time
+        core = SimulatorCore(STORMY)
+        transport = SimulatorTransport(core, clock=clock)
+        concluded = await run_tasks(transport, "https://simulator.test", build, model)
+        return concluded, core.report(clock())
+
+    concluded, report = asyncio.run(run())
+    check(concluded, report)
+    assert concluded["Unknown"] == report.submits_unclear
+    assert concluded["NotSent"] == report.faults.get("submit_refused", 0)
+
+
+@pytest.mark.parametrize(("build", "model"), MODELS)
+def test_account_refusals_reach_the_provider_as_refusals(
+    build: Callable[[ProviderConfig], Provider], model: str
+) -> None:
+    async def submit(knobs: SimulatorKnobs) -> SubmitOutcome:
+        core = SimulatorCore(knobs)
+        transport = SimulatorTransport(core, clock=asyncio.get_running_loop().time)
+        config = ProviderConfig(host="https://simulator.test", api_key="sk-simulated", transport=transport)
+        outcome = await build(config).submit(SubmitRequest(api_model=model, prompt="a"))
+        assert core.report(0.0).accepted == 0
+        return outcome
+
+    wrong_key = asyncio.run(submit(SimulatorKnobs(api_key="sk-another-key")))
+    assert isinstance(wrong_key, NotSent)
+    assert wrong_key.pauses_provider
+    for knobs in (SimulatorKnobs(balance_submits=0), SimulatorKnobs(key_disabled=True)):
+        assert not isinstance(asyncio.run(submit(knobs)), Accepted | Unknown)

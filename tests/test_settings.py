@@ -1,0 +1,255 @@
+"""Settings: defaults, where values come from, and errors that name the variable but never a secret."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from rushes.domain.errors import SettingsError
+from rushes.settings import MASK, Settings, field_name_of_variable, masked_database_url
+
+CANARY = "canary-5f1c"
+
+
+def load(**environ: str) -> Settings:
+    return Settings.load(environ, None)
+
+
+def test_defaults_need_no_environment() -> None:
+    settings = load()
+    assert settings.database_url == "sqlite:///rushes-data/rushes.db"
+    assert settings.data_dir == Path("rushes-data")
+    assert settings.base_url is None
+    assert settings.grsai_api_key is None
+    assert settings.grsai_host == "https://grsai.dakka.com.cn"
+    assert (settings.poll_interval_min_seconds, settings.poll_interval_max_seconds) == (1, 30)
+    assert (settings.lease_seconds, settings.request_timeout_seconds) == (30, 30)
+    assert (settings.unconfirmed_grace_seconds, settings.unconfirmed_policy) == (900, "refund")
+    assert settings.allow_private_urls is False
+    assert settings.submits_per_second is settings.polls_per_second is None
+    assert settings.in_flight_tasks_max is settings.connections_max is None
+    assert {line.source for line in settings.effective()} == {"default"}
+
+
+def test_every_variable_reaches_its_field() -> None:
+    environ = {
+        "RUSHES_DATA_DIR": "d",
+        "RUSHES_DATABASE_URL": "postgres://u@h/db",
+        "RUSHES_SQLITE_BUSY_TIMEOUT_SECONDS": "3",
+        "RUSHES_BASE_URL": "https://example.com/videos/",
+        "RUSHES_WORKER_SECRET": "w",
+        "RUSHES_WEBHOOK_SECRET": "whsec_abc",
+        "RUSHES_ALLOW_PRIVATE_URLS": "true",
+        "RUSHES_POLL_INTERVAL_MIN_SECONDS": "0.05",
+        "RUSHES_POLL_INTERVAL_MAX_SECONDS": "0.5",
+        "RUSHES_LEASE_SECONDS": "2",
+        "RUSHES_UNCONFIRMED_GRACE_SECONDS": "0",
+        "RUSHES_UNCONFIRMED_POLICY": "resubmit",
+        "GRSAI_API_KEY": "sk-1",
+        "GRSAI_HOST": "http://127.0.0.1:8080/",
+        "RUSHES_REQUEST_TIMEOUT_SECONDS": "5",
+        "RUSHES_SUBMITS_PER_SECOND": "2.5",
+        "RUSHES_POLLS_PER_SECOND": "50",
+        "RUSHES_IN_FLIGHT_TASKS_MAX": "10",
+        "RUSHES_CONNECTIONS_MAX": "4",
+        "RUSHES_MODELS": '{"sora-2": {"credits": 3}}',
+    }
+    assert set(environ) == set(field_name_of_variable())
+    settings = load(**environ)
+    assert settings.database_url == "postgres://u@h/db"
+    assert settings.base_url == "https://example.com/videos"
+    assert settings.grsai_host == "http://127.0.0.1:8080"
+    assert settings.grsai_api_key is not None
+    assert settings.grsai_api_key.get_secret_value() == "sk-1"
+    assert (settings.poll_interval_min_seconds, settings.poll_interval_max_seconds) == (0.05, 0.5)
+    assert settings.unconfirmed_policy == "resubmit"
+    assert (settings.submits_per_second, settings.in_flight_tasks_max) == (2.5, 10)
+    assert settings.catalogue().get("sora-2").credits == 3
+    assert {line.source for line in settings.effective()} == {"environment"}
+    assert settings.unknown_variables == ()
+
+
+def test_environment_stands_before_the_env_file_and_both_before_defaults(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(
+        "\ufeff# a comment\nexport RUSHES_LEASE_SECONDS=11\nRUSHES_POLLS_PER_SECOND='7'\n"
+        'GRSAI_API_KEY="a$b${HOME}"\nRUSHES_BASE_URL=\nOTHER=1\n'
+    )
+    settings = Settings.load({"RUSHES_LEASE_SECONDS": "12", "RUSHES_DATA_DIR": " "}, env_file)
+    sources = {line.name: line.source for line in settings.effective()}
+    assert (settings.lease_seconds, sources["RUSHES_LEASE_SECONDS"]) == (12, "environment")
+    assert (settings.polls_per_second, sources["RUSHES_POLLS_PER_SECOND"]) == (7, "env file")
+    assert (settings.data_dir, sources["RUSHES_DATA_DIR"]) == (Path("rushes-data"), "default")
+    assert settings.base_url is None
+    assert settings.grsai_api_key is not None
+    assert settings.grsai_api_key.get_secret_value() == "a$b${HOME}"
+
+
+def test_the_process_environment_and_dot_env_are_read_by_default(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("RUSHES_LEASE_SECONDS=11\n")
+    program = "from rushes.settings import Settings; s = Settings.load(); print(s.lease_seconds, s.data_dir)"
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "RUSHES_DATA_DIR": "here"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.stdout == "11.0 here\n", process.stderr
+
+
+def test_a_missing_env_file_or_a_folder_of_that_name_is_no_error(tmp_path: Path) -> None:
+    assert Settings.load({}, tmp_path / "none").lease_seconds == 30
+    assert Settings.load({}, tmp_path).lease_seconds == 30
+
+
+def test_an_env_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_bytes(b"RUSHES_LEASE_SECONDS=\xff\n")
+    with pytest.raises(SettingsError, match=r"\.env: not UTF-8$"):
+        Settings.load({}, env_file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RUSHES_LEASE_SECONDS", "abc"),
+        ("RUSHES_LEASE_SECONDS", "0"),
+        ("RUSHES_LEASE_SECONDS", "-1"),
+        ("RUSHES_LEASE_SECONDS", "nan"),
+        ("RUSHES_LEASE_SECONDS", "inf"),
+        ("RUSHES_LEASE_SECONDS", "1e9"),
+        ("RUSHES_POLL_INTERVAL_MIN_SECONDS", "60"),
+        ("RUSHES_POLL_INTERVAL_MIN_SECONDS", "0"),
+        ("RUSHES_UNCONFIRMED_GRACE_SECONDS", "-1"),
+        ("RUSHES_UNCONFIRMED_POLICY", "keep"),
+        ("RUSHES_ALLOW_PRIVATE_URLS", "perhaps"),
+        ("RUSHES_SUBMITS_PER_SECOND", "0"),
+        ("RUSHES_IN_FLIGHT_TASKS_MAX", "1.5"),
+        ("RUSHES_CONNECTIONS_MAX", "0"),
+        ("RUSHES_BASE_URL", "example.com"),
+        ("RUSHES_BASE_URL", "ftp://example.com"),
+        ("RUSHES_BASE_URL", "https://example.com/?a=1"),
+        ("RUSHES_BASE_URL", "https://example.com/#a"),
+        ("RUSHES_BASE_URL", "https://example.com:port"),
+        ("RUSHES_DATABASE_URL", "rushes.db"),
+        ("RUSHES_DATABASE_URL", "mysql://h/db"),
+        ("RUSHES_DATABASE_URL", "sqlite://rushes.db"),
+        ("RUSHES_DATA_DIR", "what?"),
+        ("RUSHES_MODELS", "{"),
+        ("RUSHES_MODELS", '{"sora-2": 5}'),
+        ("RUSHES_MODELS", '{"sora-2": {"price": 5}}'),
+        ("RUSHES_MODELS", '{"sora-2": {"credits": -5}}'),
+        ("RUSHES_MODELS", '{"sora2": {"credits": 5}}'),
+        ("RUSHES_MODELS", '{"sora-2": {}, "sora-2": {}}'),
+        ("RUSHES_MODELS", "no/such/file.json"),
+        ("GRSAI_HOST", "http://grsai.example.com"),
+        ("GRSAI_HOST", "http://127.0.0.1.example.com"),
+        ("GRSAI_HOST", "http://10.0.0.1"),
+        ("GRSAI_HOST", "https://example.com/v1"),
+        ("GRSAI_HOST", "https://example.com?x"),
+        ("GRSAI_HOST", "grsai.example.com"),
+        ("GRSAI_HOST", "https://exam ple.com"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(**{name: value})
+    assert caught.value.message.startswith(f"{name}: ")
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GRSAI_API_KEY", f"{CANARY} with a space"),
+        ("GRSAI_API_KEY", f"{CANARY}\nInjected: 1"),
+        ("RUSHES_WORKER_SECRET", f"{CANARY}é"),
+        ("RUSHES_WEBHOOK_SECRET", f"{CANARY}\x00"),
+        ("GRSAI_HOST", f"https://user:{CANARY}@example.com"),
+        ("RUSHES_BASE_URL", f"https://user:{CANARY}@example.com"),
+        ("RUSHES_DATABASE_URL", f"mysql://user:{CANARY}@example.com"),
+        ("RUSHES_DATABASE_URL", f"postgresql://user:{CANARY}\x01@example.com"),
+    ],
+)
+def test_refusals_never_repeat_a_secret(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(**{name: value})
+    assert caught.value.message.startswith(f"{name}: ")
+    assert CANARY not in caught.value.message
+    assert CANARY not in str(caught.value.facts)
+    assert CANARY not in str(caught.value.__context__)
+
+
+def test_secrets_appear_in_no_repr_dump_or_listing() -> None:
+    settings = load(
+        GRSAI_API_KEY=CANARY,
+        RUSHES_WORKER_SECRET=CANARY,
+        RUSHES_WEBHOOK_SECRET=CANARY,
+        RUSHES_DATABASE_URL=f"postgresql://user:{CANARY}@db.example.com:5432/rushes?sslpassword={CANARY}",
+    )
+    assert CANARY not in repr(settings)
+    assert CANARY not in str(settings)
+    assert CANARY not in str(settings.effective())
+    shown = {line.name: line.value for line in settings.effective()}
+    assert shown["GRSAI_API_KEY"] == MASK
+    assert (
+        shown["RUSHES_DATABASE_URL"]
+        == f"postgresql://user:{MASK}@db.example.com:5432/rushes?sslpassword={MASK}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:///a/b.db", "sqlite:///a/b.db"),
+        ("postgresql://h:5432/db", "postgresql://h:5432/db"),
+        ("postgresql://u@h/db", "postgresql://u@h/db"),
+        ("postgresql://u:p@ss/w:x@h/db", f"postgresql://u:{MASK}@h/db"),
+        ("postgresql://h/db?user=u&PASSWORD=p&x=1", f"postgresql://h/db?user=u&PASSWORD={MASK}&x=1"),
+    ],
+)
+def test_database_passwords_are_masked(url: str, shown: str) -> None:
+    assert masked_database_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    "host", ["http://localhost:1", "http://127.9.9.9", "http://[::1]:8080", "https://x.example"]
+)
+def test_plain_http_is_for_loopback_only(host: str) -> None:
+    assert load(GRSAI_HOST=host).grsai_host == host
+
+
+def test_a_ceiling_below_the_default_floor_lowers_the_floor() -> None:
+    assert load(RUSHES_POLL_INTERVAL_MAX_SECONDS="0.05").poll_interval_min_seconds == 0.05
+
+
+def test_the_data_folder_moves_the_default_database() -> None:
+    assert load(RUSHES_DATA_DIR="/srv/rushes").database_url == "sqlite:////srv/rushes/rushes.db"
+
+
+def test_models_are_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "models.json"
+    path.write_bytes(b'\xef\xbb\xbf{"veo-pro": {"disabled": true}}')
+    assert load(RUSHES_MODELS=str(path)).catalogue().get("veo-pro").disabled
+    with pytest.raises(SettingsError, match="RUSHES_MODELS: must be a JSON object or the path"):
+        load(RUSHES_MODELS=str(tmp_path))
+
+
+def test_misspelt_variables_are_collected_with_a_suggestion() -> None:
+    settings = load(RUSHES_LEASE_SECOND="5", GRSAI_KEY="x", RUSHES_QQQQ="1", HOME="/root")
+    assert settings.unknown_variables == (
+        ("GRSAI_KEY", "GRSAI_API_KEY"),
+        ("RUSHES_LEASE_SECOND", "RUSHES_LEASE_SECONDS"),
+        ("RUSHES_QQQQ", None),
+    )
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = load()
+    with pytest.raises(ValidationError):
+        settings.lease_seconds = 1
