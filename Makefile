@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test check format bench simulate proofs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -34,6 +34,21 @@ check: setup ## what CI checks before the tests: format, lint, types, layers
 format: setup ## put the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: setup ## measure; ONLY=poll runs one part, PEERS=1 adds DBOS, Procrastinate and Celery
+ifdef PEERS
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+endif
+	$(BIN)/python -m benchmarks $(ONLY)
+
+SEEDS ?= 100
+TASKS ?= 1000
+SEED ?= 1
+simulate: setup ## the engine under simulated faults: SEEDS=n TASKS=m SEED=first
+	$(BIN)/python -m simulation --seeds $(SEEDS) --tasks $(TASKS) --seed $(SEED)
+
+proofs: setup ## real processes, real kills: the long versions
+	$(BIN)/python -m proofs all
 
 lock: ## pin the requirements again, with hashes
 	$(PYTHON) -m venv build/lock

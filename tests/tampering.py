@@ -1,66 +1,57 @@
-"""Changing a database behind the back of its guards, and putting the guards back."""
+"""Changing a database behind the back of its guards."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 import psycopg
+from sqlalchemy import Connection
 
 from rushes.store import schema
 from rushes.store.database import Database
 
-Execute = Callable[[str], None]
+T = TypeVar("T")
 
 
-@contextmanager
-def without_guards(database: Database) -> Iterator[Execute]:
-    """Triggers and foreign keys (SQLite: checks, too) do not hold inside; afterwards all of them do again."""
-    if database.dialect == "sqlite":
-        with sqlite_unguarded(database) as execute:
-            yield execute
-        return
-    with postgresql_session(database) as execute:
-        execute("SET session_replication_role = replica")
-        yield execute
+def read_tampered(database: Database, statements: tuple[str, ...], read: Callable[[Connection], T]) -> T:
+    """What `read` sees once the statements have run with triggers, references and SQLite's checks off.
 
-
-@contextmanager
-def sqlite_unguarded(database: Database) -> Iterator[Execute]:
-    """A connection of the tamperer's own, with the triggers dropped while it is used."""
-    connection = sqlite3.connect(str(database.sqlite_path))
-    connection.execute("PRAGMA ignore_check_constraints = ON")
-    names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]
-    for name in names:
-        connection.execute(f"DROP TRIGGER {name}")
-
-    def execute(statement: str) -> None:
-        connection.execute(statement)
-
-    yield execute
-    for statement in schema.sqlite_triggers():
-        connection.execute(statement)
-    connection.commit()
-    connection.close()
-
-
-@contextmanager
-def postgresql_session(database: Database) -> Iterator[Execute]:
-    """A session of the tamperer's own, committed at the end."""
-    url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(url) as connection:
-
-        def execute(statement: str) -> None:
-            connection.execute(statement.encode())
-
-        yield execute
-
-
-def plain_session(database: Database, *statements: str) -> None:
-    """Run statements as the database's owner would, guards and all."""
-    if database.dialect == "postgresql":
-        with postgresql_session(database) as execute:
+    The guards stand again when it reads, and all of it is undone afterwards.
+    """
+    sqlite = database.dialect == "sqlite"
+    with database.engine.connect() as connection:
+        if not sqlite:
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin() as transaction:
+            _remove_guards(connection, sqlite=sqlite)
             for statement in statements:
-                execute(statement)
+                connection.exec_driver_sql(statement)
+            if sqlite:
+                connection.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
+                for statement in schema.sqlite_triggers():
+                    connection.exec_driver_sql(statement)
+            seen = read(connection)
+            transaction.rollback()
+    return seen
+
+
+def _remove_guards(connection: Connection, *, sqlite: bool) -> None:
+    if not sqlite:
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        return
+    connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+    connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+    for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").all():
+        connection.exec_driver_sql(f"DROP TRIGGER {name}")
+
+
+def as_owner(database: Database, *statements: str) -> None:
+    """Run and commit statements as the database's owner could, in a session without rushes."""
+    if database.dialect == "postgresql":
+        url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(url) as session:
+            for statement in statements:
+                session.execute(statement.encode())
         return
     connection = sqlite3.connect(str(database.sqlite_path))
     for statement in statements:

@@ -1,3 +1,62 @@
-"""rushes: runs batches of remote AI-video tasks to completion and settles prepaid credits exactly."""
+"""rushes: runs batches of remote AI-video tasks to completion and settles prepaid credits exactly.
+
+The names below are the library; each is imported when it is first used, so that `import rushes` and
+`rushes --help` stay quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rushes.domain.catalogue import DEFAULT_CATALOGUE, Catalogue, Model
+    from rushes.domain.errors import InsufficientCredits, RushesError
+    from rushes.domain.task import (
+        TRANSITIONS,
+        BatchStatus,
+        Failed,
+        FailureType,
+        NoAnswer,
+        PollResult,
+        Processing,
+        Succeeded,
+        TaskStatus,
+    )
+    from rushes.settings import Settings
+    from rushes.wiring import Rushes
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "DEFAULT_CATALOGUE",
+    "TRANSITIONS",
+    "BatchStatus",
+    "Catalogue",
+    "Failed",
+    "FailureType",
+    "InsufficientCredits",
+    "Model",
+    "NoAnswer",
+    "PollResult",
+    "Processing",
+    "Rushes",
+    "RushesError",
+    "Settings",
+    "Succeeded",
+    "TaskStatus",
+]
+
+_HOME = {
+    "DEFAULT_CATALOGUE": "rushes.domain.catalogue",
+    "Catalogue": "rushes.domain.catalogue",
+    "InsufficientCredits": "rushes.domain.errors",
+    "Model": "rushes.domain.catalogue",
+    "Rushes": "rushes.wiring",
+    "RushesError": "rushes.domain.errors",
+    "Settings": "rushes.settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME.get(name, "rushes.domain.task")), name)

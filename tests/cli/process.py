@@ -8,10 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 
+import structlog
+
+from rushes.cli import main
 from rushes.settings import Settings
 from rushes.wiring import Rushes
 
@@ -76,6 +82,23 @@ class Shell:
             preexec_fn=preexec,
         )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def call(self, *arguments: str, stdin: bytes = b"", **environment: str) -> Ended:
+        """The same in this process, some twenty times quicker: for what does not need one of its own."""
+        written, said = BytesIO(), BytesIO()
+        stdout, stderr = TextIOWrapper(written, "utf-8"), TextIOWrapper(said, "utf-8")
+        with (
+            chdir(self.folder),
+            patch.dict(os.environ, self.environment_with(environment), clear=True),
+            patch.object(sys, "stdin", TextIOWrapper(BytesIO(stdin), "utf-8")),
+            redirect_stdout(stdout),
+            redirect_stderr(stderr),
+        ):
+            code = main(arguments)
+        structlog.reset_defaults()
+        stdout.flush()
+        stderr.flush()
+        return Ended(code, written.getvalue().decode(), said.getvalue().decode())
 
     def start(self, *arguments: str, **environment: str) -> "Running":
         """Start without waiting."""

@@ -86,8 +86,8 @@ def test_only_a_whole_positive_amount_can_be_granted(
     shell: Shell, amount: str, code: int, expected: str
 ) -> None:
     shell.write("a.txt", "a boat\n")
-    for command in (["credits", "grant", amount], ["run", "a.txt", "--grant", amount]):
-        ended = shell.run(*command)
+    granted = shell.run("credits", "grant", amount)
+    for ended in (granted, shell.call("run", "a.txt", "--grant", amount)):
         assert ended.code == code
         assert expected in ended.one_line_error()
     assert shell.files() == {"a.txt"}
@@ -103,7 +103,7 @@ def test_without_enough_credits_nothing_is_written_and_the_missing_ones_are_told
     )
     assert shell.files() == {"a.txt"}
     shell.grant(7)
-    refused = shell.run("run", "a.txt", "--grant", "5")  # now with a database
+    refused = shell.call("run", "a.txt", "--grant", "5")  # now with a database
     assert "20 credits are required, 12 are available: 8 are missing" in refused.one_line_error()
     assert "--grant 13`" in refused.stderr
     assert shell.available() == 7, "the grant went the way of the batch"
@@ -120,14 +120,14 @@ def test_without_a_key_nothing_is_written(shell: Shell) -> None:
 
 def test_looking_from_the_wrong_folder_leaves_no_database_there(shell: Shell) -> None:
     for command in (["batch", "list"], ["credits", "balance"], ["audit"]):
-        ended = shell.run(*command)
+        ended = shell.call(*command)
         assert ended.code == 1
         assert "there is no database at rushes-data/rushes.db yet" in ended.one_line_error()
     assert shell.files() == set()
 
 
 def test_a_setting_that_cannot_work_is_named(shell: Shell) -> None:
-    ended = shell.run("credits", "grant", "5", RUSHES_LEASE_SECONDS="soon")
+    ended = shell.call("credits", "grant", "5", RUSHES_LEASE_SECONDS="soon")
     assert ended.code == 1
     assert "RUSHES_LEASE_SECONDS" in ended.one_line_error()
 
@@ -240,8 +240,8 @@ def test_a_wrong_key_ends_the_run_with_4_and_keeps_every_task_pending(
     assert "test-key" not in ended.stderr
     batch = shell.ask(lambda rushes: rushes.batch(ended.document["batch_id"]))
     assert (batch["pending_count"], batch["processing_count"]) == (11, 0)
-    assert shell.run("poll", "some-task", "--json").code == 4
-    resumed = shell.run("worker", "--until-idle", "--json", GRSAI_API_KEY="the-right-key")
+    assert shell.call("poll", "some-task", "--json").code == 4
+    resumed = shell.call("worker", "--until-idle", "--json", GRSAI_API_KEY="the-right-key")
     assert resumed.document["settled_tasks"] == 11
 
 
@@ -257,6 +257,6 @@ def test_an_unreachable_host_is_said_and_the_tasks_stay(shell: Shell) -> None:
     batch = shell.ask(lambda rushes: rushes.batch(ended.document["batch_id"]))
     assert (batch["pending_count"], batch["processing_count"]) == (2, 0)
     shell.assert_books_are_right()
-    polled = shell.run("poll", "some-task", "--json")
+    polled = shell.call("poll", "some-task", "--json")
     assert polled.code == 1
     assert polled.document["ok"] is False

@@ -50,7 +50,7 @@ def test_a_file_of_prompts_becomes_settled_videos(new_simulator: NewSimulator, s
 def test_failed_tasks_are_counted_refunded_and_told_by_exit_code_5(
     new_simulator: NewSimulator, shell_at: ShellAt
 ) -> None:
-    simulator = new_simulator(output_moderation=0.3, error=0.2)
+    simulator = new_simulator(output_moderation=0.3, input_moderation=0.2)
     shell = shell_at(simulator)
     prompts = "".join(f"prompt {n}\n" for n in range(30))
     ended = shell.run("run", "-", "--grant", "300", "--aspect-ratio", "9:16", stdin=prompts.encode())
@@ -60,7 +60,7 @@ def test_failed_tasks_are_counted_refunded_and_told_by_exit_code_5(
     settled, refunded = 10 * report.deliveries, 10 * report.failures_total
     assert ended.stdout.splitlines()[-1] == f"reserved 300 = settled {settled} + refunded {refunded}"
     assert f"{report.failures['output_moderation']} output_moderation" in ended.stdout
-    assert f"{report.failures['error']} model_error" in ended.stdout
+    assert f"{report.failures['input_moderation']} input_moderation" in ended.stdout
     assert "30/30 done" in ended.stderr
     assert "\x1b" not in ended.stdout + ended.stderr, "no colour and no cursor movement in a pipe"
     shell.assert_books_are_right()
@@ -73,13 +73,13 @@ def test_the_same_request_id_is_the_same_batch_and_grants_once(
     shell = shell_at(simulator)
     shell.write("a.txt", "a boat\na bird\n")
     command = ["run", "a.txt", "--request-id", "order-7", "--grant", "25", "--json"]
-    first, second = shell.run(*command), shell.run(*command)
+    first, second = shell.call(*command), shell.call(*command)
     assert (first.code, second.code) == (0, 0), second.stderr
     assert first.document["batch_id"] == second.document["batch_id"]
     assert shell.available() == 5
     assert simulator.report().accepted == 2
     shell.write("a.txt", "another boat\na bird\n")
-    reused = shell.run(*command)
+    reused = shell.call(*command)
     assert reused.code == 1
     assert 'request id "order-7" was used before with another body' in reused.one_line_error()
     assert shell.available() == 5

@@ -63,7 +63,7 @@ def test_a_storm_of_faults_loses_nothing_and_buys_nothing_twice(database_url: st
     async def scenario() -> None:
         with running_simulator(STORM) as simulator:
             async with rushes_on(database_url, simulator.base_url) as rushes:
-                batch = await rushes.create_batch(items(200))
+                batch = await rushes.create_batch(items(120))
                 batch = await run_for(rushes, batch["batch_id"], seconds_max=60)
                 done = await rushes.items(batch["batch_id"])
                 report_of_audit = await rushes.audit()

@@ -64,6 +64,7 @@ def _failed(error: BaseException) -> int:
     """Say in one line what went wrong; returns the exit code."""
     from rushes.domain.errors import NotAuthorised, RushesError
 
+    whole = error
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     debugging = bool(os.environ.get(DEBUG_VARIABLE))
@@ -77,7 +78,7 @@ def _failed(error: BaseException) -> int:
         case _:
             pass
     if debugging:
-        traceback.print_exception(error)
+        traceback.print_exception(whole)
     match error:
         case RushesError():
             _complain(error.message)

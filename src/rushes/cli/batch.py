@@ -9,7 +9,6 @@ from cyclopts import App, Parameter
 from rushes.cli import ExitCode
 from rushes.cli.export import export
 from rushes.cli.options import Json, Limit, Whole
-from rushes.cli.session import opened, run_async, stop_on_signals
 
 if TYPE_CHECKING:
     from rushes.cli.session import Stop
@@ -33,6 +32,7 @@ def list_batches(
     json: Json = False,
 ) -> None:
     """List batches, the newest first."""
+    from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_json, print_table
 
     async def show_list() -> None:
@@ -72,6 +72,7 @@ def show(
 ) -> None:
     """Show a batch: counts, credits, failures by type."""
     from rushes.cli.outcome import failure_counts
+    from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_facts, print_json, print_line, proof_line
 
     async def show_one() -> None:
@@ -120,10 +121,11 @@ def watch(batch_id: BatchId, /, *, json: Json = False) -> int:
     Ends as `run` does: 0 when all succeeded, 5 when some failed.
     """
 
-    async def follow() -> int:
-        from rushes.cli.outcome import exit_code_of, open_count, print_outcome, resume_hint
-        from rushes.cli.show import say
+    from rushes.cli.outcome import exit_code_of, open_count, print_outcome, resume_hint
+    from rushes.cli.session import opened, run_async, stop_on_signals
+    from rushes.cli.show import say
 
+    async def follow() -> int:
         async with opened() as rushes:
             started_at = time.monotonic()
             with stop_on_signals() as stop:
@@ -181,6 +183,7 @@ def troubles_of(workers: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 @app.command
 def cancel(batch_id: BatchId, /, *, json: Json = False) -> None:
     """Cancel a batch: pending tasks end and are refunded, tasks at the provider run on."""
+    from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_json, print_line
 
     async def end() -> None:
@@ -209,6 +212,7 @@ def retry(
 
     It only accepts them; `rushes worker` does the work.
     """
+    from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_json, print_line, say
 
     async def again() -> int:

@@ -2,17 +2,15 @@
 
 import csv
 import io
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Parameter
 
+from rushes.cli.files import write_whole
 from rushes.cli.options import Json
-from rushes.cli.session import opened, run_async
 
 ExportFormat: TypeAlias = Literal["jsonl", "csv"]
 
@@ -31,6 +29,7 @@ def export(
     in a spreadsheet with its cells as text. With --json the items are one JSON array; with --json and
     --out it is said on stdout what was written.
     """
+    from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_json, say
 
     async def write() -> None:
@@ -75,34 +74,3 @@ def encoded(rows: Sequence[Mapping[str, Any]], format: ExportFormat) -> Iterator
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue().encode()
-
-
-def write_whole(path: Path, chunks: Iterator[bytes]) -> None:
-    """Write the file whole or not at all; raises `InputError` when it cannot be written."""
-    from rushes.domain.errors import InputError
-
-    try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
-        ) as part:
-            try:
-                part.writelines(chunks)
-                part.flush()
-                os.fsync(part.fileno())
-                if path.is_dir():
-                    raise IsADirectoryError(21, "is a directory")
-                Path(part.name).chmod(0o666 & ~_umask())
-                Path(part.name).replace(path)
-            except BaseException:
-                Path(part.name).unlink(missing_ok=True)
-                raise
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-        raise InputError(f"cannot be written: {reason}", source=str(path)) from None
-
-
-def _umask() -> int:
-    """The process's umask; reading it means setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
@@ -31,21 +31,27 @@ def _whole_number(_type: object, tokens: tuple[Token, ...]) -> int:
     return int(text)
 
 
-def _expiry(_type: object, tokens: tuple[Token, ...]) -> datetime | timedelta:
+def _expiry(type_: object, tokens: tuple[Token, ...]) -> datetime | timedelta:
     """A date, a time (UTC unless it names a zone) or a span such as 30d."""
-    text = tokens[0].value
-    span = _SPAN.fullmatch(text)
+    span = _SPAN.fullmatch(tokens[0].value)
     if span is not None:
         return timedelta(**{_UNITS[span[2]]: int(span[1])})
+    return _moment(type_, tokens)
+
+
+def _moment(_type: object, tokens: tuple[Token, ...]) -> datetime:
+    """A date, which is its first instant, or a time; in UTC unless it names a zone."""
+    text = tokens[0].value
     try:
         if len(text) == len("2027-01-01"):
             return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise _refused(tokens[0], "must be a date such as 2027-01-01 or a span such as 30d") from None
+        raise _refused(tokens[0], "must be a date such as 2027-01-31") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Json: TypeAlias = Annotated[
     bool, Parameter(name="--json", negative=(), help="Print one JSON document on stdout.")
 ]
@@ -66,3 +72,4 @@ Expiry: TypeAlias = Annotated[
         converter=_expiry, n_tokens=1, help="When the bonus expires: 2027-01-01, or a span such as 30d."
     ),
 ]
+Moment: TypeAlias = Annotated[datetime, Parameter(converter=_moment, n_tokens=1)]

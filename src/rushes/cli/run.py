@@ -1,13 +1,12 @@
 """`rushes run`: a file of prompts becomes settled videos."""
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from rushes.cli.files import STANDARD_INPUT, read_bounded
 from rushes.cli.options import Account, Json, Whole
 from rushes.cli.show import say
 
@@ -15,11 +14,22 @@ if TYPE_CHECKING:
     from rushes.domain.prompts import PricedDraft, TaskDraft
     from rushes.settings import Settings
 
-STANDARD_INPUT = "-"
+
+def _not_an_option(_type: object, file: str) -> None:
+    """Of names that begin with a hyphen only the hyphen alone, for standard input, is a file's."""
+    if file.startswith("-") and file != STANDARD_INPUT:
+        raise ValueError(f'no such option "{file}" (a file of that name is ./{file})')
 
 
 def run(
-    file: Annotated[str, Parameter(help="Prompts: text (one a line), CSV or JSON Lines; - reads stdin.")],
+    file: Annotated[
+        str,
+        Parameter(
+            allow_leading_hyphen=True,
+            validator=_not_an_option,
+            help="Prompts: text (one a line), CSV or JSON Lines; - reads stdin.",
+        ),
+    ],
     /,
     *,
     model: Annotated[str, Parameter(help="For items that name none; see `rushes models`.")] = "sora-2",
@@ -43,33 +53,16 @@ def run(
     cleanly; `rushes worker` goes on from there.
     """
     from rushes.cli.session import run_async
-    from rushes.domain.prompts import Defaults, parse_batch_input
+    from rushes.domain.prompts import INPUT_BYTES_MAX, Defaults, parse_batch_input
 
     options = {
         name: value
         for name, value in {"aspect_ratio": aspect_ratio, "duration": duration}.items()
         if value is not None
     }
-    source, data = read_input(file)
+    source, data = read_bounded(file, INPUT_BYTES_MAX)
     drafts = parse_batch_input(data, source, format, Defaults(model=model, options=options))
     return run_async(_run(drafts, grant=grant, account=account, request_id=request_id, as_json=json))
-
-
-def read_input(path: str) -> tuple[str, bytes]:
-    """The file's name for messages and its bytes, at most one more than are allowed."""
-    from rushes.domain.errors import InputError
-    from rushes.domain.prompts import INPUT_BYTES_MAX
-
-    if path == STANDARD_INPUT:
-        if sys.stdin.isatty():
-            say("rushes: reading prompts from the terminal, one a line; Ctrl-D ends them")
-        return "stdin", sys.stdin.buffer.read(INPUT_BYTES_MAX + 1)
-    try:
-        with Path(path).open("rb") as file:
-            return path, file.read(INPUT_BYTES_MAX + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-        raise InputError(f"cannot be read: {reason}", source=path) from None
 
 
 async def _run(

@@ -6,18 +6,17 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, MutableMapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rushes.cli import ExitCode
 from rushes.cli.show import one_line, say
 
 if TYPE_CHECKING:
+    from rushes.cli.options import LogLevel
     from rushes.settings import Settings
     from rushes.wiring import Rushes
 
 T = TypeVar("T")
-
-LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 
 def run_async(command: Coroutine[Any, Any, T]) -> T:
@@ -36,7 +35,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 @contextlib.asynccontextmanager
 async def opened(
-    *, creates: bool = False, settings: "Settings | None" = None, log_level: LogLevel = "warning"
+    *, creates: bool = False, settings: "Settings | None" = None, log_level: "LogLevel" = "warning"
 ) -> "AsyncIterator[Rushes]":
     """The facade over the configured database, whose schema is this version's.
 
@@ -115,7 +114,7 @@ def stop_on_signals() -> Iterator[Stop]:
 # --- logs -----------------------------------------------------------------------------------------------
 
 
-def configure_logs(level: LogLevel, *, as_json: bool = False) -> None:
+def configure_logs(level: "LogLevel", *, as_json: bool = False) -> None:
     """Send rushes' log lines to stderr, from `level` on: for people, or one JSON object a line."""
     import logging
 

@@ -98,8 +98,12 @@ def _cell(value: object) -> str:
 def _stdout_console() -> "Console":
     from rich.console import Console
 
+    class PipedConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # as for all other output; rich would end the process
+
     width = None if sys.stdout.isatty() else PIPE_COLUMNS
-    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+    return PipedConsole(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
 
 
 # --- what several commands say ------------------------------------------------------------------------

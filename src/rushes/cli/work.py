@@ -1,7 +1,5 @@
 """`rushes worker` and `rushes tick`: working on whatever batches there are."""
 
-import asyncio
-import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -9,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from rushes.cli.options import Json, Whole
-from rushes.cli.session import LogLevel, configure_logs, opened, run_async, stop_on_signals
+from rushes.cli.options import Json, LogLevel, Whole
 
 if TYPE_CHECKING:
+    import asyncio
+
     from rushes.wiring import Rushes
 
 IDLE_LOOK_SECONDS = 0.5
@@ -36,9 +35,12 @@ def worker(
     terminal, JSON lines elsewhere.
     """
 
-    async def work() -> None:
-        from rushes.cli.show import print_json
+    import asyncio
 
+    from rushes.cli.session import configure_logs, opened, run_async, stop_on_signals
+    from rushes.cli.show import print_json
+
+    async def work() -> None:
         async with opened(creates=True) as rushes:
             configure_logs(log_level, as_json=json or not sys.stderr.isatty())
             running, started_at = rushes.worker(), time.monotonic()
@@ -60,7 +62,10 @@ def worker(
     run_async(work())
 
 
-async def _stop_when_idle(rushes: "Rushes", stop: asyncio.Event) -> None:
+async def _stop_when_idle(rushes: "Rushes", stop: "asyncio.Event") -> None:
+    import asyncio
+    import contextlib
+
     from rushes.domain.errors import StoreError
 
     while not stop.is_set():
@@ -85,9 +90,10 @@ def tick(
 ) -> None:
     """Dispatch, poll and settle once: for cron and serverless platforms."""
 
-    async def pass_once() -> None:
-        from rushes.cli.show import print_json, print_line
+    from rushes.cli.session import opened, run_async
+    from rushes.cli.show import print_json, print_line
 
+    async def pass_once() -> None:
         async with opened(creates=True) as rushes:
             report = await rushes.worker().tick(budget_seconds=budget_seconds, tasks_max=tasks_max)
         if json:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rushes.domain.catalogue import Catalogue
 from rushes.domain.inspection import PollTable, log_normal_next_age_seconds, next_polls_due
 from rushes.domain.progress import ProgressMark, ProgressTimes
-from rushes.domain.render_times import Estimate, RenderTimes, Tally
+from rushes.domain.render_times import Estimate, RenderTimes, Tally, typical_task
 from rushes.domain.schedule import check_intervals, overdue_interval_seconds
 
 LAG_SECONDS_PER_POLL = 1.0
@@ -23,7 +23,7 @@ PROGRESS_SIGMAS_PASSED_MAX = 3.0
 """A task that runs longer than its progress foretold by that much is polled by its age again."""
 
 SIGHTINGS_MIN = 4
-SIGHTINGS_MAX = 128
+SIGHTINGS_MAX = 256
 """After how many sightings new conclusions are drawn; few at first, when each one tells much."""
 
 UNLISTED_PROVIDER = ""
@@ -169,7 +169,7 @@ class _Learner:
         "_progress_news",
         "_rebuild_size",
         "_taken",
-        "_typical_seconds",
+        "_typical",
         "_unsaved",
         "estimate",
         "provider",
@@ -182,7 +182,7 @@ class _Learner:
     ) -> None:
         self.provider = provider
         self._model = model
-        self._typical_seconds = typical_seconds
+        self._typical = typical_task(typical_seconds)
         self._lag = lag_seconds_per_poll
         self._known = LearnedTimes(provider, model, RenderTimes(), ProgressTimes())
         self._taken: LearnedTimes | None = None
@@ -240,6 +240,6 @@ class _Learner:
 
     def _believe(self) -> None:
         times = self._known.times
-        self.estimate = Estimate(times, typical_seconds=self._typical_seconds)
+        self.estimate = Estimate(times, typical=self._typical)
         self.table = PollTable(self.estimate, lag_seconds_per_poll=self._lag)
         self._rebuild_size = min(SIGHTINGS_MIN + times.count, SIGHTINGS_MAX)

@@ -14,35 +14,59 @@ from rushes.domain.render_times import SECONDS_MIN, Estimate
 
 TENTHS = 10
 HALF_LIFE_MARKS = 50.0
+"""A tenth's sums weigh half after that many more tasks were marked in it."""
+
 _DECAY = 0.5 ** (1.0 / HALF_LIFE_MARKS)
 _EMPTY_TENTH = (0.0, 0.0, 0.0, 0.0, 1.0)
 _CHANCE_MIN = 1e-4
 
 ASSUMED_SIGMA = 0.2
-ASSUMED_MARKS = 0.5
+ASSUMED_REPORTS = 1.0
 """The spread of log render time about its prediction that is assumed at first, and how firmly."""
 
 SIGMA_MIN = 0.01
 
-MARKS_MIN = 8.0
+REPORTS_MIN = 16.0
 GAIN_MIN = 0.25
-"""Progress is used once it foretold the last `MARKS_MIN` ends better by that much, in nats a task.
+"""Progress is used once `REPORTS_MIN` reports foretold the end better by that much on average, in nats.
 
 A gain of g nats narrows the time that is left by about exp(g), and lag times polls by as much.
 """
 
+REPORTS_MAX = 20
+"""No mark counts for more reports."""
+
 GAIN_MAX = 3.0
 """No single task counts for more, so that one lucky or unlucky guess decides nothing."""
 
-MARK_POLLS = 3
-"""A task's progress is marked at one of its first so many polls."""
-
 
 class ProgressMark(NamedTuple):
-    """A task's progress (1..99) as reported at one age; one per task is kept, to learn from its end."""
+    """One report of a task's progress, kept to learn from when the task has ended.
+
+    `progress` (1..99) was reported at `age_seconds`; it was picked from the task's `reports` so far.
+    """
 
     age_seconds: float
     progress: int
+    reports: int
+
+
+def next_mark(
+    mark: ProgressMark | None, *, task_number: int, age_seconds: float, progress: int | None
+) -> ProgressMark | None:
+    """The task's mark after one more poll: every report is as likely to be kept as any other.
+
+    Which one is kept must not depend on when the task ends, or the marks would mislead; the choice is
+    reservoir sampling (J. S. Vitter, "Random Sampling with a Reservoir", ACM TOMS 11(1), 1985) of one
+    report, with the task's number, any integer, for randomness.
+    """
+    if progress is None or not 0 < progress < 100:
+        return mark
+    reports = 1 if mark is None else mark.reports + 1
+    draw = (task_number * 0x9E3779B97F4A7C15 + reports * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF
+    if mark is None or (draw >> 29) % reports == 0:
+        return ProgressMark(age_seconds, progress, reports)
+    return ProgressMark(mark.age_seconds, mark.progress, reports)
 
 
 class Prediction(NamedTuple):
@@ -60,20 +84,12 @@ class Prediction(NamedTuple):
         return 0.5 * math.erfc(self.sigmas_passed(age_seconds) / math.sqrt(2.0))
 
 
-def is_marked(task_number: int, *, polls: int, progress: int | None) -> bool:
-    """Whether this poll's progress shall be the task's mark, unless it has one already.
-
-    The choice must not depend on how long the task still runs, or the marks would mislead: it is made by
-    the task's number, any integer, and the number of polls so far, this one included.
-    """
-    return progress is not None and 0 < progress < 100 and polls > task_number % MARK_POLLS
-
-
 class ProgressTimes:
     """Marks of ended tasks, by tenth of progress; immutable, and joined like `RenderTimes`.
 
-    `tenths[i]` is (marks, sum, squares, gain, kept): decayed sums of r = log(render time · progress / (100
-    · age)), of r² and of the nats gained, and how much of an older history is left after this one.
+    `tenths[i]` is (reports, sum, squares, gain, kept): decayed sums of r = log(render time · progress /
+    (100 · age)), of r² and of the nats gained, and how much of an older history is left after this one.
+    Each mark counts for all the reports that it was picked from.
     """
 
     __slots__ = ("tenths",)
@@ -87,9 +103,9 @@ class ProgressTimes:
         if len(tenths) != TENTHS or any(len(tenth) != len(_EMPTY_TENTH) - 1 for tenth in tenths):
             raise ValueError(f"needs {TENTHS} times {len(_EMPTY_TENTH) - 1} numbers")
         for tenth in tenths:
-            marks, _, squares, _ = tenth
-            if not all(math.isfinite(value) for value in tenth) or marks < 0 or squares < 0:
-                raise ValueError("all must be finite, marks and squares 0 or more")
+            reports, _, squares, _ = tenth
+            if not all(math.isfinite(value) for value in tenth) or reports < 0 or squares < 0:
+                raise ValueError("all must be finite, reports and squares 0 or more")
         return cls([(*tenth, 1.0) for tenth in tenths])
 
     def followed_by(self, later: "ProgressTimes") -> "ProgressTimes":
@@ -103,17 +119,17 @@ class ProgressTimes:
 
     def predict(self, *, age_seconds: float, progress: int) -> Prediction | None:
         """The render time of a task with that progress at that age, or None if the age alone tells more."""
-        marks, _, _, gain, _ = self.tenths[progress // TENTHS]
-        if marks < MARKS_MIN or gain < GAIN_MIN * marks:
+        reports, _, _, gain, _ = self.tenths[progress // TENTHS]
+        if reports < REPORTS_MIN or gain < GAIN_MIN * reports:
             return None
-        return self._forecast(ProgressMark(age_seconds, progress))
+        return self._forecast(age_seconds, progress)
 
-    def _forecast(self, mark: ProgressMark) -> Prediction:
-        marks, total, squares, _, _ = self.tenths[mark.progress // TENTHS]
-        weight = marks + ASSUMED_MARKS
+    def _forecast(self, age_seconds: float, progress: int) -> Prediction:
+        reports, total, squares, _, _ = self.tenths[progress // TENTHS]
+        weight = reports + ASSUMED_REPORTS
         mean = total / weight
-        variance = max(0.0, squares - total * mean) / weight + ASSUMED_SIGMA**2 * ASSUMED_MARKS / weight
-        median_seconds = mark.age_seconds * 100 / mark.progress * math.exp(mean)
+        variance = (max(0.0, squares - total * mean) + ASSUMED_SIGMA**2 * ASSUMED_REPORTS) / weight
+        median_seconds = age_seconds * 100 / progress * math.exp(mean)
         return Prediction(median_seconds, max(math.sqrt(variance), SIGMA_MIN))
 
     def learn(
@@ -127,12 +143,15 @@ class ProgressTimes:
         after_seconds = max(after_seconds, age_seconds)
         by_seconds = max(by_seconds, after_seconds)
         ratio = math.log(math.sqrt(after_seconds * by_seconds) / age_seconds * mark.progress / 100)
+        # the width of the interval is the polls', not the progress's: Sheppard's correction
+        square = max(0.0, ratio * ratio - math.log(by_seconds / after_seconds) ** 2 / 12)
         by_age = _chance(estimate.chance_running, age_seconds, after_seconds, by_seconds)
-        forecast = self._forecast(ProgressMark(age_seconds, mark.progress))
+        forecast = self._forecast(age_seconds, mark.progress)
         by_progress = _chance(forecast.chance_running, age_seconds, after_seconds, by_seconds)
         gain = min(max(math.log(by_progress / by_age), -GAIN_MAX), GAIN_MAX)
+        weight = float(min(mark.reports, REPORTS_MAX))
         news = [_EMPTY_TENTH] * TENTHS
-        news[mark.progress // TENTHS] = (1.0, ratio, ratio * ratio, gain, _DECAY)
+        news[mark.progress // TENTHS] = (weight, weight * ratio, weight * square, weight * gain, _DECAY)
         return ProgressTimes(news)
 
 

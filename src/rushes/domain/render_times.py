@@ -14,6 +14,10 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+LAYOUT = 1
+"""Raised with every change of the bins: counts of one layout mean nothing in another."""
 
 BIN_COUNT = 120
 SECONDS_MIN = 1.0
@@ -31,6 +35,9 @@ HALF_LIFE_TASKS_SURPRISED = 10.0
 
 TYPICAL_SIGMA = 0.5
 """The spread of log render time that is assumed before anything was seen; wider than most models'."""
+
+TYPICAL_WRONG_CHANCE = 0.1
+"""The chance that the catalogue is quite wrong at first: then any age is as likely, in log time."""
 
 TYPICAL_TASKS = 12.0
 """How many tasks the catalogue's typical render time counts for at first."""
@@ -117,21 +124,20 @@ class Estimate:
 
     __slots__ = ("hazard", "hazard_before")
 
-    def __init__(self, times: RenderTimes, *, typical_seconds: float) -> None:
-        """`typical_seconds` is the model's median render time according to the catalogue.
+    def __init__(self, times: RenderTimes, *, typical: "OneTask") -> None:
+        """`typical` is what the catalogue leads to expect, see `typical_task`.
 
         The counts are blended with a log-normal around the typical time, which fades as tasks end, and
         with the log-normal that fits the blend, which does not.
         """
         weight = max(TYPICAL_TASKS * math.exp2(-times.count / TYPICAL_HALF_LIFE_TASKS), TYPICAL_TASKS_MIN)
-        typical = log_normal_life(bin_position(typical_seconds) * BIN_LOG_WIDTH, TYPICAL_SIGMA)
-        exposed = [a + weight * b for a, b in zip(times.exposed, typical[0], strict=True)]
-        ended = [a + weight * b for a, b in zip(times.ended, typical[1], strict=True)]
-        fit = log_normal_life(*_fit([b / a for a, b in zip(exposed, ended, strict=True)]))
+        exposed = [a + weight * b for a, b in zip(times.exposed, typical.exposed, strict=True)]
+        ended = [a + weight * b for a, b in zip(times.ended, typical.ended, strict=True)]
+        fit = log_normal_task(*_fit([b / a for a, b in zip(exposed, ended, strict=True)]))
         weight = min(FIT_TASKS_MAX, sum(ended))
         self.hazard = [
             (d + weight * fit_d) / (e + weight * fit_e)
-            for e, fit_e, d, fit_d in zip(exposed, fit[0], ended, fit[1], strict=True)
+            for e, fit_e, d, fit_d in zip(exposed, fit.exposed, ended, fit.ended, strict=True)
         ]
         self.hazard_before = [0.0, *accumulate(self.hazard)]
 
@@ -248,10 +254,25 @@ class Surprise:
         return abs(self._ended - self._expected) > likely
 
 
-def log_normal_life(log_median: float, sigma: float) -> tuple[list[float], list[float]]:
-    """Expected `exposed` and `ended` of one task with a log-normal render time.
+class OneTask(NamedTuple):
+    """Expected `exposed` and `ended` of one task, bin by bin."""
 
-    `log_median` is the log of median / `SECONDS_MIN`. Times before the first edge count in the first bin.
+    exposed: list[float]
+    ended: list[float]
+
+
+def typical_task(typical_seconds: float) -> OneTask:
+    """What is expected of a model with that median render time before anything was seen of it."""
+    exposed, ended = log_normal_task(bin_position(typical_seconds) * BIN_LOG_WIDTH, TYPICAL_SIGMA)
+    even = TYPICAL_WRONG_CHANCE / BIN_COUNT
+    kept = 1.0 - TYPICAL_WRONG_CHANCE
+    return OneTask(exposed, [d * kept + e * even for d, e in zip(ended, exposed, strict=True)])
+
+
+def log_normal_task(log_median: float, sigma: float) -> OneTask:
+    """One task with a log-normal render time; `log_median` is the log of median / `SECONDS_MIN`.
+
+    Times before the first edge count in the first bin.
     """
     scale = 1.0 / (sigma * math.sqrt(2.0))
     running = [1.0]
@@ -263,7 +284,7 @@ def log_normal_life(log_median: float, sigma: float) -> tuple[list[float], list[
             hazard = math.log(now / then)
         exposed.append(through)
         ended.append(through * hazard)
-    return exposed, ended
+    return OneTask(exposed, ended)
 
 
 def _fit(hazard: Sequence[float]) -> tuple[float, float]:

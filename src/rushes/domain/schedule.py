@@ -18,6 +18,9 @@ OVERDUE_INTERVAL_SECONDS = 120.0
 OVERDUE_CEILING_FACTOR = 4.0
 """How far above the ceiling an overdue task's interval may lie."""
 
+BUDGET_SHARE = 0.95
+"""What scheduled polls may take of the provider's limit; nudged and repeated ones need room too."""
+
 BACKOFF_FIRST_SECONDS = 2.0
 BACKOFF_MAX_SECONDS = 60.0
 _DOUBLINGS_MAX = 32  # beyond this every wait is at its cap, and floats must not overflow
@@ -60,7 +63,7 @@ class PollSchedule(Protocol):
     ) -> None:
         """A poll at `by_seconds` brought the provider's verdict; at `after_seconds` the task still ran.
 
-        `mark` is the task's progress mark, see `is_marked`. A task that was cancelled or ran into its
+        `mark` is the task's progress mark, see `next_mark`. A task that was cancelled or ran into its
         deadline has not ended in this sense, and an adopted one must have been seen running first.
         """
         ...
@@ -113,6 +116,37 @@ class LadderSchedule:
         self, *, model: str, after_seconds: float, by_seconds: float, mark: ProgressMark | None = None
     ) -> None:
         """Nothing is learned."""
+
+
+class PollBudget:
+    """How many polls a second the tasks in flight ask for, against a provider's limit.
+
+    `overload` is what `next_delay_seconds` wants to know. Thinning out the polls of all tasks by one
+    factor is the best use of a short budget: to minimise the lag of all tasks for a given number of polls
+    is to give every poll the same worth, and with density sqrt(h / (2 c)) a common c · overload² does so.
+    Polls then go where the hazard is high, and each task keeps its share.
+    """
+
+    __slots__ = ("_per_second", "asked_per_second", "overload")
+
+    def __init__(self, polls_per_second: float | None) -> None:
+        """`polls_per_second` is this worker's share of the provider's limit; None means no limit."""
+        if polls_per_second is not None and not polls_per_second > 0:
+            raise ValueError("polls_per_second must be above 0")
+        self._per_second = polls_per_second
+        self.asked_per_second = 0.0
+        self.overload = 1.0
+
+    def exchange(self, old_rate: float, delay_seconds: float) -> float:
+        """A task that asked for `old_rate` (0 for a new one) now waits; returns its rate from now on.
+
+        `delay_seconds` was chosen under the present `overload`; 0 or less means that the task is gone.
+        """
+        rate = self.overload / delay_seconds if delay_seconds > 0 else 0.0
+        self.asked_per_second = max(0.0, self.asked_per_second + rate - old_rate)
+        if self._per_second is not None:
+            self.overload = max(1.0, self.asked_per_second / (self._per_second * BUDGET_SHARE))
+        return rate
 
 
 def overdue_interval_seconds(interval_min_seconds: float, interval_max_seconds: float) -> float:

@@ -138,11 +138,12 @@ class _BatchCheck:
     def _entry_fault(
         self, code: Code, message: str, entry: LedgerEntry, task: TaskFacts | None = None
     ) -> None:
+        batch = self._batch
         self._found.add(
             code,
             message,
-            account=self._batch.account,
-            batch_id=self._batch.public_id,
+            account=batch.account if entry.account_id == batch.account_id else f"#{entry.account_id}",
+            batch_id=batch.public_id,
             item_index=None if task is None else task.item_index,
             seq=entry.seq,
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from rushes.domain.credits import EntryType, LedgerEntry, decode_parts
+from rushes.domain.credits import EntryType, LedgerEntry, decode_parts, encode_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +127,16 @@ def lines_from_rows(rows: Iterable[Row[Any]]) -> list[StoredLine]:
 
 
 def entry_from_row(row: Row[Any]) -> LedgerEntry | None:
-    """The entry of a row with the columns of `ledger_entries`; None when its type or parts make no sense."""
+    """The entry of a row with the columns of `ledger_entries`; None when its type or parts make no sense.
+
+    Parts must be spelt as `encode_parts` spells them: the entry's hash is made of that spelling.
+    """
     try:
         entry_type = EntryType(row.type)
         parts = decode_parts(row.parts)
     except (ValueError, TypeError):
+        return None
+    if encode_parts(parts) != row.parts:
         return None
     if not all(type(part.lot_id) is int and type(part.amount) is int for part in parts):
         return None

@@ -164,6 +164,7 @@ class Dispatcher:
         self._on_accepted = on_accepted
         self._on_unconfirmed = on_unconfirmed
         self._claim_in_doubt = False
+        self._stopped = False
         self._wake = asyncio.Event()
         self._submits: set[asyncio.Task[None]] = set()
 
@@ -171,9 +172,18 @@ class Dispatcher:
         """Look for pending tasks now."""
         self._wake.set()
 
+    def stop(self) -> None:
+        """Claim no more; `run` returns after the claim in hand."""
+        self._stopped = True
+        self._wake.set()
+
     async def run(self) -> None:
-        """Claim and submit until cancelled."""
-        while True:
+        """Claim and submit until stopped.
+
+        Stop it rather than cancel it: a claim whose answer nobody waits for leaves attempts in doubt that
+        were never sent.
+        """
+        while not self._stopped:
             claimed = await self.claim()
             for task in claimed:
                 self._start(task)

@@ -60,7 +60,7 @@ class BillLine:
 
     @property
     def charges(self) -> int:
-        """1 if the provider charges for it, -1 for money back: by amount, else by status, else by being listed."""
+        """1 if the provider charges for it, -1 for money back; the amount decides, or else the status."""
         if self.amount is not None:
             return (self.amount > 0) - (self.amount < 0)
         return int(self.status in (None, BillStatus.DELIVERED))

@@ -287,11 +287,16 @@ class Committer:
             self._idle.set()
 
     def _take(self) -> Group:
-        """The oldest outcomes, at most GROUP_TASKS_MAX of each kind."""
+        """The oldest outcomes, at most GROUP_TASKS_MAX of each kind.
+
+        What became of a task after it was accepted never goes out before its acceptance.
+        """
         group, rest = self._group, Group()
+        only_accepted = len(group.accepted) > GROUP_TASKS_MAX
         for rows, left in zip(group.lists(), rest.lists(), strict=True):
-            left.extend(rows[GROUP_TASKS_MAX:])
-            del rows[GROUP_TASKS_MAX:]
+            taken = 0 if only_accepted and rows is not group.accepted else GROUP_TASKS_MAX
+            left.extend(rows[taken:])
+            del rows[taken:]
         self._group = rest
         return group
 

@@ -7,7 +7,7 @@ lost lease and a restart are the same thing.
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -186,6 +186,7 @@ class Worker:
                 await self._run_under_one_lease(stop)
             except* LeaseLost:
                 log.warning(telemetry.WORKER_LEASE_LOST, worker_id=self.worker_id)
+                await self._salvage()
                 self._start_anew()
 
     async def _run_under_one_lease(self, stop: asyncio.Event) -> None:
@@ -200,10 +201,9 @@ class Worker:
             housekeeping = group.create_task(self._keep_house())
             await stop.wait()
             self._stopping = True
-            for task in (*dispatching, housekeeping):
-                task.cancel()
-            await self._finish()
-            for task in (*polling, committing, keeping):
+            housekeeping.cancel()
+            await self._finish(dispatching)
+            for task in (*dispatching, *polling, committing, keeping):
                 task.cancel()
         log.info(telemetry.WORKER_STOPPED, worker_id=self.worker_id)
 
@@ -232,10 +232,14 @@ class Worker:
             return True
         return False
 
-    async def _finish(self) -> None:
+    async def _finish(self, dispatching: Sequence[asyncio.Task[None]] = ()) -> None:
         """Let submissions under way end, store what is known, give the lease back."""
         try:
             async with asyncio.timeout(STOP_SECONDS_MAX):
+                for lane in self.lanes.values():
+                    lane.dispatcher.stop()
+                if dispatching:
+                    await asyncio.wait(dispatching)
                 await asyncio.gather(
                     *(
                         lane.dispatcher.finish(timeout_seconds=STOP_SECONDS_MAX / 2)
@@ -247,6 +251,24 @@ class Worker:
                 await self._database.transact(workers.release, self.worker_id)
         except (TimeoutError, StoreError) as error:
             log.warning(telemetry.DATABASE_TROUBLE, error=f"stopped before all was stored: {error}")
+
+    async def _salvage(self) -> None:
+        """After the lease was lost: store the remote ids that submissions under way still bring.
+
+        They are facts about their attempts, whoever owns the tasks now; without them a bought video would
+        stay unconfirmed. Everything else that is left is stale, and the guards refuse it.
+        """
+        committing = asyncio.create_task(self.committer.run())
+        try:
+            async with asyncio.timeout(STOP_SECONDS_MAX):
+                for lane in self.lanes.values():
+                    await lane.dispatcher.finish(timeout_seconds=STOP_SECONDS_MAX / 2)
+                await self.committer.flushed()
+        except TimeoutError:
+            log.warning(telemetry.DATABASE_TROUBLE, error="not all was stored after the lease was lost")
+        finally:
+            committing.cancel()
+            await asyncio.gather(committing, return_exceptions=True)
 
     async def _keep_lease(self) -> None:
         """Renew the one row that keeps all tasks of this worker its own."""
@@ -284,7 +306,8 @@ class Worker:
     async def tick(self, *, budget_seconds: float = 25.0, tasks_max: int = 200) -> TickReport:
         """Dispatch, poll and settle once, then give everything back for the next pass.
 
-        Submits at most `tasks_max` tasks and polls at most as many, for about `budget_seconds`.
+        Submits at most about `tasks_max` tasks and polls at most as many. Nothing is started after
+        `budget_seconds`; what is under way then is still waited for.
         """
         started = self._now()
         before = self.committer.settled_total
@@ -297,13 +320,11 @@ class Worker:
             await self.steward.keep_house()
             await self.steward.adopt(limit=tasks_max)
             await self.steward.look_after_unconfirmed(self._on_found)
-            try:
-                async with asyncio.timeout(budget_seconds):
-                    polled = [self._poll_all(lane) for lane in self.lanes.values()]
-                    sent = [self._submit_some(lane, tasks_max) for lane in self.lanes.values()]
-                    await asyncio.gather(*polled, *sent)
-            except TimeoutError:
-                report.ok = True  # what is left is the next pass's
+            until = started + budget_seconds
+            await asyncio.gather(
+                *(self._poll_all(lane, until) for lane in self.lanes.values()),
+                *(self._submit_some(lane, tasks_max, until) for lane in self.lanes.values()),
+            )
             self._stopping = True
             await self._finish()
             committing.cancel()
@@ -324,19 +345,19 @@ class Worker:
         self._start_anew()
         return report
 
-    async def _poll_all(self, lane: _Lane) -> None:
+    async def _poll_all(self, lane: _Lane, until: float) -> None:
         """Poll every adopted task once, as many at a time as the provider allows connections."""
         waiting = list(lane.poller.tasks.values())
 
         async def poll_in_turn() -> None:
-            while waiting:
+            while waiting and self._now() < until:
                 await lane.poller.poll_once(waiting.pop())
 
         await asyncio.gather(*(poll_in_turn() for _ in range(lane.poller.provider.limits.connections_max)))
 
-    async def _submit_some(self, lane: _Lane, tasks_max: int) -> None:
+    async def _submit_some(self, lane: _Lane, tasks_max: int, until: float) -> None:
         dispatcher = lane.dispatcher
-        while dispatcher.claimed_total < tasks_max:
+        while dispatcher.claimed_total < tasks_max and self._now() < until:
             claimed = await dispatcher.claim()
             if not claimed:
                 return

@@ -1,0 +1,35 @@
+"""`python -m benchmarks [NAME …]`: run the named benchmarks, or all of them.
+
+A benchmark is a module of this package with a function `run()` that prints its table and writes its
+section of the report. Modules whose names begin with an underscore are parts of benchmarks.
+"""
+
+import importlib
+import pkgutil
+import sys
+from pathlib import Path
+
+_NOT_BENCHMARKS = frozenset({"report"})
+
+
+def names() -> list[str]:
+    """The benchmarks there are."""
+    modules = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    return sorted(name for name in modules if not name.startswith("_") and name not in _NOT_BENCHMARKS)
+
+
+def main(wanted: list[str]) -> int:
+    """Run the wanted benchmarks one after the other; returns the exit code, 2 for an unknown name."""
+    known = names()
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        print(f"no benchmark {unknown[0]}; there are: {', '.join(known)}", file=sys.stderr)
+        return 2
+    for name in wanted or known:
+        print(f"== {name} ==", flush=True)
+        importlib.import_module(f"benchmarks.{name}").run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,257 @@
+"""`rushes batch …` and `rushes credits …` on one finished batch with failures."""
+
+import csv
+import io
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rushes.engine.views import EXPORT_FIELDS
+from rushes.providers.simulator import SimulatorKnobs, SimulatorThread, running_simulator
+from tests.cli.process import QUICK, Shell
+
+BATCH_FIELDS = {
+    *("ok", "batch_id", "request_id", "status", "total_count", "succeeded_count", "failed_count"),
+    *("processing_count", "pending_count", "cost_per_video", "credits_reserved", "credits_settled"),
+    *("credits_refunded", "created_at", "completed_at", "eta_seconds"),
+}
+"""As HTTP_API has them for `GET /v1/batches/{id}`."""
+
+PROMPTS = ['=SUM(A1:A9), "quoted"', "two\nlines", "一只橘猫\t[red]", "plain"]
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[SimulatorThread]:
+    knobs = SimulatorKnobs(seed=3, render_seconds=0.1, output_moderation=0.5)
+    with running_simulator(knobs) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shell(simulator: SimulatorThread, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder with one finished batch of 12 items, some failed, and 1,000 credits left over from it."""
+    shell = Shell(tmp_path_factory.mktemp("batches"), {**QUICK, "GRSAI_HOST": simulator.base_url})
+    lines = [
+        json.dumps({"prompt": PROMPTS[n % 4], "model": ("sora-2", "veo-flash")[n % 2], "custom_id": f"c{n}"})
+        for n in range(12)
+    ]
+    shell.write("a.jsonl", "\n".join(lines))
+    ended = shell.call("run", "a.jsonl", "--grant", "1000", "--json")
+    assert ended.code == 5, ended.stderr
+    return shell
+
+
+@pytest.fixture(scope="module")
+def batch_id(shell: Shell) -> str:
+    batches = shell.ask(lambda rushes: rushes.list_batches())
+    identifier: str = batches[-1]["batch_id"]
+    return identifier
+
+
+def test_show_and_list_have_the_field_names_of_the_http_api(shell: Shell, batch_id: str) -> None:
+    shown = shell.call("batch", "show", batch_id, "--json").document
+    assert set(shown) == BATCH_FIELDS
+    assert shown["total_count"] == shown["succeeded_count"] + shown["failed_count"] == 12
+    assert shown["credits_reserved"] == shown["credits_settled"] + shown["credits_refunded"] == 150
+    listed = shell.call("batch", "list", "--json", "--limit", "1").document
+    assert listed == {"ok": True, "data": [_without_ok(shown)], "has_more": False}
+    people = shell.call("batch", "show", batch_id, "--status", "failed").stdout
+    proof = f"reserved 150 = settled {shown['credits_settled']} + refunded {shown['credits_refunded']}"
+    assert proof in people.splitlines()
+    assert people.count("output_moderation") == shown["failed_count"] + 1  # each item, and their sum
+
+
+def test_an_export_has_exactly_the_promised_fields_with_exact_values(shell: Shell, batch_id: str) -> None:
+    lines = shell.call("batch", "export", batch_id, "--format", "jsonl").stdout.splitlines()
+    items = [json.loads(line) for line in lines]
+    assert len(items) == 12
+    assert all(tuple(item) == EXPORT_FIELDS for item in items)
+    assert [item["index"] for item in items] == list(range(12))
+    assert [item["prompt"] for item in items] == PROMPTS * 3
+    assert [item["custom_id"] for item in items] == [f"c{n}" for n in range(12)]
+    for item in items:
+        good = item["status"] == "succeeded"
+        assert good == (item["video_url"] is not None) == (item["error"] is None)
+        assert item["failure_type"] == (None if good else "output_moderation")
+        assert (item["attempt"], item["credits"]) == (1, 10 if item["model"] == "sora-2" else 15)
+        assert item["remote_task_id"]
+    assert shell.call("batch", "export", batch_id, "--json").document == items
+
+    text = shell.call("batch", "export", batch_id, "--format", "csv").stdout
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert tuple(rows[0]) == EXPORT_FIELDS
+    assert rows == [
+        {name: "" if value is None else str(value) for name, value in item.items()} for item in items
+    ]
+
+
+def test_an_exported_file_is_written_whole_or_not_at_all(shell: Shell, batch_id: str) -> None:
+    ended = shell.call("batch", "export", batch_id, "--out", "items.jsonl", "--json")
+    assert ended.document == {
+        "batch_id": batch_id,
+        "format": "jsonl",
+        "out": "items.jsonl",
+        "items": 12,
+    }
+    assert len((shell.folder / "items.jsonl").read_text().splitlines()) == 12
+    files = shell.files()
+    for out, reason in (
+        ("nowhere/items.jsonl", "No such file"),
+        (".", "directory"),
+        ("rushes-data", "directory"),
+    ):
+        refused = shell.call("batch", "export", batch_id, "--out", out)
+        assert refused.code == 1
+        assert reason in refused.one_line_error()
+    assert shell.files() == files
+
+
+def test_a_finished_batch_cannot_be_cancelled_and_unknown_ones_are_named(shell: Shell, batch_id: str) -> None:
+    refused = shell.call("batch", "cancel", batch_id)
+    assert refused.code == 1
+    assert refused.one_line_error() == "rushes: the batch has already finished"
+    for command in (["show"], ["watch"], ["cancel"], ["retry"], ["export"]):
+        ended = shell.call("batch", *command, "bat_nothing")
+        assert ended.code == 1
+        assert 'there is no batch "bat_nothing"' in ended.one_line_error()
+
+
+def test_watching_a_finished_batch_tells_its_end(shell: Shell, batch_id: str) -> None:
+    ended = shell.call("batch", "watch", batch_id, "--json")
+    assert ended.code == 5
+    assert ended.document["status"] == "partial"
+    assert ended.document["failures"] == {"output_moderation": ended.document["failed"]}
+
+
+def test_a_retry_makes_new_tasks_for_failed_items_only(shell: Shell, simulator: SimulatorThread) -> None:
+    shell.write("b.txt", "".join(f"prompt {n}\n" for n in range(8)))
+    batch = shell.call("run", "b.txt", "--grant", "1000", "--json").document
+    batch_id = batch["batch_id"]
+    items = shell.ask(lambda rushes: rushes.items(batch_id))
+    failed = [str(item["index"]) for item in items if item["status"] == "failed"]
+    good = next(str(item["index"]) for item in items if item["status"] == "succeeded")
+    assert len(failed) >= 2
+    refused = shell.call("batch", "retry", batch_id, "--item", failed[0], good)
+    assert refused.code == 1
+    assert f"item {good} is succeeded; only a failed item can be tried again" in refused.one_line_error()
+
+    retried = shell.call(
+        "batch", "retry", batch_id, "--item", failed[0], "--item", failed[1], "--json"
+    ).document
+    assert retried["retried_count"] == 2, "the refused pair had changed nothing"
+    assert (retried["pending_count"], retried["credits_reserved"]) == (2, 100)
+    tick = shell.call("tick", "--json").document
+    assert tick["ok"] is True
+    assert tick["dispatch"] == {"claimed": 2, "submitted": 2}
+    assert shell.call("worker", "--until-idle").code == 0
+    shown = shell.ask(lambda rushes: rushes.batch(batch_id))
+    assert shown["credits_reserved"] == shown["credits_settled"] + shown["credits_refunded"] == 100
+    shell.assert_books_are_right()
+
+
+def test_a_cancelled_batch_gives_its_pending_credits_back(shell: Shell) -> None:
+    async def create(rushes: Any) -> Any:
+        return await rushes.create_batch(["one", "two"])
+
+    batch = shell.ask(create)
+    before = shell.available()
+    answer = shell.call("batch", "cancel", batch["batch_id"], "--json").document
+    assert answer == {
+        "ok": True, "batch_id": batch["batch_id"], "status": "cancelled", "credits_refunded": 20
+    }  # fmt: skip
+    assert shell.available() == before + 20
+
+
+def test_credits_are_granted_shown_and_kept_in_the_ledger(shell: Shell) -> None:
+    granted = shell.call(
+        *("credits", "grant", "50", "--account", "acme", "--bonus", "--expires", "30d"),
+        *("--description", "spring offer", "--json"),
+    ).document
+    assert (granted["account"], granted["available"]) == ("acme", 50)
+    (lot,) = granted["lots"]
+    assert (lot["kind"], lot["remaining"]) == ("bonus", 50)
+    assert lot["expires_at"] is not None
+    assert shell.call("credits", "balance", "--account", "acme", "--json").document == granted
+    ledger = shell.call("credits", "ledger", "--account", "acme", "--json").document
+    assert ledger["total"] == 1
+    (entry,) = ledger["entries"]
+    assert (entry["type"], entry["delta"], entry["balance_after"]) == ("bonus", 50, 50)
+    assert entry["description"] == "spring offer"
+    people = shell.call("credits", "ledger", "--limit", "3").stdout.splitlines()
+    assert len(people) == 4
+    for wrong in (["--bonus"], ["--expires", "30d"], ["--bonus", "--expires", "2020-01-01"]):
+        refused = shell.call("credits", "grant", "5", *wrong)
+        assert refused.code == 1
+        assert "expir" in refused.one_line_error()
+
+
+def test_the_audit_is_clean_and_finds_a_row_edited_by_hand(
+    shell: Shell, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    clean = shell.call("audit", "--json")
+    assert clean.code == 0, clean.stdout
+    assert set(clean.document) == {
+        *("ok", "accounts", "batches", "tasks", "unconfirmed_submits", "violations"),
+    }
+    assert clean.document["violations"] == []
+    copied = Shell(tmp_path_factory.mktemp("copied"), shell.environment)
+    (copied.folder / "rushes-data").mkdir()
+    with (
+        sqlite3.connect(shell.folder / "rushes-data" / "rushes.db") as original,
+        sqlite3.connect(copied.folder / "rushes-data" / "rushes.db") as copy,
+    ):
+        original.backup(copy)
+        copy.execute("UPDATE accounts SET available = available + 1 WHERE name = 'default'")
+    original.close()
+    copy.close()
+    found = copied.call("audit", "--json")
+    assert found.code == 1
+    assert found.document["ok"] is False
+    assert found.document["violations"]
+    people = copied.call("audit")
+    assert people.code == 1
+    assert people.stdout.startswith("audit NOT clean")
+
+
+def test_a_statement_can_be_verified_by_others_and_a_changed_one_cannot(shell: Shell, batch_id: str) -> None:
+    key = shell.call("audit", "key").stdout.strip()
+    assert shell.call("audit", "statement", batch_id, "--out", "statement.json").code == 0
+    verified = shell.call("audit", "verify", "statement.json", "--public-key", key, "--with-ledger", "--json")
+    assert verified.code == 0, verified.stdout
+    assert verified.document["ok"] is True
+    assert (verified.document["batch_id"], verified.document["reserved"]) == (batch_id, 150)
+    statement = shell.call("audit", "statement", batch_id, "--json").document
+    assert statement["public_key"] == key
+    statement["statement"]["totals"]["settled"] += 1
+    changed = shell.call("audit", "verify", "-", stdin=json.dumps(statement).encode())
+    assert changed.code == 1
+    assert "problem: the signature does not fit the content" in changed.stdout
+    another = shell.call("audit", "verify", "statement.json", "--public-key", "0" * 64)
+    assert another.code == 1
+    assert "not with the expected one" in another.stdout
+    assert shell.call("audit", "statement", "bat_nothing").code == 1
+
+
+def test_a_bill_is_compared_with_the_books(shell: Shell, batch_id: str) -> None:
+    items = shell.ask(lambda rushes: rushes.items(batch_id))
+    bill = ["remote_task_id,status", *(f"{item['remote_task_id']},{item['status']}" for item in items)]
+    everything = ("--until", "2100-01-01", "--since", "2000-01-01")
+    shell.write("bill.csv", "\n".join(bill))
+    first = shell.call("audit", "reconcile", "bill.csv", "--json").document
+    assert first["matched"] == sum(item["status"] == "succeeded" for item in items)
+    assert first["billed_not_delivered"] == first["billed_unknown"] == first["billed_twice"] == []
+    shell.write("bill.csv", "\n".join([*bill, "never-seen,succeeded"]))
+    second = shell.call("audit", "reconcile", "bill.csv", *everything)
+    assert second.code == 1
+    assert "billed_unknown: remote_task_id never-seen" in second.stdout
+    shell.write("bill.csv", "id,status\n1,succeeded\n")
+    wrong = shell.call("audit", "reconcile", "bill.csv")
+    assert wrong.code == 1
+    assert "bill.csv:1: no column remote_task_id" in wrong.one_line_error()
+
+
+def _without_ok(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name != "ok"}

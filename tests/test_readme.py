@@ -1,0 +1,73 @@
+"""What the README says is so."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rushes.cli import main
+from rushes.domain.task import FINAL_STATUSES, TRANSITIONS, TaskStatus
+from rushes.providers.simulator import SimulatorKnobs, running_simulator
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_the_diagram_shows_exactly_the_transitions(page: str) -> None:
+    diagram = re.search(r"```mermaid\nstateDiagram-v2\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    assert diagram is not None
+    arrows = set(re.findall(r"^\s*(\S+) --> ([^\s:]+)", diagram[1], re.MULTILINE))
+    expected = {(before.value, after.value) for before, afters in TRANSITIONS.items() for after in afters}
+    ends = {(status.value, "[*]") for status in FINAL_STATUSES}
+    assert arrows == expected | ends | {("[*]", TaskStatus.PENDING.value)}
+
+
+def test_every_command_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    named = set(re.findall(r"(?:`|^)rushes ([a-z]+)", README, re.MULTILINE))
+    assert {"demo", "run", "worker", "tick", "batch", "credits", "audit", "poll", "models", "sim"} <= named
+    for command in named:
+        assert main([command, "--help"]) == 0, capsys.readouterr().err
+    groups = {"batch": "list", "credits": "grant", "audit": "statement"}
+    for group, first in groups.items():
+        row = re.search(rf"^\| `rushes {group}` \|.*`{first}`.*$", README, re.MULTILINE)
+        assert row is not None
+        for command in re.findall(r"`([a-z]+)`", row[0]):
+            assert main([group, command, "--help"]) == 0, capsys.readouterr().err
+
+
+def test_the_make_targets_and_pages_that_are_named_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make ([a-z]+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    for link in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / link).is_file(), link
+
+
+def test_the_library_example_runs_as_printed(tmp_path: Path) -> None:
+    example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert example is not None
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("RUSHES_", "GRSAI_"))
+    }
+    with running_simulator(SimulatorKnobs(render_seconds=0.1)) as simulator:
+        done = subprocess.run(
+            [sys.executable, "-c", example[1]],
+            cwd=tmp_path,
+            env={
+                **inherited,
+                "GRSAI_HOST": simulator.base_url,
+                "GRSAI_API_KEY": "any",
+                "RUSHES_POLL_INTERVAL_MAX_SECONDS": "0.2",
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in lines[:2]] == ["succeeded", "succeeded"]
+    assert lines[-1] == "20 = 20 + 0"
