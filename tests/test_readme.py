@@ -27,7 +27,11 @@ def test_the_diagram_shows_exactly_the_transitions(page: str) -> None:
 
 
 def test_every_command_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    named = set(re.findall(r"(?:`|^)rushes ([a-z]+)", README, re.MULTILINE))
+    code = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
+    named = {
+        *re.findall(r"^rushes ([a-z]+)", code, re.MULTILINE),
+        *re.findall(r"`rushes ([a-z]+)", README),
+    }
     assert {"demo", "run", "worker", "tick", "batch", "credits", "audit", "poll", "models", "sim"} <= named
     for command in named:
         assert main([command, "--help"]) == 0, capsys.readouterr().err

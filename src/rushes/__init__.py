@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         Succeeded,
         TaskStatus,
     )
+    from rushes.library import Rushes
     from rushes.settings import Settings
-    from rushes.wiring import Rushes
 
 __version__ = "0.1.0"
 
@@ -50,7 +50,7 @@ _HOME = {
     "Catalogue": "rushes.domain.catalogue",
     "InsufficientCredits": "rushes.domain.errors",
     "Model": "rushes.domain.catalogue",
-    "Rushes": "rushes.wiring",
+    "Rushes": "rushes.library",
     "RushesError": "rushes.domain.errors",
     "Settings": "rushes.settings",
 }

@@ -18,8 +18,8 @@ from unittest.mock import patch
 import structlog
 
 from rushes.cli import main
+from rushes.library import Rushes
 from rushes.settings import Settings
-from rushes.wiring import Rushes
 
 T = TypeVar("T")
 

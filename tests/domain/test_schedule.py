@@ -9,6 +9,7 @@ from rushes.domain.schedule import (
     BACKOFF_MAX_SECONDS,
     OVERDUE_INTERVAL_SECONDS,
     LadderSchedule,
+    PollBudget,
     PollSchedule,
     backoff_seconds,
 )
@@ -84,3 +85,49 @@ def test_backoff_stays_between_half_and_all_of_the_capped_wait(errors: int, jitt
 def test_backoff_refuses_what_cannot_be(errors: int, jitter: float) -> None:
     with pytest.raises(ValueError, match="jitter"):
         backoff_seconds(errors, jitter=jitter)
+
+
+def test_ladder_is_stretched_by_overload() -> None:
+    schedule = LadderSchedule(1, 30)
+    seconds = schedule.next_delay_seconds(
+        model="sora-2", age_seconds=1.0, polls=4, progress=None, overdue=False, overload=3.0
+    )
+    assert seconds == 90
+
+
+def test_without_a_limit_there_is_no_overload() -> None:
+    budget = PollBudget(None)
+    for _ in range(1000):
+        budget.exchange(0.0, 0.001)
+    assert budget.overload == 1
+
+
+def test_overload_is_what_is_asked_for_over_what_is_allowed() -> None:
+    budget = PollBudget(10.0)
+    rates = [budget.exchange(0.0, 1.0) for _ in range(9)]
+    assert budget.overload == 1
+    rates += [budget.exchange(0.0, budget.overload * 1.0) for _ in range(29)]
+    assert budget.asked_per_second == pytest.approx(38)
+    assert budget.overload == pytest.approx(4)
+    for rate in rates:
+        budget.exchange(rate, 0.0)
+    assert budget.asked_per_second == pytest.approx(0, abs=1e-9)
+    assert budget.overload == 1
+
+
+@given(st.lists(st.floats(0.01, 1000), min_size=1, max_size=50), st.floats(0.1, 1000))
+def test_waits_under_overload_fit_the_budget(waits: list[float], limit: float) -> None:
+    budget = PollBudget(limit)
+    rates = [0.0] * len(waits)
+    for _ in range(3):  # the overload settles as every task is scheduled again
+        rates = [
+            budget.exchange(rate, wait * budget.overload) for rate, wait in zip(rates, waits, strict=True)
+        ]
+    made_per_second = sum(1 / (wait * budget.overload) for wait in waits)
+    assert made_per_second <= limit
+    assert budget.overload == 1 or made_per_second >= 0.9 * limit
+
+
+def test_a_budget_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="polls_per_second"):
+        PollBudget(0.0)

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from rushes.library import Rushes
 from rushes.providers.simulator import SimulatorKnobs
 from rushes.settings import Settings
-from rushes.wiring import Rushes
 
 QUICK = {
     "GRSAI_API_KEY": "test-key",

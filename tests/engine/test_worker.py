@@ -8,8 +8,8 @@ from sqlalchemy import Connection, text
 
 from rushes.domain.errors import NotAuthorised
 from rushes.domain.task import CANCELLED, SUBMIT_OUTCOME_UNKNOWN, TIMEOUT
+from rushes.library import Rushes
 from rushes.providers.simulator import SimulatorKnobs, running_simulator
-from rushes.wiring import Rushes
 from tests.engine.harness import (
     FAMILIES,
     FAST,

@@ -373,3 +373,13 @@ def test_whatever_happens_nothing_is_held_for_ever_and_no_verdict_is_made_up(
     assert health.submits_permitted(later) == SUBMITS_UNLIMITED
     assert may_poll(health, later)
     assert may_poll(health, later)
+
+
+def test_polls_that_the_key_is_refused_for_are_told_until_one_is_answered() -> None:
+    health = ProviderHealth()
+    health.on_poll(NoAnswer("HTTP 401", 401), 1.0)
+    told = health.state(1.0)
+    assert (told.state, told.key_refused) == ("paused", True)
+    assert health.polls_held_until(1.0) <= 1.0, "polls go on: the key may be mended"
+    health.on_poll(Processing(10), 2.0)
+    assert health.state(2.0).state == "closed"

@@ -1,4 +1,4 @@
-"""The command line: thin commands over `wiring.Rushes`.
+"""The command line: thin commands over `library.Rushes`.
 
 Data goes to stdout; progress, logs and errors to stderr. An error is one line, `rushes: message`.
 Exit codes: see `ExitCode`.

@@ -12,7 +12,7 @@ from rushes.cli.options import Json, Limit, Whole
 
 if TYPE_CHECKING:
     from rushes.cli.session import Stop
-    from rushes.wiring import Rushes
+    from rushes.library import Rushes
 
 WATCH_SECONDS = 0.5
 """How often `watch` looks."""

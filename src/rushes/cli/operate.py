@@ -20,8 +20,8 @@ def migrate(*, json: Json = False) -> None:
     """Bring the database to this version's schema; safe at any time."""
     from rushes.cli.session import configure_logs
     from rushes.cli.show import print_json, print_line
+    from rushes.library import Rushes
     from rushes.settings import Settings
-    from rushes.wiring import Rushes
 
     configure_logs("warning")
     rushes = Rushes(Settings.load(), migrated=False)
@@ -72,8 +72,9 @@ def _database(settings: "Settings") -> tuple[dict[str, Any], list[str]]:
     """What is known of the database, and what is broken about it."""
     from rushes.cli.session import run_async
     from rushes.domain.errors import RushesError
+    from rushes.library import Rushes
     from rushes.settings import masked_database_url
-    from rushes.wiring import Rushes, missing_sqlite_file
+    from rushes.wiring import missing_sqlite_file
 
     facts: dict[str, Any] = {
         "url": masked_database_url(settings.database_url),

@@ -8,7 +8,7 @@ from rushes.cli import ExitCode
 from rushes.cli.show import duration, print_facts, print_json, print_line, proof_line
 
 if TYPE_CHECKING:
-    from rushes.wiring import Rushes
+    from rushes.library import Rushes
 
 
 async def failure_counts(rushes: "Rushes", batch_id: str) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """How a batch goes: a live display on a terminal, plain lines elsewhere. Both on stderr."""
 
+import contextlib
 import os
 import sys
 import time
@@ -134,7 +135,8 @@ class LiveProgress:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._live.stop()
+        with contextlib.suppress(OSError):  # the terminal may be gone; the work is done all the same
+            self._live.stop()
 
     def update(self, batch: Mapping[str, Any], troubles: Mapping[str, str]) -> None:
         """See `Progress`."""

@@ -13,8 +13,8 @@ from rushes.cli.show import one_line, say
 
 if TYPE_CHECKING:
     from rushes.cli.options import LogLevel
+    from rushes.library import Rushes
     from rushes.settings import Settings
-    from rushes.wiring import Rushes
 
 T = TypeVar("T")
 
@@ -43,8 +43,9 @@ async def opened(
     that a look from the wrong folder leaves no file behind. A database of another version is left alone.
     """
     from rushes.domain.errors import NotFound
+    from rushes.library import Rushes
     from rushes.settings import Settings
-    from rushes.wiring import Rushes, missing_sqlite_file
+    from rushes.wiring import missing_sqlite_file
 
     configure_logs(log_level)
     settings = settings or Settings.load()

@@ -12,7 +12,7 @@ from rushes.cli.options import Json, LogLevel, Whole
 if TYPE_CHECKING:
     import asyncio
 
-    from rushes.wiring import Rushes
+    from rushes.library import Rushes
 
 IDLE_LOOK_SECONDS = 0.5
 """How often `--until-idle` looks whether tasks are open."""

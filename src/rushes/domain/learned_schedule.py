@@ -136,7 +136,8 @@ class LearnedSchedule:
 
     def take_unsaved(self) -> list[LearnedTimes]:
         """What was learned since it was last saved. It goes on counting here while it is being saved."""
-        return [taken for learner in self._learners.values() if (taken := learner.take_unsaved()) is not None]
+        learners = dict.fromkeys(self._learners.values())  # a model may be known by two names
+        return [taken for learner in learners if (taken := learner.take_unsaved()) is not None]
 
     def put_saved(self, saved: Iterable[LearnedTimes]) -> None:
         """Histories as they are stored, with what was taken last and with what others have learned."""

@@ -17,8 +17,9 @@ HALF_LIFE_MARKS = 50.0
 """A tenth's sums weigh half after that many more tasks were marked in it."""
 
 _DECAY = 0.5 ** (1.0 / HALF_LIFE_MARKS)
-_EMPTY_TENTH = (0.0, 0.0, 0.0, 0.0, 1.0)
+_EMPTY_TENTH = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 _CHANCE_MIN = 1e-4
+_BITS_64 = 0xFFFFFFFFFFFFFFFF
 
 ASSUMED_SIGMA = 0.2
 ASSUMED_REPORTS = 1.0
@@ -26,9 +27,9 @@ ASSUMED_REPORTS = 1.0
 
 SIGMA_MIN = 0.01
 
-REPORTS_MIN = 16.0
+MARKS_MIN = 8.0
 GAIN_MIN = 0.25
-"""Progress is used once `REPORTS_MIN` reports foretold the end better by that much on average, in nats.
+"""Progress is used once `MARKS_MIN` marks foretold the end better by that much a report, in nats.
 
 A gain of g nats narrows the time that is left by about exp(g), and lag times polls by as much.
 """
@@ -63,10 +64,17 @@ def next_mark(
     if progress is None or not 0 < progress < 100:
         return mark
     reports = 1 if mark is None else mark.reports + 1
-    draw = (task_number * 0x9E3779B97F4A7C15 + reports * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF
-    if mark is None or (draw >> 29) % reports == 0:
+    if mark is None or _mixed(task_number * 1_000_003 + reports) % reports == 0:
         return ProgressMark(age_seconds, progress, reports)
     return ProgressMark(mark.age_seconds, mark.progress, reports)
+
+
+def _mixed(number: int) -> int:
+    """64 bits that look drawn at random: the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    bits = (number * 0x9E3779B97F4A7C15) & _BITS_64
+    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & _BITS_64
+    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & _BITS_64
+    return bits ^ (bits >> 31)
 
 
 class Prediction(NamedTuple):
@@ -87,9 +95,9 @@ class Prediction(NamedTuple):
 class ProgressTimes:
     """Marks of ended tasks, by tenth of progress; immutable, and joined like `RenderTimes`.
 
-    `tenths[i]` is (reports, sum, squares, gain, kept): decayed sums of r = log(render time · progress /
-    (100 · age)), of r² and of the nats gained, and how much of an older history is left after this one.
-    Each mark counts for all the reports that it was picked from.
+    `tenths[i]` is (marks, reports, sum, squares, gain, kept): decayed counts, and decayed sums of r =
+    log(render time · progress / (100 · age)), of r² and of the nats gained, in which each mark counts for
+    all the reports that it was picked from; and how much of an older history is left after this one.
     """
 
     __slots__ = ("tenths",)
@@ -99,33 +107,33 @@ class ProgressTimes:
 
     @classmethod
     def checked(cls, tenths: Sequence[Sequence[float]]) -> "ProgressTimes":
-        """A history from outside, four numbers for each tenth; raises `ValueError` for what cannot be one."""
+        """A history from outside, five numbers for each tenth; raises `ValueError` for what cannot be one."""
         if len(tenths) != TENTHS or any(len(tenth) != len(_EMPTY_TENTH) - 1 for tenth in tenths):
             raise ValueError(f"needs {TENTHS} times {len(_EMPTY_TENTH) - 1} numbers")
         for tenth in tenths:
-            reports, _, squares, _ = tenth
-            if not all(math.isfinite(value) for value in tenth) or reports < 0 or squares < 0:
-                raise ValueError("all must be finite, reports and squares 0 or more")
+            marks, reports, _, squares, _ = tenth
+            if not all(math.isfinite(value) for value in tenth) or min(marks, reports, squares) < 0:
+                raise ValueError("all must be finite, and counts and squares 0 or more")
         return cls([(*tenth, 1.0) for tenth in tenths])
 
     def followed_by(self, later: "ProgressTimes") -> "ProgressTimes":
         """The history of both, `later` being the newer one."""
         return ProgressTimes(
             [
-                (*(a * new[4] + b for a, b in zip(old[:4], new[:4], strict=True)), old[4] * new[4])
+                (*(a * new[-1] + b for a, b in zip(old[:-1], new[:-1], strict=True)), old[-1] * new[-1])
                 for old, new in zip(self.tenths, later.tenths, strict=True)
             ]
         )
 
     def predict(self, *, age_seconds: float, progress: int) -> Prediction | None:
         """The render time of a task with that progress at that age, or None if the age alone tells more."""
-        reports, _, _, gain, _ = self.tenths[progress // TENTHS]
-        if reports < REPORTS_MIN or gain < GAIN_MIN * reports:
+        marks, reports, _, _, gain, _ = self.tenths[progress // TENTHS]
+        if marks < MARKS_MIN or gain < GAIN_MIN * reports:
             return None
         return self._forecast(age_seconds, progress)
 
     def _forecast(self, age_seconds: float, progress: int) -> Prediction:
-        reports, total, squares, _, _ = self.tenths[progress // TENTHS]
+        _, reports, total, squares, _, _ = self.tenths[progress // TENTHS]
         weight = reports + ASSUMED_REPORTS
         mean = total / weight
         variance = (max(0.0, squares - total * mean) + ASSUMED_SIGMA**2 * ASSUMED_REPORTS) / weight
@@ -151,7 +159,8 @@ class ProgressTimes:
         gain = min(max(math.log(by_progress / by_age), -GAIN_MAX), GAIN_MAX)
         weight = float(min(mark.reports, REPORTS_MAX))
         news = [_EMPTY_TENTH] * TENTHS
-        news[mark.progress // TENTHS] = (weight, weight * ratio, weight * square, weight * gain, _DECAY)
+        sums = (weight * ratio, weight * square, weight * gain)
+        news[mark.progress // TENTHS] = (1.0, weight, *sums, _DECAY)
         return ProgressTimes(news)
 
 

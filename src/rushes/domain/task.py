@@ -174,12 +174,13 @@ class Throttled:
 class NotSent:
     """The task certainly did not reach the provider's queue; it may be sent again.
 
-    `pauses_provider` tells that the fault is the account's, not the task's (wrong key, key disabled):
-    sending the next task would fail alike.
+    `pauses_provider` tells that the fault is the account's, not the task's: sending the next task would
+    fail alike. `key_refused` tells that it is the key, so that waiting alone will not help.
     """
 
     reason: str
     pauses_provider: bool = False
+    key_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,56 @@
 """Rate limits of a provider, held by each worker on its own event loop's clock."""
 
-from aiolimiter import AsyncLimiter
+import asyncio
+from math import inf
+
+BURST_SHARE = 10
+"""A burst is at most this part of what a second allows: a tenth."""
 
 
-def limiter(per_second: float | None) -> AsyncLimiter | None:
-    """A limiter that lets through at most `per_second` in any second, in bursts of at most a tenth.
+class RateLimit:
+    """Lets through at most `per_second` in any one second, in bursts of at most a tenth; None limits nothing.
 
-    A leaky bucket admits its burst on top of its rate, so the rate is lowered by the burst's share.
+    The "virtual scheduling" form of the generic cell rate algorithm (ITU-T I.371): one number, the time at
+    which the bucket would be empty. A leaky bucket admits its burst on top of its rate, so the rate is
+    lowered by the burst's share. `per_second` may change at any time. Times are the event loop's, in
+    seconds.
     """
-    if per_second is None:
-        return None
-    burst = max(1.0, per_second / 10)
-    rate = per_second - burst if per_second > 2 * burst else per_second / 2
-    return AsyncLimiter(burst, burst / rate)
+
+    __slots__ = ("_empty_at", "_slack_seconds", "_step_seconds")
+
+    def __init__(self, per_second: float | None) -> None:
+        self._empty_at = 0.0
+        self.change(per_second)
+
+    def change(self, per_second: float | None) -> None:
+        """A new limit from now on; 0 lets nothing through. What was let through before still counts."""
+        self._slack_seconds = 0.0
+        if per_second is None:
+            self._step_seconds = 0.0
+        elif per_second <= 0:
+            self._step_seconds = inf
+        else:
+            burst = max(1.0, per_second / BURST_SHARE)
+            rate = per_second - burst if per_second > 2 * burst else per_second / 2
+            self._step_seconds = 1 / rate
+            self._slack_seconds = (burst - 1) / rate
+
+    def permitted_at(self, now: float) -> float:
+        """When the next may go: `now`, or later. Nothing is taken by asking."""
+        if self._step_seconds == 0.0:
+            return now
+        if self._step_seconds == inf:
+            return inf
+        return max(now, self._empty_at - self._slack_seconds)
+
+    def take(self, now: float) -> None:
+        """One goes now."""
+        if 0.0 < self._step_seconds < inf:
+            self._empty_at = max(self._empty_at, now) + self._step_seconds
+
+    async def acquire(self) -> None:
+        """Wait until one may go, and let it go. Waits for ever while the limit is 0."""
+        time = asyncio.get_running_loop().time
+        while (at := self.permitted_at(now := time())) > now:
+            await asyncio.sleep(min(at - now, 1.0))
+        self.take(now)

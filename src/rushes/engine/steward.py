@@ -132,6 +132,7 @@ class Steward:
 
     async def keep_house(self) -> None:
         """Upkeep that any worker may do for all."""
+        self._database.take_over_checkpoints()
         expired = await self._database.transact(keep_house, self._now_ms())
         if expired:
             log.info(telemetry.CREDITS_EXPIRED, lots=expired)

@@ -460,6 +460,12 @@ class Worker:
             name: state.reason or state.state for name, state in states.items() if state.state != "closed"
         }
 
+    def key_refusals(self) -> dict[str, str]:
+        """Why providers refuse the operator's key, by provider; empty when none does."""
+        now = self._now()
+        states = {name: lane.health.state(now) for name, lane in self.lanes.items()}
+        return {name: state.reason or "" for name, state in states.items() if state.key_refused}
+
     def _may_send(self) -> bool:
         return not self._stopping and self._now() < self._lease_valid_until
 

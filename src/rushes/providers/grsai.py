@@ -367,7 +367,7 @@ def outcome_of_http_status(response: Response, words: Words) -> SubmitOutcome:
     if status == 429:
         return Throttled(reason, retry_after_seconds(response))
     if status in _KEY_REFUSED:
-        return NotSent(f"the key was refused ({reason})", pauses_provider=True)
+        return NotSent(f"the key was refused ({reason})", pauses_provider=True, key_refused=True)
     if status in _WRONG_HOST or 300 <= status < 400:
         return NotSent(f"no such API at this host ({reason})", pauses_provider=True)
     if status in _BAD_REQUEST:

@@ -64,12 +64,16 @@ class HealthState:
     """For operators. `until` is loop time; None when it is closed, or being tried now.
 
     `closed` (as a circuit is: all flows), `held` (asked to wait), `open` (down), `half_open` (down, being
-    tried), `paused` (refuses all submits alike; polls go on).
+    tried), `paused` (refuses all submits alike, or the key; polls go on).
     """
 
     state: Literal["closed", "open", "half_open", "paused", "held"]
     reason: str | None = None
     until: float | None = None
+    key_refused: bool = False
+
+
+_KEY_REFUSED = frozenset({401, 403})
 
 
 class _Stop:
@@ -162,6 +166,8 @@ class ProviderHealth:
         self._pause = _Stop(PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX)
         self._refusal: str | None = None
         self._refusals = 0
+        self._key_refused = False
+        self._polls_refused: str | None = None
         self._probe_until = 0.0
 
     # --- may it go? -------------------------------------------------------------------------------------
@@ -209,8 +215,9 @@ class ProviderHealth:
                 self._forget_refusals()
             case Throttled(reason=reason, retry_after_seconds=retry_after_seconds):
                 self._submit_hold.throttled(reason, retry_after_seconds, now)
-            case NotSent(reason=reason):
+            case NotSent(reason=reason, key_refused=key_refused):
                 self._pause.set(reason, now)
+                self._key_refused = key_refused
             case Rejected():
                 self._submit_hold.answered()
                 outcome = self._judged(outcome, now)
@@ -224,6 +231,7 @@ class ProviderHealth:
         self._probe_until = 0.0
         match result:
             case Processing() | Succeeded() | Failed():
+                self._polls_refused = None
                 self._polls.answered()
                 self._poll_hold.answered()
             case NoAnswer(error=error, http_status=status, retry_after_seconds=retry_after_seconds):
@@ -233,6 +241,8 @@ class ProviderHealth:
                     self._polls.failed(error, now)
                 elif status >= 300:
                     self._polls.answered()
+                if status in _KEY_REFUSED:
+                    self._polls_refused = f"the key was refused ({error})"
             case other:
                 assert_never(other)
 
@@ -245,8 +255,9 @@ class ProviderHealth:
         if refusal.reason != self._refusal:
             self._refusal, self._refusals = refusal.reason, 0
         self._refusals += 1
-        if self._refusals >= EQUAL_REFUSALS or self._pause.is_set:
+        if self._refusals >= EQUAL_REFUSALS:
             self._pause.set(refusal.reason, now)
+            self._key_refused = False
             return NotSent(refusal.reason, pauses_provider=True)
         return refusal
 
@@ -259,7 +270,10 @@ class ProviderHealth:
     def state(self, now: float) -> HealthState:
         """The weightiest trouble at the moment."""
         if self._pause.is_set:
-            return HealthState("paused", self._pause.reason, _if_later(self._pause.until, now))
+            until = _if_later(self._pause.until, now)
+            return HealthState("paused", self._pause.reason, until, self._key_refused)
+        if self._polls_refused is not None:
+            return HealthState("paused", self._polls_refused, key_refused=True)
         stop = max(self._submits.stop, self._polls.stop, key=lambda stop: stop.until)
         if stop.is_set:
             until = _if_later(stop.until, now)

@@ -37,7 +37,7 @@ PING_SECONDS: Final = 20.0
 REASON_CHARACTERS_MAX: Final = 300
 
 URLS_MAX: Final = 64
-"""Parsed URLs that are kept: reading one takes a twentieth of all the time of a poll."""
+"""Parsed URLs that are kept: reading one anew took about 2 of the 50 microseconds of a poll."""
 
 _NEVER_SENT: Final = "client error (Connect)"
 _WRAPPERS: Final = ("error sending request", "client error (", "error decoding response body")

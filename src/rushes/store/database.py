@@ -99,6 +99,17 @@ class Database:
             return None
         return Path(str(path))
 
+    def take_over_checkpoints(self) -> None:
+        """Become the process that checkpoints the SQLite file, if the one that did has gone.
+
+        Long-lived processes call this now and then: a short command may have been first.
+        """
+        path = self.sqlite_path
+        if path is not None and self._checkpoint_lock is None:
+            self._checkpoint_lock = _take_checkpoint_lock(path)
+            if self._checkpoint_lock is not None:
+                self.engine.dispose()  # connections opened from now on checkpoint
+
     # --- transactions ---------------------------------------------------------------------------------
 
     async def transact(
@@ -168,7 +179,6 @@ class Database:
         else:
             self._checkpoint_lock = _take_checkpoint_lock(path)
             engine = create_engine(self.url, connect_args={"timeout": busy_timeout_seconds})
-        checkpoints = in_memory or self._checkpoint_lock is not None
 
         @event.listens_for(engine, "connect")
         def _connect(connection: sqlite3.Connection, _record: object) -> None:
@@ -179,7 +189,7 @@ class Database:
             cursor.execute("PRAGMA synchronous = FULL")
             cursor.execute("PRAGMA foreign_keys = ON")
             cursor.execute(f"PRAGMA busy_timeout = {int(busy_timeout_seconds * 1000)}")
-            if not checkpoints:
+            if not in_memory and self._checkpoint_lock is None:
                 # SQLite before 3.51.3 can corrupt a WAL that one process checkpoints while another writes
                 cursor.execute("PRAGMA wal_autocheckpoint = 0")
             cursor.close()
@@ -280,7 +290,9 @@ def _store_error(error: DBAPIError | PoolTimeoutError) -> StoreError:
     if isinstance(error, PoolTimeoutError):
         return DatabaseBusy("the database's connections are all in use; try again")
     original = error.orig
-    text = " ".join(str(original).split())[:300]
+    # PostgreSQL's detail line quotes the row; its primary message names the rule alone
+    primary = getattr(getattr(original, "diag", None), "message_primary", None)
+    text = " ".join(str(primary or original).split())[:300]
     code = getattr(original, "sqlite_errorname", "") or ""
     state = _sqlstate(error) or ""
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or state == "55P03" or state in _RETRY_SQLSTATES:

@@ -275,6 +275,118 @@ batch_events = Table(
     Column("created_at_ms", BigInteger, nullable=False),
 )
 
+# --- the service: keys, limits, callbacks in, webhooks out -------------------------------------------------
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("account_id", Id, ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    # the key's first characters, for people; the key itself is nowhere
+    Column("shown", Text, nullable=False),
+    Column("key_hash", Text, nullable=False, unique=True),
+    Column("rate_limit_per_min", BigInteger),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger),
+    CheckConstraint("rate_limit_per_min > 0", name="rate_limit_per_min"),
+)
+
+rate_windows = Table(
+    "rate_windows",
+    metadata,
+    # one row per key, used again for every window; `granted` is what the last statement was given
+    Column("key_id", Id, ForeignKey("api_keys.id"), primary_key=True, autoincrement=False),
+    Column("window_start_ms", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("granted", BigInteger, nullable=False),
+)
+
+callback_nudges = Table(
+    "callback_nudges",
+    metadata,
+    # at most one per task: what its owner should look at now; nothing of a callback but the id it names
+    Column("task_id", Id, ForeignKey("video_tasks.id"), primary_key=True, autoincrement=False),
+    Column("attempt", BigInteger, nullable=False),
+    Column("remote_task_id", Text),
+    Column("received_count", BigInteger, nullable=False),
+    Column("received_at_ms", BigInteger, nullable=False),
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("account_id", Id, ForeignKey("accounts.id"), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("disabled_at_ms", BigInteger),
+    UniqueConstraint("account_id", "url"),
+)
+
+webhook_feeds = Table(
+    "webhook_feeds",
+    metadata,
+    # a batch that named a webhook; its events up to `last_seq` have their deliveries
+    Column("batch_id", Id, ForeignKey("batches.id"), primary_key=True, autoincrement=False),
+    Column("endpoint_id", Id, ForeignKey("webhook_endpoints.id"), nullable=False),
+    _count("last_seq"),
+    Column("is_open", Integer, nullable=False, server_default=text("1")),
+    Index(
+        "ix_webhook_feeds_open",
+        "batch_id",
+        sqlite_where=text("is_open = 1"),
+        postgresql_where=text("is_open = 1"),
+    ),
+)
+
+DELIVERY_STATUSES = ("pending", "delivered", "failed", "disabled")
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("account_id", Id, ForeignKey("accounts.id"), nullable=False),
+    Column("endpoint_id", Id, ForeignKey("webhook_endpoints.id"), nullable=False),
+    Column("batch_id", Id, ForeignKey("batches.id"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    _count("attempts"),
+    # while a process is at it, the time from which another may try
+    Column("next_attempt_at_ms", BigInteger, nullable=False),
+    Column("http_status", BigInteger),
+    Column("error", Text),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("delivered_at_ms", BigInteger),
+    UniqueConstraint("batch_id", "seq"),
+    _one_of("status", DELIVERY_STATUSES),
+    Index("ix_webhook_deliveries_account", "account_id", "id"),
+    Index(
+        "ix_webhook_deliveries_due",
+        "next_attempt_at_ms",
+        sqlite_where=text("status = 'pending'"),
+        postgresql_where=text("status = 'pending'"),
+    ),
+)
+
+deleted_videos = Table(
+    "deleted_videos",
+    metadata,
+    Column("batch_id", Id, ForeignKey("batches.id"), primary_key=True, autoincrement=False),
+    Column("item_index", BigInteger, primary_key=True, autoincrement=False),
+    Column("deleted_at_ms", BigInteger, nullable=False),
+)
+
+batch_retries = Table(
+    "batch_retries",
+    metadata,
+    # batches that asked for it: how often a failed item is tried again by itself
+    Column("batch_id", Id, ForeignKey("batches.id"), primary_key=True, autoincrement=False),
+    Column("retries_max", BigInteger, nullable=False),
+    CheckConstraint("retries_max BETWEEN 1 AND 5", name="retries_max"),
+)
+
 APPEND_ONLY_TABLES = ("ledger_entries", "task_resolutions", "batch_events")
 
 _FINAL = ", ".join(f"'{status}'" for status in sorted(FINAL_STATUSES))

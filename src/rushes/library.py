@@ -1,0 +1,352 @@
+"""The library's front door: `Rushes`, which the command line stands on."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from sqlalchemy import Connection
+
+from rushes.domain.credits import LotKind
+from rushes.domain.errors import NotAuthorised, SettingsError, StoreError
+from rushes.domain.prompts import Defaults, TaskDraft, drafts_from_objects, validate_drafts
+from rushes.domain.task import PollResult, TaskStatus
+from rushes.engine import accept, audit, overview, views
+from rushes.engine.worker import Worker
+from rushes.settings import Settings
+from rushes.store import batches, ledger, migrate
+from rushes.wiring import (
+    build_providers,
+    build_worker,
+    new_batch_id,
+    open_database,
+    poll_remote_task,
+    wall_clock_ms,
+)
+
+DEFAULT_ACCOUNT = "default"
+
+WATCH_SECONDS = 0.25
+"""How often `Rushes.run` looks at the batch's row."""
+
+KEY_REFUSED_SECONDS = 45.0
+"""How long `Rushes.run` goes on under a refused key while tasks are in flight: past the next trial submit."""
+
+
+def _route_logs() -> None:
+    """Give log lines to the standard `logging` (name `rushes`), unless the program has set structlog up."""
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.stdlib.filter_by_level,
+                structlog.processors.KeyValueRenderer(key_order=["event"]),
+            ],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+        )
+
+
+class _GrantedTwice(Exception):
+    """The request id was used before, so the grant that came with it must not be stored again."""
+
+
+class Rushes:
+    """Batches, credits and the worker, over one database: what the command line does, as a library.
+
+        async with Rushes() as rushes:
+            await rushes.grant(100)
+            batch = await rushes.create_batch([{"prompt": "a paper boat"}], model="sora-2")
+            batch = await rushes.run(batch["batch_id"])
+
+    Answers are dictionaries with the field names of the HTTP API. Every method may raise a `RushesError`.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, migrated: bool = True) -> None:
+        _route_logs()
+        self.settings = settings or Settings.load()
+        self.catalogue = self.settings.catalogue()
+        self.database = open_database(self.settings)
+        self._migrates = migrated
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self.prepare)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def prepare(self) -> None:
+        """Bring the database to this version's schema."""
+        if self._migrates:
+            self.migrate()
+        else:
+            self.database.run_reading(migrate.require_current)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def schema_revisions(self) -> tuple[str | None, str]:
+        """The database's revision (None when it is empty) and the one that this version needs."""
+        return self.database.run_reading(migrate.current), migrate.head()
+
+    def migrate(self) -> tuple[str | None, str]:
+        """Bring the database to this version's schema; returns the revisions before and after."""
+        return migrate.upgrade(self.database)
+
+    # --- credits --------------------------------------------------------------------------------------
+
+    async def grant(
+        self,
+        amount: int,
+        *,
+        account: str = DEFAULT_ACCOUNT,
+        kind: LotKind = LotKind.PERMANENT,
+        expires_at_ms: int | None = None,
+        description: str = "",
+    ) -> dict[str, Any]:
+        """Give an account credits, making it when it is new; returns its balance."""
+        now_ms = wall_clock_ms()
+
+        def run(connection: Connection) -> None:
+            ledger.grant(
+                connection,
+                ledger.ensure_account(connection, account, now_ms),
+                amount,
+                now_ms=now_ms,
+                kind=kind,
+                expires_at_ms=expires_at_ms,
+                description=description,
+            )
+
+        await self.database.transact(run)
+        return await self.balance(account)
+
+    async def balance(self, account: str = DEFAULT_ACCOUNT) -> dict[str, Any]:
+        """`available, reserved, total, lots` of an account."""
+        return await self.database.read(views.balance, account, now_ms=wall_clock_ms())
+
+    async def ledger(
+        self, account: str = DEFAULT_ACCOUNT, *, limit: int = 100, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """The account's ledger entries, newest first."""
+        return await self.database.read(views.ledger_entries, account, limit=limit, offset=offset)
+
+    # --- batches --------------------------------------------------------------------------------------
+
+    def drafts(
+        self, items: Sequence[Mapping[str, Any] | str], *, model: str = "sora-2", **options: Any
+    ) -> list[TaskDraft]:
+        """Checked items: prompts, or objects with the fields of the HTTP API's items."""
+        objects = [{"prompt": item} if isinstance(item, str) else item for item in items]
+        return drafts_from_objects(objects, Defaults(model=model, options=options))
+
+    async def create_batch(
+        self,
+        items: Sequence[TaskDraft] | Sequence[Mapping[str, Any] | str],
+        *,
+        account: str = DEFAULT_ACCOUNT,
+        model: str = "sora-2",
+        request_id: str | None = None,
+        grant: int | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Reserve the credits and accept the batch; returns it. Nothing is written when it is refused.
+
+        `grant` gives the account that many credits in the same transaction. A `request_id` that was used
+        before returns its batch, with `idempotent_replay`, and gives nothing.
+        """
+        drafts = [item for item in items if isinstance(item, TaskDraft)]
+        if not drafts:
+            objects = [item for item in items if not isinstance(item, TaskDraft)]
+            drafts = self.drafts(objects, model=model, **options)
+        elif len(drafts) != len(items):
+            raise TypeError("items are all drafts or none")
+        now_ms = wall_clock_ms()
+        tasks = accept.priced_tasks(validate_drafts(drafts, self.catalogue, now_ms / 1000))
+        public_id = new_batch_id()
+
+        def run(connection: Connection, credits: int | None) -> dict[str, Any]:
+            account_id = ledger.ensure_account(connection, account, now_ms)
+            if credits is not None:
+                ledger.grant(connection, account_id, credits, now_ms=now_ms)
+            request = accept.BatchRequest(
+                account_id=account_id,
+                request_scope=f"account:{account_id}",
+                request_id=request_id or public_id,
+                request_hash=accept.request_hash(tasks),
+                tasks=tasks,
+            )
+            accepted = accept.accept_batch(connection, request, public_id=public_id, now_ms=now_ms)
+            if accepted.idempotent_replay and credits is not None:
+                raise _GrantedTwice
+            batch = views.batch_view(accepted.row, now_ms=now_ms)
+            return batch | {"idempotent_replay": accepted.idempotent_replay}
+
+        try:
+            return await self.database.transact(run, grant)
+        except _GrantedTwice:
+            return await self.database.transact(run, None)
+
+    async def batch(self, batch_id: str) -> dict[str, Any]:
+        """One batch."""
+
+        def run(connection: Connection) -> dict[str, Any]:
+            row = batches.batch_row(connection, batches.batch_row_id(connection, batch_id))
+            return views.batch_view(row, now_ms=wall_clock_ms())
+
+        return await self.database.read(run)
+
+    async def list_batches(self, *, limit: int = 20, after: str | None = None) -> list[dict[str, Any]]:
+        """Batches, newest first."""
+        rows = await self.database.read(batches.list_batches, account_id=None, limit=limit, after=after)
+        now_ms = wall_clock_ms()
+        return [views.batch_view(row, now_ms=now_ms) for row in rows]
+
+    async def items(
+        self, batch_id: str, *, status: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """The batch's items, each with the fields of the API and of `views.EXPORT_FIELDS`."""
+
+        def run(connection: Connection) -> list[dict[str, Any]]:
+            row_id = batches.batch_row_id(connection, batch_id)
+            rows = batches.list_items(connection, row_id, status=status, limit=limit, offset=offset)
+            return [
+                views.item_view(row, batch_public_id=batch_id)
+                | views.export_view(row, batch_public_id=batch_id)
+                for row in rows
+            ]
+
+        return await self.database.read(run)
+
+    async def cancel(self, batch_id: str) -> dict[str, Any]:
+        """Cancel what is not at the provider yet; returns `batch_id, status, credits_refunded`."""
+
+        def run(connection: Connection) -> dict[str, Any]:
+            row_id = batches.batch_row_id(connection, batch_id)
+            refunded = accept.cancel_batch(connection, row_id, now_ms=wall_clock_ms())
+            return {"batch_id": batch_id, "status": "cancelled", "credits_refunded": refunded}
+
+        return await self.database.transact(run)
+
+    async def retry(self, batch_id: str, indexes: Sequence[int] | None = None) -> dict[str, Any]:
+        """Try failed items again (all of them by default), all or none; returns the batch."""
+
+        def run(connection: Connection) -> dict[str, Any]:
+            row_id = batches.batch_row_id(connection, batch_id)
+            chosen = indexes
+            if chosen is None:
+                failed = batches.list_items(connection, row_id, status=TaskStatus.FAILED.value)
+                chosen = [row["item_index"] for row in failed]
+            for index in chosen:
+                accept.retry_item(connection, row_id, index, now_ms=wall_clock_ms())
+            return views.batch_view(batches.batch_row(connection, row_id), now_ms=wall_clock_ms())
+
+        return await self.database.transact(run)
+
+    async def audit(self) -> audit.AuditReport:
+        """Replay the ledger against tasks and batches."""
+        return await self.database.read(audit.audit)
+
+    # --- work -------------------------------------------------------------------------------------------
+
+    def worker(self) -> Worker:
+        """A worker for all providers that have a key; raises `SettingsError` when none has."""
+        providers = build_providers(self.settings)
+        if not providers:
+            raise SettingsError("GRSAI_API_KEY is not set: no provider can be used")
+        return build_worker(self.settings, self.database, providers)
+
+    async def run(
+        self,
+        batch_id: str,
+        *,
+        stop: asyncio.Event | None = None,
+        on_progress: Callable[[dict[str, Any], dict[str, str]], None] | None = None,
+    ) -> dict[str, Any]:
+        """Work until the batch is finished or `stop` is set; returns the batch as it then is.
+
+        `on_progress(batch, troubles)` is called a few times a second; `troubles` says which providers are
+        held or paused, or that the database is in trouble, and why. Raises `NotAuthorised` when nothing
+        can go on because the providers of all open tasks refuse the key; those tasks stay as they are.
+        """
+        worker = self.worker()
+        stop = stop or asyncio.Event()
+        refusal: str | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(worker.run(stop))
+                try:
+                    refusal = await self._follow(batch_id, worker, stop, on_progress)
+                finally:
+                    stop.set()
+        except ExceptionGroup as errors:
+            raise _first_of(errors) from None
+        if refusal is not None:
+            raise NotAuthorised(refusal)
+        return await self.batch(batch_id)
+
+    async def _follow(
+        self,
+        batch_id: str,
+        worker: Worker,
+        stop: asyncio.Event,
+        on_progress: Callable[[dict[str, Any], dict[str, str]], None] | None,
+    ) -> str | None:
+        """Report progress until the batch is finished or `stop` is set; else why nothing can go on."""
+        now = asyncio.get_running_loop().time
+        refused_at: float | None = None
+        batch = await self.batch(batch_id)
+        while True:
+            troubles = worker.provider_troubles()
+            try:
+                batch = await self.batch(batch_id)
+                refusal = await self._key_refusal(batch_id, worker.key_refusals())
+            except StoreError as error:  # the worker rides out a database that is away for a while
+                troubles["database"] = error.message
+                refusal = None
+            if on_progress is not None:
+                on_progress(batch, troubles)
+            if stop.is_set() or batch["pending_count"] + batch["processing_count"] == 0:
+                return None
+            refused_at = None if refusal is None else refused_at or now()
+            if refused_at is not None and (
+                batch["processing_count"] == 0 or now() - refused_at > KEY_REFUSED_SECONDS
+            ):
+                return refusal
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await stop.wait()
+
+    async def _key_refusal(self, batch_id: str, refused: Mapping[str, str]) -> str | None:
+        """Why no open task of the batch can go on, if that is because of the key."""
+        if not refused or not await self.database.read(overview.open_providers, batch_id) <= refused.keys():
+            return None
+        return "; ".join(f"{name}: {why}" for name, why in sorted(refused.items()))
+
+    async def poll(self, provider: str, remote_task_id: str) -> PollResult:
+        """Ask a provider once about a remote task; see `poll_remote_task`."""
+        return await poll_remote_task(self.settings, provider, remote_task_id)
+
+    async def open_task_count(self) -> int:
+        """Tasks of all batches that have no final status yet."""
+        return await self.database.read(overview.open_task_count)
+
+    async def live_workers(self) -> list[dict[str, Any]]:
+        """Workers with a valid lease: `worker_id, host, pid, started_at, lease_expires_at, report`."""
+        return await self.database.read(overview.live_workers, now_ms=wall_clock_ms())
+
+
+def _first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error that is not a group."""
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

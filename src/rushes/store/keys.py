@@ -1,0 +1,135 @@
+"""API keys and how many requests each has used of its minute. Of a key only its hash is stored."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, text
+
+from rushes.domain.errors import InputError, NotFound
+from rushes.store import schema
+
+KEY_NAME_CHARACTERS_MAX = 100
+RATE_LIMIT_PER_MIN_MAX = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOwner:
+    """Whose key it is. `rate_limit_per_min` is None for a key without a limit."""
+
+    key_id: int
+    account_id: int
+    account: str
+    rate_limit_per_min: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """Requests that one statement was given, and the window they count in."""
+
+    count: int
+    used: int
+    window_start_ms: int
+
+
+def create(
+    connection: Connection,
+    account_id: int,
+    *,
+    name: str,
+    shown: str,
+    key_hash: str,
+    rate_limit_per_min: int | None,
+    now_ms: int,
+) -> int:
+    """Store a new key's hash; returns the key's id. Raises `InputError`."""
+    if len(name) > KEY_NAME_CHARACTERS_MAX or not (name.isprintable() or not name):
+        raise InputError(f"must be at most {KEY_NAME_CHARACTERS_MAX} printable characters", field="name")
+    if rate_limit_per_min is not None and not 1 <= rate_limit_per_min <= RATE_LIMIT_PER_MIN_MAX:
+        raise InputError(f"must be 1 to {RATE_LIMIT_PER_MIN_MAX}", field="rate_limit_per_min")
+    key_id = connection.scalar(
+        insert(schema.api_keys)
+        .values(
+            account_id=account_id,
+            name=name,
+            shown=shown,
+            key_hash=key_hash,
+            rate_limit_per_min=rate_limit_per_min,
+            created_at_ms=now_ms,
+        )
+        .returning(schema.api_keys.c.id)
+    )
+    assert key_id is not None
+    return int(key_id)
+
+
+def owner_if_valid(connection: Connection, key_hash: str) -> KeyOwner | None:
+    """The owner of the key with this hash, unless there is none or it was revoked."""
+    row = connection.execute(
+        text(
+            "SELECT k.id, k.account_id, a.name, k.rate_limit_per_min FROM api_keys k"
+            " JOIN accounts a ON a.id = k.account_id WHERE k.key_hash = :hash AND k.revoked_at_ms IS NULL"
+        ),
+        {"hash": key_hash},
+    ).first()
+    return None if row is None else KeyOwner(*row)
+
+
+def list_keys(connection: Connection, *, account: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+    """Keys, the newest first, of one account or of all: rows of `api_keys` with the account's name."""
+    keys, accounts = schema.api_keys, schema.accounts
+    query = (
+        select(keys, accounts.c.name.label("account"))
+        .join_from(keys, accounts, accounts.c.id == keys.c.account_id)
+        .order_by(keys.c.id.desc())
+        .limit(limit)
+    )
+    if account is not None:
+        query = query.where(accounts.c.name == account)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def revoke(connection: Connection, key_id: int, *, now_ms: int) -> None:
+    """Revoke a key for ever; doing it again changes nothing. Raises `NotFound`."""
+    c = schema.api_keys.c
+    if connection.scalar(select(c.id).where(c.id == key_id)) is None:
+        raise NotFound(f"there is no key {key_id}; see `rushes keys list`")
+    connection.execute(
+        schema.api_keys.update()
+        .where(c.id == key_id, c.revoked_at_ms.is_(None))
+        .values(revoked_at_ms=now_ms)
+    )
+
+
+def take_requests(
+    connection: Connection, key_id: int, *, wanted: int, limit: int, window_start_ms: int
+) -> Granted:
+    """Take up to `wanted` of the requests that the key's window has left: one statement, no lock held.
+
+    A window is named by its start; a process whose clock is behind takes from the newer window.
+    """
+    row = connection.execute(
+        text(
+            "INSERT INTO rate_windows (key_id, window_start_ms, used, granted)"
+            " VALUES (:key_id, :window, :first, :first) ON CONFLICT (key_id) DO UPDATE SET"
+            f" granted = CASE WHEN {_IS_NEWER} THEN excluded.used ELSE {_LEFT} END,"
+            f" used = CASE WHEN {_IS_NEWER} THEN excluded.used ELSE rate_windows.used + {_LEFT} END,"
+            f" window_start_ms = CASE WHEN {_IS_NEWER} THEN excluded.window_start_ms"
+            " ELSE rate_windows.window_start_ms END"
+            " RETURNING granted, used, window_start_ms"
+        ),
+        {
+            "key_id": key_id,
+            "window": window_start_ms,
+            "first": min(wanted, limit),
+            "wanted": wanted,
+            "limit": limit,
+        },
+    ).one()
+    return Granted(*row)
+
+
+_IS_NEWER = "excluded.window_start_ms > rate_windows.window_start_ms"
+_LEFT = (
+    "(CASE WHEN rate_windows.used + :wanted <= :limit THEN :wanted"
+    " WHEN rate_windows.used < :limit THEN :limit - rate_windows.used ELSE 0 END)"
+)

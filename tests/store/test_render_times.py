@@ -1,0 +1,148 @@
+"""Learned render times in the database: what several workers learn adds up, on both databases."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Connection, text
+
+from rushes.domain.catalogue import DEFAULT_CATALOGUE
+from rushes.domain.learned_schedule import LearnedSchedule, LearnedTimes
+from rushes.domain.progress import ProgressMark
+from rushes.store import render_times
+from rushes.store.database import Database
+
+
+@pytest.fixture(autouse=True)
+def _table(database: Database) -> None:
+    database.run(lambda connection: render_times.table.create(connection, checkfirst=True))
+
+
+def worker() -> LearnedSchedule:
+    return LearnedSchedule(1, 30, catalogue=DEFAULT_CATALOGUE)
+
+
+def teach(schedule: LearnedSchedule, model: str, tasks: int, seconds: float) -> None:
+    for _ in range(tasks):
+        schedule.saw_running(model=model, after_seconds=0, by_seconds=seconds - 10)
+        mark = ProgressMark(seconds - 10, 50, 1)
+        schedule.saw_end(model=model, after_seconds=seconds - 10, by_seconds=seconds, mark=mark)
+
+
+def save(database: Database, schedule: LearnedSchedule, *, now_ms: int = 1) -> list[LearnedTimes]:
+    stored = database.run(render_times.merge, schedule.take_unsaved(), now_ms=now_ms)
+    schedule.put_saved(stored)
+    return stored
+
+
+def counts(learned: list[LearnedTimes]) -> dict[tuple[str, str], int]:
+    return {(one.provider, one.model): one.times.count for one in learned}
+
+
+def test_an_empty_table_loads_as_nothing(database: Database) -> None:
+    assert database.run_reading(render_times.load) == []
+    assert database.run(render_times.merge, [], now_ms=1) == []
+
+
+def test_a_restarted_worker_knows_what_was_learned(database: Database) -> None:
+    before = worker()
+    teach(before, "sora-2", 50, 40)
+    save(database, before)
+    after = worker()
+    after.put_saved(database.run_reading(render_times.load))
+    assert after.median_seconds("sora-2") == pytest.approx(before.median_seconds("sora-2"), rel=1e-3)
+    assert after.median_seconds("sora-2") < 50
+    assert after.take_unsaved() == []
+
+
+def test_what_two_workers_learn_adds_up(database: Database) -> None:
+    one, two = worker(), worker()
+    teach(one, "sora-2", 30, 40)
+    teach(two, "sora-2", 20, 40)
+    teach(two, "veo-pro", 10, 300)
+    save(database, one)
+    stored = save(database, two)
+    assert counts(stored) == {("grsai", "sora-2"): 50, ("grsai", "veo-pro"): 10}
+    ended = next(sum(learned.times.ended) for learned in stored if learned.model == "sora-2")
+    assert ended == pytest.approx(50, rel=0.15)  # a little of the older ones is forgotten
+    marks = next(learned.progress.tenths[5][0] for learned in stored if learned.model == "sora-2")
+    assert 30 < marks <= 50
+    # the first worker gets to know of the second's tasks when it saves next
+    assert counts(save(database, one)) == counts(stored)
+    assert one.median_seconds("veo-pro") < 350
+
+
+def test_saving_again_adds_only_what_is_new(database: Database) -> None:
+    schedule = worker()
+    teach(schedule, "sora-2", 30, 40)
+    save(database, schedule)
+    teach(schedule, "sora-2", 5, 40)
+    assert counts(save(database, schedule)) == {("grsai", "sora-2"): 35}
+    assert counts(save(database, schedule)) == {("grsai", "sora-2"): 35}
+
+
+def test_workers_that_save_at_the_same_time_lose_nothing(database: Database) -> None:
+    def learn_and_save(number: int) -> None:
+        schedule = worker()
+        for round_number in range(5):
+            models = ["sora-2", "veo-pro"] if (number + round_number) % 2 else ["veo-pro", "sora-2"]
+            for model in models:
+                teach(schedule, model, 2, 60)
+            save(database, schedule)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(learn_and_save, range(4)))
+    stored = database.run_reading(render_times.load)
+    assert counts(stored) == {("grsai", "sora-2"): 40, ("grsai", "veo-pro"): 40}
+
+
+@pytest.mark.parametrize("column", ["exposed", "ended", "progress"])
+@pytest.mark.parametrize("garbage", ["", "nonsense", "[]", "[1,2]", '["a"]', "[[-1,0,0,0,0]]", "null"])
+def test_a_row_that_makes_no_sense_counts_as_nothing_learned(
+    database: Database, column: str, garbage: str
+) -> None:
+    schedule = worker()
+    teach(schedule, "sora-2", 30, 40)
+    save(database, schedule)
+
+    def spoil(connection: Connection) -> None:
+        connection.execute(text(f"UPDATE render_times SET {column} = :garbage"), {"garbage": garbage})
+
+    database.run(spoil)
+    assert counts(database.run_reading(render_times.load)) == {("grsai", "sora-2"): 0}
+    teach(schedule, "sora-2", 3, 40)
+    assert counts(save(database, schedule)) == {("grsai", "sora-2"): 3}
+
+
+def test_rows_of_another_layout_are_left_alone(database: Database) -> None:
+    def add_row(connection: Connection) -> None:
+        connection.execute(
+            text(
+                "INSERT INTO render_times"
+                " (provider, model, layout, tasks, exposed, ended, progress, updated_at_ms)"
+                " VALUES ('grsai', 'sora-2', 999, 7, '[1]', '[1]', '[]', 5)"
+            )
+        )
+
+    database.run(add_row)
+    schedule = worker()
+    teach(schedule, "sora-2", 4, 40)
+    assert counts(save(database, schedule)) == {("grsai", "sora-2"): 4}
+    rows = database.run_reading(
+        lambda connection: connection.execute(
+            text("SELECT layout, tasks FROM render_times ORDER BY layout")
+        ).all()
+    )
+    assert [tuple(row) for row in rows] == [(1, 4), (999, 7)]
+
+
+def test_a_row_stays_small(database: Database) -> None:
+    schedule = worker()
+    for seconds in range(20, 2000, 10):
+        teach(schedule, "sora-2", 1, float(seconds))
+    save(database, schedule)
+    size = database.run_reading(
+        lambda connection: connection.execute(
+            text("SELECT length(exposed) + length(ended) + length(progress) FROM render_times")
+        ).scalar_one()
+    )
+    assert size < 4000
