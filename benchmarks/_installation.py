@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, text
 
+from benchmarks._server import RunningServer
 from rushes.domain.catalogue import DEFAULT_CATALOGUE
 from rushes.domain.progress import ProgressMark
 from rushes.domain.schedule import PollSchedule
@@ -25,8 +26,6 @@ from rushes.providers.http import PyreqwestTransport
 from rushes.store import ledger, migrate
 from rushes.store.batches import NewTask
 from rushes.store.database import Database, is_postgresql
-
-from benchmarks._server import RunningServer
 
 MODEL = "sora-2"
 CREDITS = 10

@@ -205,7 +205,7 @@ def _shift() -> dict[str, Any]:
             {"from": start, "to": start + 25, **here._asdict(), "lag_ratio": lag, "polls_ratio": polls}
         )
     print(f"\nmedian doubles from 90 s to 180 s, c = {LAG_SECONDS_PER_POLL:g}, {SHIFT_RUNS} runs")
-    print(f"  steady state before long: lag {steady.lag_seconds:.2f} s, polls {steady.polls:.2f}")
+    print(f"  steady state afterwards: lag {steady.lag_seconds:.2f} s, polls {steady.polls:.2f}")
     print("  finished tasks since      lag s   polls    lag/steady   polls/steady")
     for row in windows[:12]:
         _print_row(f"{row['from'] + 1}..{row['to']}", Score(row["lag_seconds"], row["polls"]), steady)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 from rushes.domain.credits import LotKind
 from rushes.domain.task import Failed, FailureType, Succeeded, Verdict
 from rushes.engine.accept import BatchRequest, accept_batch, request_hash
+from rushes.engine.audit import audit
 from rushes.engine.dispatch import claim_fairly
 from rushes.engine.settle import Applied, Group, apply_group
 from rushes.store import ledger, workers
@@ -167,3 +168,20 @@ class Books:
                 ("batch_events", "batch_id, seq"),
             )
         }
+
+
+def batch(books: Books, batch_id: int = 1) -> dict[str, Any]:
+    """The batch's row; counters without their `_count`."""
+    row = books.row("SELECT * FROM batches WHERE id = :id", id=batch_id)
+    return {name.removesuffix("_count"): value for name, value in row.items()}
+
+
+def events(books: Books, batch_id: int = 1) -> list[str]:
+    """The types of the batch's events, in order."""
+    rows = books.rows("SELECT type FROM batch_events WHERE batch_id = :id ORDER BY seq", id=batch_id)
+    return [row["type"] for row in rows]
+
+
+def assert_sound(books: Books) -> None:
+    """The audit finds nothing."""
+    assert books.database.run_reading(audit).violations == ()

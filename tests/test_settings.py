@@ -42,6 +42,7 @@ def test_every_variable_reaches_its_field() -> None:
         "RUSHES_BASE_URL": "https://example.com/videos/",
         "RUSHES_WORKER_SECRET": "w",
         "RUSHES_WEBHOOK_SECRET": "whsec_abc",
+        "RUSHES_METRICS_TOKEN": "m",
         "RUSHES_ALLOW_PRIVATE_URLS": "true",
         "RUSHES_POLL_INTERVAL_MIN_SECONDS": "0.05",
         "RUSHES_POLL_INTERVAL_MAX_SECONDS": "0.5",

@@ -183,11 +183,17 @@ class Settings(BaseSettings):
     """What `POST /internal/batch-worker` must carry; without it that route is off."""
     webhook_secret: Secret | None = _env("RUSHES_WEBHOOK_SECRET", None)
     """The secret behind callback tokens and webhook signatures."""
+    metrics_token: Secret | None = _env("RUSHES_METRICS_TOKEN", None)
+    """What `GET /metrics` must carry as a bearer token; without it that page is open."""
     allow_private_urls: bool = _env("RUSHES_ALLOW_PRIVATE_URLS", False)
     """Whether result files and webhooks may live on private addresses, for tests and intranets."""
 
     poll_interval_max_seconds: Seconds = _env("RUSHES_POLL_INTERVAL_MAX_SECONDS", POLL_INTERVAL_MAX_SECONDS)
-    """The longest time between two polls of a task that is not overdue."""
+    """The longest time between two polls of a task that is not overdue.
+
+    Left to its default, the wait for a task's first poll may be longer: nobody looks at a render after half a
+    minute that takes seven. Set, it bounds that wait too.
+    """
     poll_interval_min_seconds: Seconds = Field(
         default_factory=lambda valid: min(
             POLL_INTERVAL_MIN_SECONDS, valid.get("poll_interval_max_seconds", POLL_INTERVAL_MIN_SECONDS)
@@ -280,6 +286,10 @@ class Settings(BaseSettings):
         )
         settings.catalogue()
         return settings
+
+    def is_set(self, variable: str) -> bool:
+        """Whether the operator has set this environment variable, rather than left it to its default."""
+        return variable in self._sources
 
     @property
     def unknown_variables(self) -> tuple[UnknownVariable, ...]:

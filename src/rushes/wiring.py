@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from rushes.domain.errors import DatabaseUnreachable, NotFound, SettingsError
-from rushes.domain.schedule import LadderSchedule
+from rushes.domain.learned_schedule import LearnedSchedule
 from rushes.domain.task import PollResult
 from rushes.engine.callbacks import callback_token
 from rushes.engine.steward import UnconfirmedPolicy
@@ -103,13 +103,23 @@ def build_worker(settings: Settings, database: Database, providers: Mapping[str,
         database,
         providers,
         catalogue=settings.catalogue(),
-        schedule=LadderSchedule(settings.poll_interval_min_seconds, settings.poll_interval_max_seconds),
+        schedule=LearnedSchedule(
+            settings.poll_interval_min_seconds,
+            settings.poll_interval_max_seconds,
+            catalogue=settings.catalogue(),
+            first_wait_max_seconds=(
+                settings.poll_interval_max_seconds
+                if settings.is_set("RUSHES_POLL_INTERVAL_MAX_SECONDS")
+                else None
+            ),
+        ),
         config=WorkerConfig(
             lease_seconds=settings.lease_seconds,
             unconfirmed_grace_seconds=settings.unconfirmed_grace_seconds,
             unconfirmed_policy=UnconfirmedPolicy(settings.unconfirmed_policy),
             poll_backoff_seconds_max=settings.poll_interval_max_seconds,
             callback_url=callback_urls(settings),
+            takes_callbacks=settings.base_url is not None,
             host=socket.gethostname(),
             pid=os.getpid(),
         ),

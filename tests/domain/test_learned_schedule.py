@@ -81,6 +81,11 @@ def test_a_task_that_can_hardly_be_done_is_not_polled() -> None:
     assert delay(schedule, 20.0, model="veo-pro") == pytest.approx(delay(schedule, 0.0, model="veo-pro") - 20)
 
 
+def test_a_low_ceiling_holds_for_the_first_poll_too() -> None:
+    assert delay(fresh(0.05, 0.2), 0.0, model="veo-pro") == pytest.approx(0.2)
+    assert delay(fresh(1.0, 6.0), 0.0, model="veo-pro") == pytest.approx(24)
+
+
 def test_overdue_tasks_are_polled_as_slowly_as_by_the_ladder() -> None:
     assert delay(fresh(), 2000.0, overdue=True) == 120
     assert delay(fresh(0.05, 0.05), 2000.0, overdue=True) == pytest.approx(0.2)
@@ -282,3 +287,16 @@ def test_a_history_of_another_provider_is_not_mistaken_for_ones_own() -> None:
     other = fresh()
     other.put_saved([taken._replace(provider="elsewhere")])
     assert other.median_seconds("sora-2") == pytest.approx(90, rel=0.1)
+
+
+def test_a_ceiling_that_the_operator_set_bounds_the_first_wait_too() -> None:
+    free = LearnedSchedule(1.0, 30.0, catalogue=DEFAULT_CATALOGUE)
+    bounded = LearnedSchedule(1.0, 30.0, catalogue=DEFAULT_CATALOGUE, first_wait_max_seconds=30.0)
+
+    def first(schedule: LearnedSchedule) -> float:
+        return schedule.next_delay_seconds(
+            model="veo-pro", age_seconds=0.0, polls=0, progress=None, overdue=False
+        )
+
+    assert first(free) > 60.0
+    assert first(bounded) == 30.0

@@ -8,6 +8,7 @@ from rushes.domain.schedule import (
     BACKOFF_FIRST_SECONDS,
     BACKOFF_MAX_SECONDS,
     OVERDUE_INTERVAL_SECONDS,
+    OVERLOAD_MAX,
     LadderSchedule,
     PollBudget,
     PollSchedule,
@@ -128,6 +129,10 @@ def test_waits_under_overload_fit_the_budget(waits: list[float], limit: float) -
     assert budget.overload == 1 or made_per_second >= 0.9 * limit
 
 
-def test_a_budget_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="polls_per_second"):
-        PollBudget(0.0)
+def test_a_changed_limit_changes_the_overload_at_once() -> None:
+    budget = PollBudget(None)
+    for _ in range(38):
+        budget.exchange(0.0, 1.0)
+    for limit, overload in ((10.0, 4.0), (40.0, 1.0), (0.0, OVERLOAD_MAX), (None, 1.0)):
+        budget.change(limit)
+        assert budget.overload == pytest.approx(overload)

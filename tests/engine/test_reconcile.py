@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import Connection, text
 
 from rushes.domain.errors import InputError
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, Failed, FailureType
@@ -216,7 +217,19 @@ def test_refunded_and_resubmitted_submits_stay_candidates(books: Books) -> None:
 
 
 def test_an_attempt_that_was_given_up_and_is_billed_is_named(books: Books) -> None:
-    books.apply(Group(resubmitted=[(4, 1)]))  # item 3, known as r-3, is tried again
+    def try_again(connection: Connection) -> None:
+        """Item 3, known as r-3, was tried again: an attempt that ended without ending its task."""
+        connection.execute(
+            text(
+                "INSERT INTO task_attempts (task_id, attempt, provider, api_model, remote_task_id,"
+                " dispatched_at_ms, ended_at_ms, error, failure_type)"
+                " SELECT id, attempt, provider, api_model,"
+                " remote_task_id, dispatched_at_ms, 9, 'error', 'model_error' FROM video_tasks WHERE id = 4"
+            )
+        )
+        connection.execute(text("UPDATE video_tasks SET remote_task_id = NULL, attempt = 2 WHERE id = 4"))
+
+    books.database.run(try_again)
     report = compared(books, "remote_task_id\nr-0\nr-1\nr-3\n")
     (found,) = report.billed_not_delivered
     assert (found.remote_task_id, found.our_status, found.item_index, found.attempt) == ("r-3", "ended", 3, 1)

@@ -104,8 +104,13 @@ def test_the_policy_resubmit_makes_one_new_attempt(database_url: str) -> None:
         with running_simulator(knobs(submit_accepted_then_error=1.0)) as simulator:
             async with rushes_on(database_url, simulator.base_url, environment) as rushes:
                 batch = await rushes.create_batch(items(1, ["sora-2"]))
-                await run_a_while(rushes, batch["batch_id"], seconds=0.4)
+                stop = asyncio.Event()
+                first = asyncio.create_task(rushes.run(batch["batch_id"], stop=stop))
+                while simulator.report().accepted == 0:
+                    await asyncio.sleep(0.02)
                 simulator.use(FAST)
+                stop.set()
+                await first
                 batch = await run_for(rushes, batch["batch_id"])
                 done = await rushes.items(batch["batch_id"])
         assert batch["status"] == "succeeded"

@@ -633,6 +633,37 @@ def test_closing_fails_what_is_under_way_as_uncertain() -> None:
     run(test())
 
 
+PROGRAM = """
+import asyncio, sys
+from rushes.providers.http import PyreqwestTransport
+
+async def main():
+    transport = PyreqwestTransport()
+    async def ask():
+        for _ in range(10):
+            await transport.request("POST", sys.argv[1], headers={}, body=b"{}", timeout_seconds=5)
+    await asyncio.gather(*(ask() for _ in range(32)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_right_after_a_request_does_not_abort() -> None:
+    """Without the wait at exit about one in ten of these runs ends with SIGABRT."""
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.answer(200, b"ok")
+
+    async def test() -> None:
+        async with http1_server(answer) as server:
+            for _ in range(20):
+                process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, server.url)
+                assert await process.wait() == 0
+
+    asyncio.run(test())
+
+
 # --- Retry-After -----------------------------------------------------------------------------------------
 
 DATE = "Tue, 28 Jul 2026 10:00:00 GMT"

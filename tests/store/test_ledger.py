@@ -313,7 +313,8 @@ def play(books: Books, steps: list[tuple[str, Any, Any]]) -> None:
                     model.resolve(task.batch_id, prices[task.task_id], success=success)
             case "wait":
                 books.now_ms += value * STEP_MS
-            case "sweep":
+            case _:
+                assert action == "sweep"
                 books.database.run(ledger.expire_lots, books.now_ms)
                 model.sweep(books.now_ms)
         compare(books, model)
@@ -327,7 +328,7 @@ def compare(books: Books, model: Model) -> None:
     )
     found = {row["expires_at_ms"]: int(row["credits"]) for row in lots if row["credits"]}
     assert found == {expiry: model.available.count(expiry) for expiry in set(model.available)}
-    held = sum(len(credits) for credits in model.held.values())
+    held = sum(map(len, model.held.values()))
     assert balance(books) == (len(model.available), held)
     settled = books.row("SELECT COALESCE(SUM(credits_settled), 0) AS settled FROM batches")["settled"]
     assert settled == model.spent

@@ -6,8 +6,9 @@ from typing import Any
 from cyclopts import App
 
 from rushes import __version__
-from rushes.cli import audit, batch, demo, models, operate, poll, run, sim, work
+from rushes.cli import audit, batch, demo, models, operate, poll, run, serve, sim, work
 from rushes.cli.credits import app as credits_app
+from rushes.cli.keys import app as keys_app
 
 app = App(
     name="rushes",
@@ -27,6 +28,8 @@ _COMMANDS: tuple[App | Callable[..., Any], ...] = (
     run.run,
     batch.app,
     credits_app,
+    keys_app,
+    serve.serve,
     work.worker,
     work.tick,
     audit.app,

@@ -183,25 +183,29 @@ def decode_parts(text: str) -> tuple[Part, ...]:
     return tuple(Part(lot_id, amount) for lot_id, amount in json.loads(text))
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def entry_hash(previous_hash: str, entry: LedgerEntry) -> str:
     """SHA-256 (hex) over the hash before it and every field of the entry, as one JSON array.
 
     Changing, removing, adding or reordering an entry changes every later hash of the account.
     """
-    content = json.dumps(
-        [
-            previous_hash,
-            entry.account_id,
-            entry.seq,
-            entry.type.value,
-            entry.delta,
-            entry.balance_after,
-            entry.batch_id,
-            entry.task_id,
-            encode_parts(entry.parts),
-            entry.description,
-            entry.created_at_ms,
-        ],
-        separators=(",", ":"),
+    return chained_hash(
+        previous_hash,
+        entry.account_id,
+        entry.seq,
+        entry.type,
+        entry.delta,
+        entry.balance_after,
+        entry.batch_id,
+        entry.task_id,
+        encode_parts(entry.parts),
+        entry.description,
+        entry.created_at_ms,
     )
-    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def chained_hash(previous_hash: str, *fields: str | int | None) -> str:
+    """`entry_hash` of an entry's fields in their order, with its parts encoded."""
+    return hashlib.sha256(_encode([previous_hash, *fields]).encode()).hexdigest()

@@ -14,7 +14,11 @@ LAG_SECONDS_PER_POLL = 1.0
 """What one poll is worth: at 1, lag and polls both fall below the ladder's for all of the typical models."""
 
 FIRST_WAIT_CEILING_FACTOR = 20.0
-"""How far above the ceiling the wait for the first poll may lie: ten minutes at a ceiling of 30 s."""
+FIRST_WAIT_CEILING_SECONDS = 30.0
+"""How far above the ceiling the wait for the first poll may lie: ten minutes at a ceiling of 30 s.
+
+The factor shrinks with a ceiling below 30 s: who lowers it that far wants everything looked at often.
+"""
 
 PROGRESS_POLLS_SKIPPED_MAX = 3.0
 """How many polls that are due by age alone may be skipped because of the reported progress."""
@@ -55,8 +59,10 @@ class LearnedSchedule:
     `lag_seconds_per_poll` is the trade: a poll is made where it is expected to save that much lag. Being
     one number for all models it also spreads any given number of polls best over them. The floor
     `interval_min_seconds` always holds. The ceiling `interval_max_seconds` holds from the first poll on;
-    before that, while a task has hardly a chance to be done, a wait may be `FIRST_WAIT_CEILING_FACTOR`
-    times as long. An overdue task is polled every `overdue_interval_seconds`.
+    before that, while a task has hardly a chance to be done, a wait may be up to
+    `FIRST_WAIT_CEILING_FACTOR` times as long, and so may one that the reported progress foretells;
+    `first_wait_max_seconds` bounds such waits instead when it is given. An
+    overdue task is polled every `overdue_interval_seconds`.
 
     What is new is fetched with `take_unsaved` and merged in the database; `put_saved` then brings back the
     merged whole. If it does not, the next `take_unsaved` gives the same again, and more.
@@ -72,6 +78,7 @@ class LearnedSchedule:
         *,
         catalogue: Catalogue,
         lag_seconds_per_poll: float = LAG_SECONDS_PER_POLL,
+        first_wait_max_seconds: float | None = None,
     ) -> None:
         check_intervals(interval_min_seconds, interval_max_seconds)
         if not 0 < lag_seconds_per_poll < math.inf:
@@ -79,7 +86,8 @@ class LearnedSchedule:
         self._catalogue = catalogue
         self._floor = interval_min_seconds
         self._ceiling = interval_max_seconds
-        self._first_ceiling = interval_max_seconds * FIRST_WAIT_CEILING_FACTOR
+        factor = FIRST_WAIT_CEILING_FACTOR * min(1.0, interval_max_seconds / FIRST_WAIT_CEILING_SECONDS)
+        self._first_ceiling = first_wait_max_seconds or interval_max_seconds * max(1.0, factor)
         self._overdue = overdue_interval_seconds(interval_min_seconds, interval_max_seconds)
         self._lag = lag_seconds_per_poll
         self._learners: dict[str, _Learner] = {}

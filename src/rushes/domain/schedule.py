@@ -4,6 +4,7 @@
 it is measured against.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -20,6 +21,9 @@ OVERDUE_CEILING_FACTOR = 4.0
 
 BUDGET_SHARE = 0.95
 """What scheduled polls may take of the provider's limit; nudged and repeated ones need room too."""
+
+OVERLOAD_MAX = 1000.0
+"""By how much waits are stretched at most when the budget is short."""
 
 BACKOFF_FIRST_SECONDS = 2.0
 BACKOFF_MAX_SECONDS = 60.0
@@ -130,12 +134,16 @@ class PollBudget:
     __slots__ = ("_per_second", "asked_per_second", "overload")
 
     def __init__(self, polls_per_second: float | None) -> None:
-        """`polls_per_second` is this worker's share of the provider's limit; None means no limit."""
-        if polls_per_second is not None and not polls_per_second > 0:
-            raise ValueError("polls_per_second must be above 0")
-        self._per_second = polls_per_second
         self.asked_per_second = 0.0
-        self.overload = 1.0
+        self.change(polls_per_second)
+
+    def change(self, polls_per_second: float | None) -> None:
+        """A new limit: the polls a second that this worker can sustain; None for any number.
+
+        A limit of 0 is held for a very small one, `OVERLOAD_MAX` keeps waits finite.
+        """
+        self._per_second = math.inf if polls_per_second is None else polls_per_second * BUDGET_SHARE
+        self._weigh()
 
     def exchange(self, old_rate: float, delay_seconds: float) -> float:
         """A task that asked for `old_rate` (0 for a new one) now waits; returns its rate from now on.
@@ -144,9 +152,16 @@ class PollBudget:
         """
         rate = self.overload / delay_seconds if delay_seconds > 0 else 0.0
         self.asked_per_second = max(0.0, self.asked_per_second + rate - old_rate)
-        if self._per_second is not None:
-            self.overload = max(1.0, self.asked_per_second / (self._per_second * BUDGET_SHARE))
+        self._weigh()
         return rate
+
+    def _weigh(self) -> None:
+        if self.asked_per_second <= self._per_second:
+            self.overload = 1.0
+        elif self.asked_per_second >= self._per_second * OVERLOAD_MAX:
+            self.overload = OVERLOAD_MAX
+        else:
+            self.overload = self.asked_per_second / self._per_second
 
 
 def overdue_interval_seconds(interval_min_seconds: float, interval_max_seconds: float) -> float:

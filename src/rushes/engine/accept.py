@@ -157,8 +157,9 @@ def cancel_batch(connection: Connection, batch_id: int, *, now_ms: int) -> int:
     Cancelling an unfinished batch again is harmless.
     """
     cancelled = tasks.cancel_if_pending(connection, batch_id, limit=BATCH_ITEMS_MAX, now_ms=now_ms)
-    batch = batches.lock_counters(connection, [batch_id])[batch_id] if not cancelled else None
-    if batch is not None and batch.finalized_at_ms is not None:
+    batches.lock_account(connection, batch_id)  # accounts are locked before batches, everywhere
+    batch = batches.lock_counters(connection, [batch_id])[batch_id]
+    if batch.finalized_at_ms is not None:
         raise BatchNotCancellable("the batch has already finished")
     connection.execute(
         text(

@@ -80,12 +80,16 @@ class AuditReport:
 def audit(connection: Connection) -> AuditReport:
     """Check everything; call it as the first and only function of a reading transaction.
 
-    A database that holds values of the wrong type is reported as such and not replayed: nothing could be
-    said about sums of them.
+    A database that lacks columns, or holds values of the wrong type, is reported as such and not replayed:
+    nothing could be said about sums of them.
     """
     begin_snapshot(connection)
     audit_queries.distrust_indexes(connection)
     found = Findings()
+    for fault in guards.missing_columns(connection):
+        found.add(Code.GUARD_MISSING, fault)
+    if found.violations:
+        return AuditReport(0, 0, 0, (), tuple(found.violations))
     for fault in guards.missing_guards(connection):
         found.add(Code.GUARD_MISSING, fault)
     for fault in guards.damage(connection):

@@ -22,7 +22,7 @@ from rushes.domain.task import (
     Unknown,
     Verdict,
 )
-from rushes.engine.limits import limiter
+from rushes.engine.limits import RateLimit
 from rushes.providers.base import Provider, SubmitRequest
 from rushes.providers.health import ProviderHealth
 from rushes.store import batches, tasks, workers
@@ -155,7 +155,7 @@ class Dispatcher:
         self._may_send = may_send
         self._in_flight = in_flight
         self._in_flight_max = in_flight_max
-        self._limiter = limiter(submits_per_second)
+        self.limit = RateLimit(submits_per_second)
         self._submits_max = min(provider.limits.connections_max, CLAIM_TASKS_MAX)
         if submits_per_second is not None:
             # claim no more than can be sent within about a second, so that a crash leaves little in doubt
@@ -269,12 +269,11 @@ class Dispatcher:
 
     async def _send(self, task: ClaimedTask) -> SubmitOutcome:
         loop = asyncio.get_running_loop()
-        if self._limiter is not None:
-            try:
-                await self._limiter.acquire()
-            except asyncio.CancelledError:
-                self._act(task, NotSent("the worker stopped before it was sent"))
-                raise
+        try:
+            await self.limit.acquire()
+        except asyncio.CancelledError:
+            self._act(task, NotSent("the worker stopped before it was sent"))
+            raise
         if not self._may_send() or self._health.submits_permitted(loop.time()) <= 0:
             return NotSent("held back")
         request = SubmitRequest(

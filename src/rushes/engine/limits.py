@@ -7,6 +7,10 @@ BURST_SHARE = 10
 """A burst is at most this part of what a second allows: a tenth."""
 
 
+LOOK_AGAIN_SECONDS = 1.0
+"""How long a waiter sleeps at most: the limit may have been raised meanwhile."""
+
+
 class RateLimit:
     """Lets through at most `per_second` in any one second, in bursts of at most a tenth; None limits nothing.
 
@@ -35,6 +39,11 @@ class RateLimit:
             self._step_seconds = 1 / rate
             self._slack_seconds = (burst - 1) / rate
 
+    @property
+    def sustained_per_second(self) -> float | None:
+        """What goes through in the long run; None for no limit."""
+        return None if self._step_seconds == 0.0 else 1 / self._step_seconds
+
     def permitted_at(self, now: float) -> float:
         """When the next may go: `now`, or later. Nothing is taken by asking."""
         if self._step_seconds == 0.0:
@@ -50,7 +59,11 @@ class RateLimit:
 
     async def acquire(self) -> None:
         """Wait until one may go, and let it go. Waits for ever while the limit is 0."""
-        time = asyncio.get_running_loop().time
-        while (at := self.permitted_at(now := time())) > now:
-            await asyncio.sleep(min(at - now, 1.0))
-        self.take(now)
+        loop = asyncio.get_running_loop()
+        while True:
+            now = loop.time()
+            permitted_at = self.permitted_at(now)
+            if permitted_at <= now:
+                self.take(now)
+                return
+            await asyncio.sleep(min(permitted_at - now, LOOK_AGAIN_SECONDS))

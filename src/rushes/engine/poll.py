@@ -1,17 +1,21 @@
 """Polling: the schedule of tasks in flight, in memory. A poll writes nothing to the database.
 
-Each provider has one heap of due times and a fixed set of poller coroutines, so a poll costs one heap
-push, one queue hop and the request itself; no task is created per poll and no thread is crossed.
+Each provider has one heap of due times and a fixed set of poller coroutines that take from it. A poll
+costs a heap push, a heap pop and the request itself: a poller that has finished takes the next task that
+is due without giving up its turn, and only idle pollers are woken, by one timer for all of them. No task
+is made per poll and no thread is crossed.
 """
 
 import asyncio
 import heapq
 import random
 from collections.abc import Callable
+from math import inf
 from typing import Protocol, assert_never
 
 from rushes import telemetry
-from rushes.domain.schedule import PollSchedule, backoff_seconds
+from rushes.domain.progress import ProgressMark, next_mark
+from rushes.domain.schedule import PollBudget, PollSchedule, backoff_seconds
 from rushes.domain.task import (
     TIMEOUT,
     Failed,
@@ -22,12 +26,21 @@ from rushes.domain.task import (
     Succeeded,
     Verdict,
 )
-from rushes.engine.limits import limiter
+from rushes.engine.limits import RateLimit
 from rushes.providers.base import Provider
 from rushes.providers.health import ProviderHealth
 
 LAST_POLL_GRACE_SECONDS = 3600.0
 """How long past its hard deadline a task waits for the last poll to be answered at all."""
+
+PROGRESS_ROWS_MAX = 1000
+"""Tasks whose progress one call of `take_progress` gives."""
+
+CLOCK_ROUNDING_SECONDS = 0.0005
+"""Added to a timer: uvloop rounds timers to milliseconds, and one that rings early would ring twice."""
+
+HOLD_SECONDS_MAX = 1.0
+"""How long pollers sleep at most while nothing may be polled, before they ask again."""
 
 log = telemetry.logger()
 
@@ -40,10 +53,13 @@ class RemoteTask:
         "due",
         "errors",
         "hard_deadline",
+        "mark",
         "model",
         "polls",
         "progress",
+        "rate",
         "remote_task_id",
+        "seen_running_at",
         "sent_at",
         "settling",
         "soft_deadline",
@@ -62,6 +78,7 @@ class RemoteTask:
         sent_at: float,
         soft_deadline: float,
         hard_deadline: float,
+        is_adopted: bool = False,
     ) -> None:
         self.task_id = task_id
         self.attempt = attempt
@@ -72,6 +89,10 @@ class RemoteTask:
         self.sent_at = sent_at
         self.soft_deadline = soft_deadline
         self.hard_deadline = hard_deadline
+        # when it was last known to render; an adopted task must first be seen doing so here
+        self.seen_running_at: float | None = None if is_adopted else sent_at
+        self.mark: ProgressMark | None = None
+        self.rate = 0.0
         self.due = 0.0
         self.polls = 0
         self.errors = 0
@@ -86,6 +107,10 @@ class PollCounts:
     def __init__(self) -> None:
         self.scanned = self.processing = self.succeeded = self.failed = self.transient_errors = 0
 
+    def as_dict(self) -> dict[str, int]:
+        """JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 class VerdictSink(Protocol):
     """Where a poller's findings go: the worker's `Committer`."""
@@ -98,7 +123,8 @@ class Poller:
     """Polls the tasks in flight of one provider, each when it is due.
 
     All times are of the event loop's clock, in seconds. `on_late(seconds)` hears how long after its due
-    time a poll was started.
+    time a poll was started. While `may_poll(now)` is False nothing is asked: the worker's lease may have run
+    out, and its tasks and its share of the provider's limits may be another's.
     """
 
     def __init__(
@@ -112,6 +138,7 @@ class Poller:
         polls_per_second: float | None,
         backoff_seconds_max: float,
         on_late: Callable[[float], None] | None = None,
+        may_poll: Callable[[float], bool] = lambda _now: True,
     ) -> None:
         self.provider = provider
         self.tasks: dict[int, RemoteTask] = {}
@@ -122,10 +149,14 @@ class Poller:
         self._jitter = jitter
         self._backoff_seconds_max = backoff_seconds_max
         self._on_late = on_late
-        self._limiter = limiter(polls_per_second)
+        self.limit = RateLimit(polls_per_second)
+        self.budget = PollBudget(self.limit.sustained_per_second)
+        self._may_poll = may_poll
+        self._moved: dict[int, RemoteTask] = {}
         self._heap: list[tuple[float, int, RemoteTask]] = []
-        self._ready: asyncio.Queue[RemoteTask] = asyncio.Queue()
-        self._earlier = asyncio.Event()
+        self._idle: list[asyncio.Future[None]] = []
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = inf
         self._counter = 0
 
     # --- tasks in flight ------------------------------------------------------------------------------
@@ -133,14 +164,17 @@ class Poller:
     def add(self, task: RemoteTask, *, first_delay_seconds: float | None = None) -> None:
         """Follow a task. Its first poll comes by the schedule, or after `first_delay_seconds`."""
         now = self._now()
+        self.forget(task.task_id)
         self.tasks[task.task_id] = task
-        delay = self._delay_seconds(task, now) if first_delay_seconds is None else first_delay_seconds
+        delay = self._delay_seconds(task, now, None) if first_delay_seconds is None else first_delay_seconds
         self._push(task, min(now + delay, max(now, task.hard_deadline)))
 
     def forget(self, task_id: int) -> None:
         """Stop following a task: it is settled, or another worker's."""
         task = self.tasks.pop(task_id, None)
         if task is not None:
+            self._moved.pop(task_id, None)
+            task.rate = self.budget.exchange(task.rate, 0.0)
             task.settling = True  # its heap entry is skipped when it comes up
 
     def look_again(self, task_id: int, *, delay_seconds: float) -> None:
@@ -159,10 +193,15 @@ class Poller:
         return True
 
     def take_progress(self) -> list[tuple[int, int, int]]:
-        """`(task_id, attempt, progress)` of tasks whose progress is not stored yet."""
-        rows = []
-        for task in self.tasks.values():
-            if task.progress != task.stored_progress and not task.settling:
+        """`(task_id, attempt, progress)` of tasks whose progress is not stored yet, longest waiting first.
+
+        At most `PROGRESS_ROWS_MAX`, so that progress bars never take the database's time from settling.
+        """
+        rows: list[tuple[int, int, int]] = []
+        moved = self._moved
+        while moved and len(rows) < PROGRESS_ROWS_MAX:
+            task = moved.pop(next(iter(moved)))
+            if not task.settling and task.progress != task.stored_progress:
                 task.stored_progress = task.progress
                 rows.append((task.task_id, task.attempt, task.progress))
         return rows
@@ -171,51 +210,87 @@ class Poller:
 
     async def run(self) -> None:
         """Poll what is due until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.provider.limits.connections_max):
-                group.create_task(self._poll_forever())
-            await self._feed_forever()
-
-    async def _feed_forever(self) -> None:
-        """Move tasks from the heap to the pollers as they fall due and the provider's limits permit."""
-        heap, ready, health = self._heap, self._ready, self._health
-        while True:
-            now = self._now()
-            while heap and heap[0][0] <= now:
-                due, _, task = heapq.heappop(heap)
-                if due != task.due or task.settling:
-                    continue  # an older entry of a task that was moved, or one that is settled
-                held_until = health.polls_held_until(now)
-                if held_until > now:
-                    self._push(task, held_until)
-                    continue
-                if self._limiter is not None:
-                    await self._limiter.acquire()
-                    now = self._now()
-                ready.put_nowait(task)
-                if ready.qsize() % 64 == 0:
-                    await asyncio.sleep(0)
-            self._earlier.clear()
-            delay = heap[0][0] - self._now() if heap else None
-            if delay is not None and delay <= 0:
-                continue
-            try:
-                async with asyncio.timeout(delay):
-                    await self._earlier.wait()
-            except TimeoutError:
-                pass
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.provider.limits.connections_max):
+                    group.create_task(self._poll_forever())
+        finally:
+            self._set_alarm(inf)
 
     async def _poll_forever(self) -> None:
-        ready = self._ready
+        """Poll one task after the other; without one that is due, wait to be woken."""
+        loop = asyncio.get_running_loop()
+        heap, idle = self._heap, self._idle
         while True:
-            task = await ready.get()
-            if not task.settling:
-                await self.poll_once(task)
+            now = loop.time()
+            task = self._take(now)
+            if task is None:
+                woken = loop.create_future()
+                idle.append(woken)
+                await woken
+                continue
+            if idle:
+                # hand on the turn: one wakes the next for as long as there is work
+                if heap and heap[0][0] <= now:
+                    self._wake_one()
+                elif heap:
+                    self._set_alarm(min(self._alarm_at, heap[0][0]))
+            await self.poll_once(task)
+
+    def _take(self, now: float) -> RemoteTask | None:
+        """The next task that is due and may be polled; without one, sets the alarm for when to look again."""
+        heap = self._heap
+        while heap:
+            due, _, task = heap[0]
+            if due != task.due or task.settling:
+                heapq.heappop(heap)  # an older entry of a task that was moved, or one that is settled
+                continue
+            if due > now:
+                self._set_alarm(due)
+                return None
+            permitted_at = self._permitted_at(now)
+            if permitted_at > now:
+                self._set_alarm(min(permitted_at, now + HOLD_SECONDS_MAX))
+                return None
+            heapq.heappop(heap)
+            self.limit.take(now)
+            if self._on_late is not None:
+                self._on_late(now - due)
+            return task
+        return None
+
+    def _permitted_at(self, now: float) -> float:
+        """When the next poll may go: `now`, or later."""
+        if not self._may_poll(now):
+            return now + HOLD_SECONDS_MAX
+        at = self.limit.permitted_at(now)
+        # asked last: while the provider is tried, being let through makes this poll the one that tries
+        return at if at > now else self._health.polls_held_until(now)
+
+    def _set_alarm(self, at: float) -> None:
+        """Wake an idle poller at `at`, and not before; inf for not at all."""
+        if at == self._alarm_at:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = None
+        if at < inf:
+            self._alarm = asyncio.get_running_loop().call_at(at + CLOCK_ROUNDING_SECONDS, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_at = None, inf
+        self._wake_one()
+
+    def _wake_one(self) -> None:
+        while self._idle:
+            woken = self._idle.pop()
+            if not woken.done():  # done: its poller was cancelled
+                woken.set_result(None)
+                return
 
     async def poll_once(self, task: RemoteTask) -> None:
         """Ask the provider once about a task and act on the answer."""
-        if self._on_late is not None:
-            self._on_late(self._now() - task.due)
         task.polls += 1
         try:
             result: PollResult = await self.provider.poll_remote_task(task.remote_task_id)
@@ -236,12 +311,14 @@ class Poller:
             case Processing(progress=progress):
                 counts.processing += 1
                 task.errors = 0
-                if progress is not None:
+                if progress is not None and progress != task.progress:
                     task.progress = progress
+                    self._moved.setdefault(task.task_id, task)
+                self._learn_running(task, now, progress)
                 if now >= task.hard_deadline:
                     self._conclude(task, Failed(TIMEOUT, FailureType.TIMEOUT))
                 else:
-                    self._push(task, min(now + self._delay_seconds(task, now), task.hard_deadline))
+                    self._push(task, min(now + self._delay_seconds(task, now, progress), task.hard_deadline))
             case NoAnswer(retry_after_seconds=retry_after):
                 counts.transient_errors += 1
                 task.errors += 1
@@ -251,13 +328,15 @@ class Poller:
                     backoff = backoff_seconds(
                         task.errors, jitter=self._jitter.random(), max_seconds=self._backoff_seconds_max
                     )
-                    delay = max(backoff, retry_after or 0.0, self._delay_seconds(task, now))
+                    delay = max(backoff, retry_after or 0.0, self._delay_seconds(task, now, None))
                     self._push(task, now + delay)
             case Succeeded():
                 counts.succeeded += 1
+                self._learn_end(task, now)
                 self._conclude(task, result)
             case Failed():
                 counts.failed += 1
+                self._learn_end(task, now)
                 self._conclude(task, result)
             case other:
                 assert_never(other)
@@ -268,21 +347,40 @@ class Poller:
         task.settling = True
         self._sink.verdict(task.task_id, task.attempt, verdict)
 
-    def _delay_seconds(self, task: RemoteTask, now: float) -> float:
-        return self._schedule.next_delay_seconds(
+    def _delay_seconds(self, task: RemoteTask, now: float, progress: int | None) -> float:
+        delay = self._schedule.next_delay_seconds(
             model=task.model,
             age_seconds=now - task.sent_at,
             polls=task.polls,
-            progress=task.progress,
+            progress=progress,
             overdue=now >= task.soft_deadline,
+            overload=self.budget.overload,
         )
+        task.rate = self.budget.exchange(task.rate, delay)
+        return delay
+
+    def _learn_running(self, task: RemoteTask, now: float, progress: int | None) -> None:
+        seen, task.seen_running_at = task.seen_running_at, now
+        age = now - task.sent_at
+        if seen is not None:
+            self._schedule.saw_running(model=task.model, after_seconds=seen - task.sent_at, by_seconds=age)
+        task.mark = next_mark(task.mark, task_number=task.task_id, age_seconds=age, progress=progress)
+
+    def _learn_end(self, task: RemoteTask, now: float) -> None:
+        if task.seen_running_at is not None:
+            self._schedule.saw_end(
+                model=task.model,
+                after_seconds=task.seen_running_at - task.sent_at,
+                by_seconds=now - task.sent_at,
+                mark=task.mark,
+            )
 
     def _push(self, task: RemoteTask, due: float) -> None:
         task.due = due
         self._counter += 1
         heapq.heappush(self._heap, (due, self._counter, task))
-        if self._heap[0][2] is task:
-            self._earlier.set()
+        if due < self._alarm_at and self._idle:
+            self._set_alarm(due)
 
     @staticmethod
     def _now() -> float:

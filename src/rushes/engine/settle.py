@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from rushes import telemetry
 from rushes.domain.credits import EntryType, ResolutionKind
@@ -24,17 +25,24 @@ from rushes.domain.task import (
 )
 from rushes.store import batches, ledger, tasks
 from rushes.store.batches import BatchCounters
-from rushes.store.database import Database, Rows
+from rushes.store.database import Database, Rows, statement
 from rushes.store.tasks import FinishedTask
 
 GROUP_TASKS_MAX = 1000
 """Tasks whose outcomes one transaction carries."""
+
+COMMIT_INTERVAL_SECONDS = 0.1
+"""Under load a group gathers for so long: a transaction costs about as much as settling a hundred tasks.
+
+The first outcome after a pause is committed at once.
+"""
 
 COMMIT_RETRY_SECONDS_MAX = 5.0
 """The longest pause between tries while the database refuses."""
 
 log = telemetry.logger()
 
+_SETTLE, _REFUND = ResolutionKind.SETTLE.value, ResolutionKind.REFUND.value
 _RESOLUTIONS = Rows(task_id=int, batch_id=int, attempt=int, kind=str, credits=int, created_at_ms=int)
 
 
@@ -54,23 +62,23 @@ def resolve(connection: Connection, finished: Sequence[FinishedTask], now_ms: in
     reservations = batches.reservations(connection, counters)
     resolutions: list[tuple[object, ...]] = []
     events: list[tuple[int, int, str, int | None]] = []
-    for task in sorted(finished, key=lambda task: task.task_id):
+    for task in sorted(finished):  # by task id: no two are equal
         batch = counters[task.batch_id]
         _count_finished(batch, task)
         batch.event_seq += 1
         if task.status is TaskStatus.SUCCEEDED:
-            kind, entry_type, event = ResolutionKind.SETTLE, EntryType.SETTLE, telemetry.VIDEO_SUCCEEDED
+            kind, entry_type, event = _SETTLE, EntryType.SETTLE, telemetry.VIDEO_SUCCEEDED
             parts = reservations[task.batch_id].settle(task.credits) if task.credits else []
         else:
-            kind, entry_type, event = ResolutionKind.REFUND, EntryType.REFUND, telemetry.VIDEO_FAILED
+            kind, entry_type, event = _REFUND, EntryType.REFUND, telemetry.VIDEO_FAILED
             parts = reservations[task.batch_id].refund(task.credits) if task.credits else []
         book.append(
             task.account_id, entry_type, parts, now_ms=now_ms, batch_id=task.batch_id, task_id=task.task_id
         )
-        resolutions.append((task.task_id, task.batch_id, task.attempt, kind.value, task.credits, now_ms))
+        resolutions.append((task.task_id, task.batch_id, task.attempt, kind, task.credits, now_ms))
         events.append((task.batch_id, batch.event_seq, event, task.task_id))
     connection.execute(
-        text(
+        statement(
             "INSERT INTO task_resolutions (task_id, batch_id, attempt, kind, credits, created_at_ms)"
             f" SELECT task_id, batch_id, attempt, kind, credits, created_at_ms"
             f" FROM {_RESOLUTIONS.sql(connection)}"
@@ -146,6 +154,7 @@ class Group:
     unconfirmed: list[tuple[int, int]] = field(default_factory=list)
     returned: list[tuple[int, int]] = field(default_factory=list)
     resubmitted: list[tuple[int, int]] = field(default_factory=list)
+    given_up: list[tuple[int, int]] = field(default_factory=list)
     verdicts: list[tuple[int, int, Verdict]] = field(default_factory=list)
     progress: list[tuple[int, int, int]] = field(default_factory=list)
 
@@ -159,6 +168,7 @@ class Group:
             self.unconfirmed,
             self.returned,
             self.resubmitted,
+            self.given_up,
             self.progress,
             self.verdicts,
         )
@@ -166,9 +176,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a group's commit changed; verdicts that are not `settled` were stale."""
+    """What a group's commit changed; ends that are not `settled` or `resubmitted` were stale."""
 
     settled: frozenset[int]
+    resubmitted: frozenset[int]
     closed_batches: int
 
 
@@ -183,11 +194,21 @@ def apply_group(connection: Connection, group: Group, *, worker_id: str, now_ms:
     finished: list[FinishedTask] = []
     if group.verdicts:
         finished = tasks.finish_if_owned(connection, group.verdicts, worker_id=worker_id, now_ms=now_ms)
+    if group.given_up:
+        finished += tasks.give_up_if_unnamed(
+            connection,
+            group.given_up,
+            worker_id=worker_id,
+            error=SUBMIT_OUTCOME_UNKNOWN,
+            failure_type=FailureType.UNKNOWN,
+            now_ms=now_ms,
+        )
     back: list[int] = []
     if group.returned:
         back += tasks.return_to_pending_if_owned(connection, group.returned, worker_id=worker_id)
+    resubmitted: list[tuple[int, int]] = []
     if group.resubmitted:
-        back += tasks.resubmit_if_owned(
+        resubmitted = tasks.resubmit_if_unnamed(
             connection,
             group.resubmitted,
             worker_id=worker_id,
@@ -195,16 +216,21 @@ def apply_group(connection: Connection, group: Group, *, worker_id: str, now_ms:
             failure_type=FailureType.UNKNOWN,
             now_ms=now_ms,
         )
+        back += [batch_id for _, batch_id in resubmitted]
     closed_batches = resolve(connection, finished, now_ms)
     count_returned(connection, back)
-    return Applied(frozenset(task.task_id for task in finished), closed_batches)
+    return Applied(
+        settled=frozenset(task.task_id for task in finished),
+        resubmitted=frozenset(task_id for task_id, _ in resubmitted),
+        closed_batches=closed_batches,
+    )
 
 
 # --- group commit -------------------------------------------------------------------------------------
 
 
 class SettleOutcome(StrEnum):
-    """What became of a verdict: stored, another's business by now, or refused by a constraint."""
+    """What became of an end: stored, another's business by now, or refused by a constraint."""
 
     SETTLED = "settled"
     STALE = "stale"
@@ -216,7 +242,8 @@ class Committer:
 
     While one group is being committed the next one gathers, so the group size follows the load. A group
     that the database refuses for a while is kept and tried again: nothing learnt is dropped.
-    `on_settled(task_id, outcome)` is called for each verdict after its commit.
+    `on_settled(task_id, outcome)` is called after its commit for each verdict and each attempt given up,
+    `on_commit(size, seconds)` for each group.
     """
 
     def __init__(
@@ -226,15 +253,18 @@ class Committer:
         worker_id: str,
         now_ms: Callable[[], int],
         on_settled: Callable[[int, SettleOutcome], None],
+        on_commit: Callable[[int, float], None] = lambda _size, _seconds: None,
     ) -> None:
         self._database = database
         self._worker_id = worker_id
         self._now_ms = now_ms
         self._on_settled = on_settled
+        self._on_commit = on_commit
         self._group = Group()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._next_commit_at = 0.0
         self.settled_total = 0
         self.groups_total = 0
         self.closed_batches_total = 0
@@ -257,6 +287,11 @@ class Committer:
     def resubmitted(self, task_id: int, attempt: int) -> None:
         """The operator's policy gives an unconfirmed attempt up and makes a new one."""
         self._group.resubmitted.append((task_id, attempt))
+        self._woken()
+
+    def given_up(self, task_id: int, attempt: int) -> None:
+        """The operator's policy gives an unconfirmed attempt up, and its task fails."""
+        self._group.given_up.append((task_id, attempt))
         self._woken()
 
     def verdict(self, task_id: int, attempt: int, verdict: Verdict) -> None:
@@ -283,8 +318,16 @@ class Committer:
             await self._wake.wait()
             self._wake.clear()
             while len(self._group):
+                await self._gather()
                 await self._commit(self._take())
             self._idle.set()
+
+    async def _gather(self) -> None:
+        """Wait until the group is full or the last one's commit began long enough ago."""
+        now = asyncio.get_running_loop().time
+        if len(self._group) < GROUP_TASKS_MAX and now() < self._next_commit_at:
+            await asyncio.sleep(self._next_commit_at - now())
+        self._next_commit_at = now() + COMMIT_INTERVAL_SECONDS
 
     def _take(self) -> Group:
         """The oldest outcomes, at most GROUP_TASKS_MAX of each kind.
@@ -303,6 +346,7 @@ class Committer:
     async def _commit(self, group: Group) -> None:
         pause_seconds = 0.05
         while True:
+            started = asyncio.get_running_loop().time()
             try:
                 applied = await self._database.transact(
                     apply_group, group, worker_id=self._worker_id, now_ms=self._now_ms()
@@ -315,6 +359,7 @@ class Committer:
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(pause_seconds * 2, COMMIT_RETRY_SECONDS_MAX)
                 continue
+            self._on_commit(len(group), asyncio.get_running_loop().time() - started)
             self._report(group, applied)
             return
 
@@ -323,19 +368,25 @@ class Committer:
         self.settled_total += len(applied.settled)
         self.closed_batches_total += applied.closed_batches
         for task_id, attempt, _verdict in group.verdicts:
-            if task_id in applied.settled:
-                self._on_settled(task_id, SettleOutcome.SETTLED)
-            else:
-                log.info(telemetry.SETTLE_STALE, task_id=task_id, attempt=attempt)
-                self._on_settled(task_id, SettleOutcome.STALE)
+            self._tell(task_id, attempt, done=task_id in applied.settled)
+        for task_id, attempt in group.given_up:
+            self._tell(task_id, attempt, done=task_id in applied.settled)
+        for task_id, attempt in group.resubmitted:
+            self._tell(task_id, attempt, done=task_id in applied.resubmitted)
+
+    def _tell(self, task_id: int, attempt: int, *, done: bool) -> None:
+        if not done:
+            log.info(telemetry.SETTLE_STALE, task_id=task_id, attempt=attempt)
+        self._on_settled(task_id, SettleOutcome.SETTLED if done else SettleOutcome.STALE)
 
     async def _commit_one_by_one(self, group: Group, error: Exception) -> None:
         """A constraint refused the group: keep what is sound, name what is not, block nobody else."""
         singles = [(index, row) for index, rows in enumerate(group.lists()) for row in rows]
         if len(singles) <= 1:
             log.error(telemetry.SETTLE_REFUSED, group=repr(singles), error=type(error).__name__)
-            for task_id, _attempt, _verdict in group.verdicts:
-                self._on_settled(task_id, SettleOutcome.REFUSED)
+            ends: tuple[list[Any], ...] = (group.verdicts, group.given_up, group.resubmitted)
+            for row in chain.from_iterable(ends):
+                self._on_settled(row[0], SettleOutcome.REFUSED)
             return
         for index, row in singles:
             single = Group()

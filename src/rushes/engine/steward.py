@@ -7,7 +7,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from rushes import telemetry
-from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, Failed, FailureType, Verdict
+from rushes.domain.errors import StoreError
 from rushes.engine.accept import sweep_cancelled
 from rushes.store import ledger, tasks, workers
 from rushes.store.database import Database
@@ -29,8 +29,8 @@ class UnconfirmedPolicy(StrEnum):
 class ResolutionSink(Protocol):
     """Where the steward's decisions go: the worker's `Committer`."""
 
-    def verdict(self, task_id: int, attempt: int, verdict: Verdict) -> None:
-        """The task has ended."""
+    def given_up(self, task_id: int, attempt: int) -> None:
+        """The attempt is given up, and its task fails."""
 
     def resubmitted(self, task_id: int, attempt: int) -> None:
         """The attempt is given up, the task tried again."""
@@ -44,7 +44,10 @@ def keep_house(connection: Connection, now_ms: int) -> int:
 
 
 class Steward:
-    """Looks after what a worker holds and what other workers have lost."""
+    """Looks after what a worker holds and what other workers have lost.
+
+    `on_adopted(task)` makes the worker follow a task; `holds(task)` tells whether it does already.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Steward:
         sink: ResolutionSink,
         providers: Sequence[str],
         on_adopted: Callable[[OwnedTask], None],
+        holds: Callable[[OwnedTask], bool],
     ) -> None:
         self.unconfirmed: dict[int, OwnedTask] = {}
         self._database = database
@@ -69,6 +73,8 @@ class Steward:
         self._sink = sink
         self._providers = list(providers)
         self._on_adopted = on_adopted
+        self._holds = holds
+        self._memory_in_doubt = False
 
     async def renew_lease(self, report: str) -> None:
         """Extend the worker's lease; raises `LeaseLost` when it was declared dead."""
@@ -83,18 +89,24 @@ class Steward:
 
     async def adopt(self, *, limit: int) -> int:
         """Take over tasks of dead workers, at most `limit`; returns how many."""
+        if self._memory_in_doubt:
+            await self._remember()
         total = 0
         if not await self._database.read(workers.any_dead, self._worker_id, now_ms=self._now_ms()):
             return 0
         while total < limit:
             room = min(ADOPT_TASKS_MAX, limit - total)
-            adopted = await self._database.transact(
-                workers.adopt,
-                self._worker_id,
-                providers=self._providers,
-                now_ms=self._now_ms(),
-                limit=room,
-            )
+            try:
+                adopted = await self._database.transact(
+                    workers.adopt,
+                    self._worker_id,
+                    providers=self._providers,
+                    now_ms=self._now_ms(),
+                    limit=room,
+                )
+            except StoreError:
+                self._memory_in_doubt = True
+                raise
             for task in adopted:
                 self._on_adopted(task)
             total += len(adopted)
@@ -103,6 +115,28 @@ class Steward:
         if total:
             log.info(telemetry.TASKS_ADOPTED, count=total)
         return total
+
+    async def _remember(self) -> None:
+        """Follow the tasks that are this worker's and that it does not know of.
+
+        Their adoption was committed although the database's answer was lost, or they became known at the
+        moment when they were given up. Nobody else would ever look after them.
+        """
+        self._memory_in_doubt = False
+        try:
+            owned = await self._database.read(
+                workers.owned_in_flight, self._worker_id, providers=self._providers
+            )
+        except StoreError:
+            self._memory_in_doubt = True
+            raise
+        for task in owned:
+            if not self._holds(task):
+                self._on_adopted(task)
+
+    def doubt_memory(self) -> None:
+        """A task may be this worker's without its knowing: look at the next opportunity."""
+        self._memory_in_doubt = True
 
     def hold_unconfirmed(self, task: OwnedTask) -> None:
         """Keep an attempt whose outcome is unknown; it stays reserved until it is found or given up."""
@@ -127,8 +161,7 @@ class Steward:
             if self._policy is UnconfirmedPolicy.RESUBMIT:
                 self._sink.resubmitted(task.task_id, task.attempt)
             else:
-                failed = Failed(SUBMIT_OUTCOME_UNKNOWN, FailureType.UNKNOWN)
-                self._sink.verdict(task.task_id, task.attempt, failed)
+                self._sink.given_up(task.task_id, task.attempt)
 
     async def keep_house(self) -> None:
         """Upkeep that any worker may do for all."""

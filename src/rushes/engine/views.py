@@ -1,11 +1,11 @@
 """Rows as the world sees them: the field names of the HTTP API, for every front end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from rushes.domain.task import BatchStatus
 from rushes.store import ledger, schema
@@ -126,6 +126,14 @@ def ledger_entries(
     connection: Connection, account: str, *, limit: int = 100, offset: int = 0
 ) -> list[dict[str, Any]]:
     """The account's ledger entries, newest first."""
+    of_account = schema.ledger_entries.c.account_id == ledger.account_id(connection, account)
+    return ledger_rows(connection, [of_account], limit=limit, offset=offset)
+
+
+def ledger_rows(
+    connection: Connection, conditions: Sequence[ColumnElement[bool]], *, limit: int, offset: int
+) -> list[dict[str, Any]]:
+    """The ledger entries that meet all conditions, newest first, as the API answers them."""
     entries, tasks, rows = schema.ledger_entries, schema.video_tasks, schema.batches
     query = (
         select(entries, rows.c.public_id, tasks.c.item_index)
@@ -134,7 +142,7 @@ def ledger_entries(
                 tasks, tasks.c.id == entries.c.task_id
             )
         )
-        .where(entries.c.account_id == ledger.account_id(connection, account))
+        .where(*conditions)
         .order_by(entries.c.seq.desc())
         .limit(limit)
         .offset(offset)

@@ -16,14 +16,17 @@ import msgspec
 from rushes import telemetry
 from rushes.domain.catalogue import Catalogue
 from rushes.domain.errors import StoreError
+from rushes.domain.learned_schedule import LearnedSchedule
 from rushes.domain.schedule import PollSchedule
 from rushes.engine.dispatch import Dispatcher
+from rushes.engine.meters import CountedSubmits, Meters
+from rushes.engine.nudges import Nudges
 from rushes.engine.poll import Poller, RemoteTask
 from rushes.engine.settle import Committer, SettleOutcome
 from rushes.engine.steward import Steward, UnconfirmedPolicy
 from rushes.providers.base import Provider
 from rushes.providers.health import ProviderHealth
-from rushes.store import workers
+from rushes.store import render_times, workers
 from rushes.store.database import Database
 from rushes.store.tasks import ClaimedTask, OwnedTask
 from rushes.store.workers import LeaseLost
@@ -42,6 +45,9 @@ HOUSE_SECONDS_MAX = 1.0
 
 UPKEEP_SECONDS = 5.0
 """How often expired credits and leftovers of cancelled batches are looked for."""
+
+LEARNED_SECONDS = 30.0
+"""How often learned render times are saved, and others' read."""
 
 REFUSED_SECONDS = 60.0
 """How long a task whose verdict the database refused waits for its next poll."""
@@ -65,6 +71,7 @@ class WorkerConfig:
     unconfirmed_policy: UnconfirmedPolicy = UnconfirmedPolicy.REFUND
     poll_backoff_seconds_max: float = 30.0
     callback_url: Callable[[str, int, int], str | None] = lambda _provider, _task_id, _attempt: None
+    takes_callbacks: bool = False
     host: str = "localhost"
     pid: int = 0
 
@@ -121,6 +128,7 @@ class Worker:
         self._new_id = new_id
         self._jitter = jitter
         self._on_late = on_late
+        self.meters = Meters()
         self._start_anew()
 
     def _start_anew(self) -> None:
@@ -129,7 +137,11 @@ class Worker:
         self._lease_valid_until = 0.0
         self._stopping = False
         self.committer = Committer(
-            self._database, worker_id=self.worker_id, now_ms=self._now_ms, on_settled=self._on_settled
+            self._database,
+            worker_id=self.worker_id,
+            now_ms=self._now_ms,
+            on_settled=self._on_settled,
+            on_commit=self.meters.committed,
         )
         self.steward = Steward(
             self._database,
@@ -141,8 +153,21 @@ class Worker:
             sink=self.committer,
             providers=list(self._providers),
             on_adopted=self._on_adopted,
+            holds=self._holds,
         )
         self.lanes = {name: self._lane(provider) for name, provider in self._providers.items()}
+        self.nudges = Nudges(
+            self._database,
+            worker_id=self.worker_id,
+            providers=self._providers,
+            unconfirmed=self.steward.unconfirmed,
+            poll_now=self.nudge,
+            is_submitting=lambda task_id: any(
+                task_id in lane.dispatcher.submitting for lane in self.lanes.values()
+            ),
+            sink=self.committer,
+            poll_limits={name: lane.poller.limit for name, lane in self.lanes.items()},
+        )
 
     def _lane(self, provider: Provider) -> _Lane:
         limits = provider.limits
@@ -155,10 +180,11 @@ class Worker:
             jitter=self._jitter,
             polls_per_second=limits.polls_per_second,
             backoff_seconds_max=self._config.poll_backoff_seconds_max,
-            on_late=self._on_late,
+            on_late=self._late,
+            may_poll=self._holds_lease,
         )
         dispatcher = Dispatcher(
-            provider,
+            CountedSubmits(provider, self.meters),
             database=self._database,
             health=health,
             sink=self.committer,
@@ -198,10 +224,13 @@ class Worker:
             dispatching = [group.create_task(lane.dispatcher.run()) for lane in self.lanes.values()]
             polling = [group.create_task(lane.poller.run()) for lane in self.lanes.values()]
             keeping = group.create_task(self._keep_lease())
-            housekeeping = group.create_task(self._keep_house())
+            housekeeping = [group.create_task(self._keep_house())]
+            if self._config.takes_callbacks:
+                housekeeping.append(group.create_task(self.nudges.run()))
             await stop.wait()
             self._stopping = True
-            housekeeping.cancel()
+            for task in housekeeping:
+                task.cancel()
             await self._finish(dispatching)
             for task in (*dispatching, *polling, committing, keeping):
                 task.cancel()
@@ -248,6 +277,7 @@ class Worker:
                 )
                 self._store_progress()
                 await self.committer.flushed()
+                await self._share_learned()
                 await self._database.transact(workers.release, self.worker_id)
         except (TimeoutError, StoreError) as error:
             log.warning(telemetry.DATABASE_TROUBLE, error=f"stopped before all was stored: {error}")
@@ -286,9 +316,12 @@ class Worker:
     async def _keep_house(self) -> None:
         """Adopt, follow up unconfirmed submits, store progress, and the rest of the upkeep."""
         interval = min(HOUSE_SECONDS_MAX, self._config.lease_seconds / 10)
-        progress_at = upkeep_at = self._now()
+        progress_at = upkeep_at = learned_at = self._now()
         while True:
             try:
+                if self._now() >= learned_at:
+                    learned_at = self._now() + LEARNED_SECONDS
+                    await self._share_learned()
                 await self.steward.adopt(limit=IN_FLIGHT_TASKS_MAX - self.in_flight)
                 await self.steward.look_after_unconfirmed(self._on_found)
                 if self._now() >= upkeep_at:
@@ -319,6 +352,9 @@ class Worker:
             committing = group.create_task(self.committer.run())
             await self.steward.keep_house()
             await self.steward.adopt(limit=tasks_max)
+            if self._config.takes_callbacks:
+                await self.nudges.look()
+                await self.committer.flushed()
             await self.steward.look_after_unconfirmed(self._on_found)
             until = started + budget_seconds
             await asyncio.gather(
@@ -374,7 +410,17 @@ class Worker:
             return
         # adopted tasks come all at once; their first polls are spread out
         delay = self._jitter.random() * ADOPTED_SPREAD_SECONDS
-        self._follow(task, task.remote_task_id, progress=task.progress, first_delay_seconds=delay)
+        self._follow(
+            task, task.remote_task_id, progress=task.progress, first_delay_seconds=delay, is_adopted=True
+        )
+
+    def _holds(self, task: OwnedTask) -> bool:
+        lane = self.lanes[task.provider]
+        return (
+            task.task_id in lane.poller.tasks
+            or task.task_id in lane.dispatcher.submitting
+            or task.task_id in self.steward.unconfirmed
+        )
 
     def _on_unconfirmed(self, task: ClaimedTask) -> None:
         self.steward.hold_unconfirmed(
@@ -393,7 +439,7 @@ class Worker:
 
     def _on_found(self, task: OwnedTask, remote_task_id: str) -> None:
         """An unconfirmed attempt became known through its callback: a poll has to confirm it, now."""
-        self._follow(task, remote_task_id, progress=0, first_delay_seconds=0.0)
+        self._follow(task, remote_task_id, progress=0, first_delay_seconds=0.0, is_adopted=True)
 
     def _on_settled(self, task_id: int, outcome: SettleOutcome) -> None:
         for lane in self.lanes.values():
@@ -403,6 +449,9 @@ class Worker:
                 else:
                     lane.poller.forget(task_id)
                     lane.dispatcher.wake()
+                return
+        if outcome is not SettleOutcome.SETTLED:
+            self.steward.doubt_memory()  # given up, but perhaps it became known just then
 
     def _follow(
         self,
@@ -411,6 +460,7 @@ class Worker:
         *,
         progress: int,
         first_delay_seconds: float | None = None,
+        is_adopted: bool = False,
     ) -> None:
         sent_at = self._now() - max(0, self._now_ms() - task.dispatched_at_ms) / 1000
         model = self._catalogue.find(task.model)
@@ -426,6 +476,7 @@ class Worker:
                 sent_at=sent_at,
                 soft_deadline=sent_at + soft_seconds,
                 hard_deadline=sent_at + hard_seconds,
+                is_adopted=is_adopted,
             ),
             first_delay_seconds=first_delay_seconds,
         )
@@ -447,10 +498,14 @@ class Worker:
             lane.dispatcher.wake()
 
     def report(self) -> str:
-        """What the worker's row shows to operators: JSON of tasks in flight and each provider's state."""
+        """What the worker's row shows to operators: JSON of tasks in flight, providers' states and counts."""
         now = self._now()
         states = {name: lane.health.state(now) for name, lane in self.lanes.items()}
-        return msgspec.json.encode({"in_flight": self.in_flight, "providers": states}).decode()
+        meters = self.meters.as_dict(
+            {name: lane.poller.counts.as_dict() for name, lane in self.lanes.items()}
+        )
+        report = {"in_flight": self.in_flight, "providers": states, "meters": meters}
+        return msgspec.json.encode(report).decode()
 
     def provider_troubles(self) -> dict[str, str]:
         """Why providers are held or paused at the moment, by provider."""
@@ -466,8 +521,23 @@ class Worker:
         states = {name: lane.health.state(now) for name, lane in self.lanes.items()}
         return {name: state.reason or "" for name, state in states.items() if state.key_refused}
 
+    def _late(self, seconds: float) -> None:
+        self.meters.poll_lateness_seconds.observe(seconds)
+        if self._on_late is not None:
+            self._on_late(seconds)
+
     def _may_send(self) -> bool:
-        return not self._stopping and self._now() < self._lease_valid_until
+        return not self._stopping and self._holds_lease(self._now())
+
+    def _holds_lease(self, now: float) -> bool:
+        return now < self._lease_valid_until
+
+    async def _share_learned(self) -> None:
+        """Save what was learned of render times and take over what other workers have learned."""
+        if isinstance(self._schedule, LearnedSchedule):
+            learned = self._schedule.take_unsaved()
+            stored = await self._database.transact(render_times.merge, learned, now_ms=self._now_ms())
+            self._schedule.put_saved(stored)
 
     def _store_progress(self) -> None:
         for lane in self.lanes.values():

@@ -41,7 +41,7 @@ class ProviderConfig:
     """
 
     host: str
-    api_key: str
+    api_key: str = field(repr=False)
     transport: Transport
     timeout_seconds: float = 30.0
     limits: ProviderLimits = ProviderLimits()

@@ -8,6 +8,8 @@ nothing else; TLS early data is never sent, so a failed handshake carried no req
 (`client error (SendRequest)`, a bare time-out, …) may hide a request that was read.
 """
 
+import atexit
+import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Final
@@ -38,6 +40,11 @@ REASON_CHARACTERS_MAX: Final = 300
 
 URLS_MAX: Final = 64
 """Parsed URLs that are kept: reading one anew took about 2 of the 50 microseconds of a poll."""
+
+EXIT_SECONDS: Final = 0.05
+"""How long the process waits before it ends. pyreqwest's own thread lets go of Python objects a moment
+after a request has ended; when the interpreter is being taken down by then, the process aborts (seen in
+one of ten runs that ended right after a request, closed client or not)."""
 
 _NEVER_SENT: Final = "client error (Connect)"
 _WRAPPERS: Final = ("error sending request", "client error (", "error decoding response body")
@@ -90,6 +97,8 @@ class PyreqwestTransport:
         if root_certificates_pem is not None:
             builder = builder.add_root_certificate_pem(root_certificates_pem)
         self._client: Client = builder.build()
+        atexit.unregister(_let_the_thread_rest)  # once, however many transports there are
+        atexit.register(_let_the_thread_rest)
         self._http2 = http2
         self._urls: dict[str, Url] = {}
         self._timeout_seconds = 0.0
@@ -146,6 +155,10 @@ class PyreqwestTransport:
     async def close(self) -> None:
         """Release the connections; requests under way fail."""
         await self._client.close()
+
+
+def _let_the_thread_rest() -> None:
+    time.sleep(EXIT_SECONDS)
 
 
 class _Headers(Mapping[str, str]):

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, insert, select
 
 from rushes.domain.credits import Part, Reservation, ReservationLine
 from rushes.domain.errors import NotFound
 from rushes.domain.task import BatchStatus
 from rushes.store import schema
-from rushes.store.database import Rows, for_update
+from rushes.store.database import Rows, for_update, statement
 
 _IDS = Rows(id=int)
 _LINES = Rows(batch_id=int, line=int, settled=int, refunded=int)
@@ -65,10 +65,21 @@ class NewTask:
     retry_number: int = 0
 
 
+def lock_account(connection: Connection, batch_id: int) -> None:
+    """Lock the batch's account until the transaction ends."""
+    connection.execute(
+        statement(
+            "SELECT 1 FROM accounts WHERE id = (SELECT account_id FROM batches WHERE id = :id)"
+            f"{for_update(connection)}"
+        ),
+        {"id": batch_id},
+    )
+
+
 def lock_counters(connection: Connection, batch_ids: Iterable[int]) -> dict[int, BatchCounters]:
     """The counters of the batches, locked in a fixed order until the transaction ends."""
     rows = connection.execute(
-        text(
+        statement(
             "SELECT id, account_id, status, pending_count, processing_count, succeeded_count, failed_count,"
             " credits_reserved, credits_settled, credits_refunded, event_seq, cancelled_at_ms,"
             f" finalized_at_ms FROM batches WHERE id IN (SELECT v.id FROM {_IDS.sql(connection)})"
@@ -96,7 +107,7 @@ _COUNTERS = Rows(
 def write_counters(connection: Connection, counters: Iterable[BatchCounters]) -> None:
     """Store locked counters."""
     connection.execute(
-        text(
+        statement(
             "UPDATE batches SET status = v.status, pending_count = v.pending,"
             " processing_count = v.processing, succeeded_count = v.succeeded, failed_count = v.failed,"
             " total_count = v.pending + v.processing + v.succeeded + v.failed,"
@@ -141,7 +152,7 @@ def close_batch(connection: Connection, batch_id: int, status: BatchStatus, now_
 def reservations(connection: Connection, batch_ids: Iterable[int]) -> dict[int, Reservation]:
     """The reservations of locked batches."""
     rows = connection.execute(
-        text(
+        statement(
             "SELECT r.batch_id, r.line, r.lot_id, r.reserved, r.settled, r.refunded"
             f" FROM batch_reservations r, {_IDS.sql(connection)} WHERE r.batch_id = v.id"
             " ORDER BY r.batch_id, r.line"
@@ -177,7 +188,7 @@ def write_reservations(connection: Connection, changed: Mapping[int, Reservation
         for line in reservation.lines
     ]
     connection.execute(
-        text(
+        statement(
             "UPDATE batch_reservations SET settled = v.settled, refunded = v.refunded"
             f" FROM {_LINES.sql(connection)}"
             " WHERE batch_reservations.batch_id = v.batch_id AND batch_reservations.line = v.line"
@@ -195,7 +206,7 @@ def insert_events(
     """Append `(batch_id, seq, type, task_id)`; `seq` comes from the locked batch's `event_seq`."""
     if events:
         connection.execute(
-            text(
+            statement(
                 "INSERT INTO batch_events (batch_id, seq, type, task_id, created_at_ms)"
                 f" SELECT batch_id, seq, type, task_id, created_at_ms FROM {_EVENTS.sql(connection)}"
             ),
@@ -214,7 +225,7 @@ def insert_tasks(
     columns += ", metadata, credits, provider, api_model"
     encode = msgspec.json.Encoder().encode
     connection.execute(
-        text(
+        statement(
             f"INSERT INTO video_tasks (batch_id, account_id, status, created_at_ms, {columns})"
             f" SELECT CAST(:batch_id AS bigint), CAST(:account_id AS bigint), 'pending',"
             f" CAST(:now AS bigint), {columns} FROM {_TASKS.sql(connection)} ORDER BY item_index"
@@ -314,7 +325,7 @@ def list_items(
 def mark_dispatched(connection: Connection, batch_ids: Sequence[int], now_ms: int) -> None:
     """These batches were just served: others go first next time."""
     connection.execute(
-        text(
+        statement(
             f"UPDATE batches SET last_dispatched_at_ms = :now FROM {_IDS.sql(connection)}"
             " WHERE batches.id = v.id"
         ),

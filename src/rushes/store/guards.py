@@ -18,6 +18,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Row,
     Table,
+    Text,
     UniqueConstraint,
     inspect,
     text,
@@ -48,8 +49,26 @@ class RowFault:
 # --- the guards themselves ------------------------------------------------------------------------------
 
 
+def missing_columns(connection: Connection) -> list[str]:
+    """Tables and columns that `schema` declares and the database does not have, a line each."""
+    inspector = inspect(connection)
+    present = set(inspector.get_table_names())
+    missing: list[str] = []
+    for table in schema.metadata.sorted_tables:
+        if table.name not in present:
+            missing.append(f"table {table.name} is missing")
+            continue
+        columns = {column["name"] for column in inspector.get_columns(table.name)}
+        missing += [
+            f"column {table.name}.{column.name} is missing"
+            for column in table.columns
+            if column.name not in columns
+        ]
+    return missing
+
+
 def missing_guards(connection: Connection) -> list[str]:
-    """What `schema` declares and the database does not enforce, a line each."""
+    """What `schema` declares and the database does not enforce, a line each; all columns must be there."""
     return [
         *_columns_without_guard(connection),
         *_missing_constraints(connection),
@@ -59,16 +78,10 @@ def missing_guards(connection: Connection) -> list[str]:
 
 def _columns_without_guard(connection: Connection) -> Iterator[str]:
     inspector = inspect(connection)
-    present = set(inspector.get_table_names())
     for table in schema.metadata.sorted_tables:
-        if table.name not in present:
-            yield f"table {table.name} is missing"
-            continue
         nullable = {column["name"]: column["nullable"] for column in inspector.get_columns(table.name)}
         for column in table.columns:
-            if column.name not in nullable:
-                yield f"column {table.name}.{column.name} is missing"
-            elif nullable[column.name] and not column.nullable and not column.primary_key:
+            if nullable[column.name] and not column.nullable and not column.primary_key:
                 yield f"column {table.name}.{column.name} takes NULL"
         unique = {index["name"] for index in inspector.get_indexes(table.name) if index["unique"]}
         for index in table.indexes:
@@ -205,7 +218,11 @@ def unreadable_values(connection: Connection) -> Iterator[RowFault]:
     if is_postgresql(connection):
         return
     for table in schema.metadata.sorted_tables:
-        wrong = " OR ".join(f"typeof({column.name}) NOT IN ({_types(column)})" for column in table.columns)
+        wrong = " OR ".join(
+            f"typeof({column.name}) NOT IN ({types})"
+            for column in table.columns
+            if (types := _sqlite_types(column)) is not None
+        )
         statement = f"SELECT {_key_columns(table)} FROM {table.name} NOT INDEXED WHERE {wrong}"
         for row in _faulty(connection, statement):
             yield RowFault(table.name, dict(row._mapping), "a value of another type than its column's")
@@ -249,8 +266,14 @@ def broken_references(connection: Connection) -> Iterator[RowFault]:
                 yield RowFault(table.name, dict(row._mapping), f"it refers to no row of {parent}")
 
 
-def _types(column: Column[Any]) -> str:
-    kind = "'integer'" if isinstance(column.type, Integer) else "'text'"
+def _sqlite_types(column: Column[Any]) -> str | None:
+    """The storage classes that the column's values may have in SQLite; None where anything goes."""
+    if isinstance(column.type, Integer):
+        kind = "'integer'"
+    elif isinstance(column.type, Text):
+        kind = "'text'"
+    else:
+        return None
     return f"{kind}, 'null'" if column.nullable else kind
 
 

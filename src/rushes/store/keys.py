@@ -74,7 +74,9 @@ def owner_if_valid(connection: Connection, key_hash: str) -> KeyOwner | None:
     return None if row is None else KeyOwner(*row)
 
 
-def list_keys(connection: Connection, *, account: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+def list_keys(
+    connection: Connection, *, account: str | None = None, limit: int = 1000
+) -> list[dict[str, Any]]:
     """Keys, the newest first, of one account or of all: rows of `api_keys` with the account's name."""
     keys, accounts = schema.api_keys, schema.accounts
     query = (
@@ -94,9 +96,7 @@ def revoke(connection: Connection, key_id: int, *, now_ms: int) -> None:
     if connection.scalar(select(c.id).where(c.id == key_id)) is None:
         raise NotFound(f"there is no key {key_id}; see `rushes keys list`")
     connection.execute(
-        schema.api_keys.update()
-        .where(c.id == key_id, c.revoked_at_ms.is_(None))
-        .values(revoked_at_ms=now_ms)
+        schema.api_keys.update().where(c.id == key_id, c.revoked_at_ms.is_(None)).values(revoked_at_ms=now_ms)
     )
 
 

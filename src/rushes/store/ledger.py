@@ -3,22 +3,21 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, insert, select
 
 from rushes.domain.credits import (
     CREDITS_MAX,
     GENESIS_HASH,
     EntryType,
-    LedgerEntry,
     Lot,
     LotKind,
     Part,
+    chained_hash,
     encode_parts,
-    entry_hash,
 )
 from rushes.domain.errors import InputError, NotFound
 from rushes.store import schema
-from rushes.store.database import Rows, for_update
+from rushes.store.database import Rows, for_update, statement
 
 ACCOUNT_NAME_CHARACTERS_MAX = 100
 
@@ -62,7 +61,7 @@ class Book:
         self._lot_changes: dict[int, int] = {}
         ids = sorted(set(account_ids))
         rows = connection.execute(
-            text(
+            statement(
                 "SELECT id, available, held, ledger_seq, ledger_hash FROM accounts"
                 f" WHERE id IN (SELECT v.id FROM {_ID_ROWS.sql(connection)})"
                 f" ORDER BY id{for_update(connection)}"
@@ -113,34 +112,20 @@ class Book:
         account.available += delta
         account.held += held_delta
         account.seq += 1
-        entry = LedgerEntry(
+        fields = (
             account_id,
             account.seq,
-            entry_type,
+            entry_type.value,
             delta,
             account.available,
             batch_id,
             task_id,
-            tuple(parts),
+            encode_parts(parts),
             description,
             now_ms,
         )
-        account.hash = entry_hash(account.hash, entry)
-        self._entries.append(
-            (
-                account_id,
-                account.seq,
-                entry_type.value,
-                delta,
-                account.available,
-                batch_id,
-                task_id,
-                encode_parts(parts),
-                description,
-                now_ms,
-                account.hash,
-            )
-        )
+        account.hash = chained_hash(account.hash, *fields)
+        self._entries.append((*fields, account.hash))
 
     def write(self) -> None:
         """Store the entries, the lots' and the accounts' balances. Call once, last."""
@@ -148,7 +133,7 @@ class Book:
         if not self._entries:
             return
         connection.execute(
-            text(
+            statement(
                 f"INSERT INTO ledger_entries ({_ENTRY_COLUMNS})"
                 f" SELECT {_ENTRY_COLUMNS} FROM {_ENTRY_ROWS.sql(connection)}"
             ),
@@ -157,14 +142,14 @@ class Book:
         changes = [(lot_id, change) for lot_id, change in sorted(self._lot_changes.items()) if change]
         if changes:
             connection.execute(
-                text(
+                statement(
                     "UPDATE credit_lots SET remaining = remaining + v.change"
                     f" FROM {_LOT_ROWS.sql(connection)} WHERE credit_lots.id = v.id"
                 ),
                 _LOT_ROWS.parameters(connection, changes),
             )
         connection.execute(
-            text(
+            statement(
                 "UPDATE accounts SET available = v.available, held = v.held, ledger_seq = v.seq,"
                 f" ledger_hash = v.hash FROM {_ACCOUNT_ROWS.sql(connection)} WHERE accounts.id = v.id"
             ),
@@ -187,7 +172,7 @@ def ensure_account(connection: Connection, name: str, now_ms: int) -> int:
     if not name or len(name) > ACCOUNT_NAME_CHARACTERS_MAX or not name.isprintable():
         raise InputError(f"an account name is 1 to {ACCOUNT_NAME_CHARACTERS_MAX} printable characters")
     connection.execute(
-        text(
+        statement(
             "INSERT INTO accounts (name, ledger_hash, created_at_ms) VALUES (:name, :hash, :now)"
             " ON CONFLICT (name) DO NOTHING"
         ),

@@ -8,7 +8,7 @@ nothing else.
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Integer, Table, Text, select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rushes.domain.learned_schedule import LearnedTimes
@@ -23,19 +23,7 @@ DECIMALS = 6
 MODELS_MAX = 10_000
 """How many rows are read at most."""
 
-table = Table(
-    "render_times",
-    schema.metadata,
-    Column("provider", Text, primary_key=True),
-    Column("model", Text, primary_key=True),
-    # histories with other bins stand in rows of their own, so that versions can run side by side
-    Column("layout", Integer, primary_key=True, autoincrement=False),
-    Column("tasks", BigInteger, nullable=False),
-    Column("exposed", Text, nullable=False),
-    Column("ended", Text, nullable=False),
-    Column("progress", Text, nullable=False),
-    Column("updated_at_ms", BigInteger, nullable=False),
-)
+table = schema.render_times
 
 _Numbers = list[float]
 

@@ -352,7 +352,9 @@ webhook_deliveries = Table(
     Column("seq", BigInteger, nullable=False),
     Column("type", Text, nullable=False),
     Column("status", Text, nullable=False),
+    # `attempts` only grows; those before `first_attempt` were of earlier replays
     _count("attempts"),
+    _count("first_attempt"),
     # while a process is at it, the time from which another may try
     Column("next_attempt_at_ms", BigInteger, nullable=False),
     Column("http_status", BigInteger),
@@ -362,6 +364,13 @@ webhook_deliveries = Table(
     UniqueConstraint("batch_id", "seq"),
     _one_of("status", DELIVERY_STATUSES),
     Index("ix_webhook_deliveries_account", "account_id", "id"),
+    Index(
+        "ix_webhook_deliveries_endpoint",
+        "endpoint_id",
+        "next_attempt_at_ms",
+        sqlite_where=text("status = 'pending'"),
+        postgresql_where=text("status = 'pending'"),
+    ),
     Index(
         "ix_webhook_deliveries_due",
         "next_attempt_at_ms",
@@ -385,6 +394,20 @@ batch_retries = Table(
     Column("batch_id", Id, ForeignKey("batches.id"), primary_key=True, autoincrement=False),
     Column("retries_max", BigInteger, nullable=False),
     CheckConstraint("retries_max BETWEEN 1 AND 5", name="retries_max"),
+)
+
+render_times = Table(
+    "render_times",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    # histories with other bins stand in rows of their own, so that versions can run side by side
+    Column("layout", Integer, primary_key=True, autoincrement=False),
+    Column("tasks", BigInteger, nullable=False),
+    Column("exposed", Text, nullable=False),
+    Column("ended", Text, nullable=False),
+    Column("progress", Text, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
 )
 
 APPEND_ONLY_TABLES = ("ledger_entries", "task_resolutions", "batch_events")

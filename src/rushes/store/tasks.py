@@ -8,13 +8,13 @@ made the same UPDATE a thousand times slower.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 import msgspec
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row
 
 from rushes.domain.task import CANCELLED, Failed, FailureType, Succeeded, TaskStatus, Verdict
-from rushes.store.database import Rows, for_update, skip_locked, unindexed
+from rushes.store.database import Rows, for_update, skip_locked, statement, unindexed, update_returning
 
 CANDIDATE_BATCHES_MAX = 256
 """Batches that one claim looks at, least recently served first."""
@@ -26,6 +26,8 @@ REMOTE_TEXT_CHARACTERS_MAX = 4000
 
 def storable(remote_text: str) -> str:
     """A provider's text without what a database refuses (NUL, lone surrogates), bounded."""
+    if len(remote_text) <= REMOTE_TEXT_CHARACTERS_MAX and remote_text.isascii() and remote_text.isprintable():
+        return remote_text
     text_without_nul = remote_text[:REMOTE_TEXT_CHARACTERS_MAX].replace("\0", "\ufffd")
     return text_without_nul.encode("utf-8", "replace").decode()
 
@@ -60,8 +62,7 @@ class OwnedTask:
     unconfirmed_at_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedTask:
+class FinishedTask(NamedTuple):
     """A task that this transaction has just ended, and whose credits it must now resolve."""
 
     task_id: int
@@ -93,7 +94,7 @@ def owned_task_from_row(row: Row[Any]) -> OwnedTask:
 def dispatchable_batches(connection: Connection, provider: str) -> list[CandidateBatch]:
     """Open batches with pending tasks for the provider, least recently served first."""
     rows = connection.execute(
-        text(
+        statement(
             "SELECT b.id, b.account_id, b.pending_count FROM batches b"
             " WHERE b.pending_count > 0 AND b.cancelled_at_ms IS NULL AND EXISTS ("
             "SELECT 1 FROM video_tasks t WHERE t.status = 'pending' AND t.provider = :provider"
@@ -110,7 +111,7 @@ def claim_if_pending(
 ) -> list[ClaimedTask]:
     """Commit the intent to submit up to `limit` tasks of a batch: processing, next attempt, this worker."""
     rows = connection.execute(
-        text(
+        statement(
             f"WITH picked AS MATERIALIZED (SELECT id FROM video_tasks WHERE status = 'pending'"
             " AND provider = :provider AND batch_id = :batch_id ORDER BY item_index"
             f" LIMIT :limit{skip_locked(connection)})"
@@ -155,7 +156,7 @@ def record_accepted_if_attempt(connection: Connection, rows: Sequence[tuple[int,
     Guarded by the attempt only: the id is a fact about that attempt, whoever owns the task by now.
     """
     result = connection.execute(
-        text(
+        statement(
             "UPDATE video_tasks SET remote_task_id = v.remote_task_id, unconfirmed_at_ms = NULL"
             f" FROM {_ACCEPTED.sql(connection)} WHERE {_still_at_attempt(connection)}"
             " AND video_tasks.remote_task_id IS NULL RETURNING video_tasks.id"
@@ -170,7 +171,7 @@ def mark_unconfirmed_if_owned(
 ) -> None:
     """The outcome of these `(task_id, attempt)` submissions is unknown: hold them, never repeat blindly."""
     connection.execute(
-        text(
+        statement(
             f"UPDATE video_tasks SET unconfirmed_at_ms = :now FROM {_GUARD.sql(connection)}"
             f" WHERE {_still_owned(connection)} AND video_tasks.remote_task_id IS NULL"
         ),
@@ -187,7 +188,7 @@ def return_to_pending_if_owned(
     a lost connection touch the wrong attempt. Returns the batch of each task that went back.
     """
     result = connection.execute(
-        text(
+        statement(
             "UPDATE video_tasks SET status = 'pending', worker_id = NULL, dispatched_at_ms = NULL,"
             " unconfirmed_at_ms = NULL"
             f" FROM {_GUARD.sql(connection)} WHERE {_still_owned(connection)}"
@@ -198,7 +199,7 @@ def return_to_pending_if_owned(
     return [row[0] for row in result]
 
 
-def resubmit_if_owned(
+def resubmit_if_unnamed(
     connection: Connection,
     rows: Sequence[tuple[int, int]],
     *,
@@ -206,32 +207,34 @@ def resubmit_if_owned(
     error: str,
     failure_type: FailureType,
     now_ms: int,
-) -> list[int]:
+) -> list[tuple[int, int]]:
     """End these attempts without ending their tasks: the next claim makes a new attempt.
 
-    The ended attempt is kept in `task_attempts`. Returns the batch of each task that went back.
+    An attempt whose remote id has become known meanwhile goes on instead. The ended attempt is kept in
+    `task_attempts`. Returns `(task_id, batch_id)` of the tasks that went back.
     """
     parameters = {**_GUARD.parameters(connection, rows), "worker_id": worker_id}
     connection.execute(
-        text(
+        statement(
             "INSERT INTO task_attempts (task_id, attempt, provider, api_model, remote_task_id,"
             " dispatched_at_ms, ended_at_ms, error, failure_type)"
             " SELECT video_tasks.id, video_tasks.attempt, provider, api_model, remote_task_id,"
             " dispatched_at_ms, :now, :error, :failure_type"
             f" FROM video_tasks, {_GUARD.sql(connection)} WHERE {_still_owned(connection)}"
+            " AND video_tasks.remote_task_id IS NULL"
         ),
         {**parameters, "now": now_ms, "error": error, "failure_type": failure_type.value},
     )
     result = connection.execute(
-        text(
+        statement(
             "UPDATE video_tasks SET status = 'pending', worker_id = NULL, dispatched_at_ms = NULL,"
-            " unconfirmed_at_ms = NULL, remote_task_id = NULL, progress = 0"
+            " unconfirmed_at_ms = NULL, progress = 0"
             f" FROM {_GUARD.sql(connection)} WHERE {_still_owned(connection)}"
-            " RETURNING video_tasks.batch_id"
+            " AND video_tasks.remote_task_id IS NULL RETURNING video_tasks.id, video_tasks.batch_id"
         ),
         parameters,
     )
-    return [row[0] for row in result]
+    return [(row[0], row[1]) for row in result]
 
 
 # --- progress and verdicts ----------------------------------------------------------------------------
@@ -242,7 +245,7 @@ def record_progress_if_owned(
 ) -> None:
     """Store the progress of `(task_id, attempt, progress)`, for progress bars only."""
     connection.execute(
-        text(
+        statement(
             f"UPDATE video_tasks SET progress = v.progress FROM {_PROGRESS.sql(connection)}"
             f" WHERE {_still_owned(connection)}"
         ),
@@ -259,7 +262,11 @@ def finish_if_owned(
 ) -> list[FinishedTask]:
     """Give `(task_id, attempt, verdict)` their final status; a stale owner or attempt changes nothing."""
     values: list[tuple[object, ...]] = []
+    seen: set[tuple[int, int]] = set()
     for task_id, attempt, verdict in rows:
+        if (task_id, attempt) in seen:
+            continue  # the first verdict of an attempt stands
+        seen.add((task_id, attempt))
         match verdict:
             case Succeeded(video_url=video_url):
                 values.append((task_id, attempt, "succeeded", 100, storable(video_url), None, None))
@@ -267,15 +274,47 @@ def finish_if_owned(
                 values.append((task_id, attempt, "failed", None, None, storable(error), failure_type.value))
             case other:
                 assert_never(other)
+    ended = update_returning(
+        connection,
+        "video_tasks",
+        "status = v.status, progress = COALESCE(v.progress, video_tasks.progress), video_url = v.video_url,"
+        " error = v.error, failure_type = v.failure_type, unconfirmed_at_ms = NULL, completed_at_ms = :now",
+        source=_FINISHED.sql(connection),
+        where=_still_owned(connection),
+        columns="video_tasks.id, batch_id, account_id, video_tasks.attempt, credits, v.status",
+        parameters={**_FINISHED.parameters(connection, values), "worker_id": worker_id, "now": now_ms},
+    )
+    return [_finished(row, TaskStatus.PROCESSING) for row in ended]
+
+
+def give_up_if_unnamed(
+    connection: Connection,
+    rows: Sequence[tuple[int, int]],
+    *,
+    worker_id: str,
+    error: str,
+    failure_type: FailureType,
+    now_ms: int,
+) -> list[FinishedTask]:
+    """Fail tasks whose attempts `(task_id, attempt)` were never confirmed.
+
+    One whose remote id has become known meanwhile goes on: its video is being made, and paid for.
+    """
     result = connection.execute(
-        text(
-            "UPDATE video_tasks SET status = v.status, progress = COALESCE(v.progress, video_tasks.progress),"
-            " video_url = v.video_url, error = v.error, failure_type = v.failure_type,"
-            f" unconfirmed_at_ms = NULL, completed_at_ms = :now FROM {_FINISHED.sql(connection)}"
-            f" WHERE {_still_owned(connection)} RETURNING video_tasks.id, video_tasks.batch_id,"
-            " video_tasks.account_id, video_tasks.attempt, video_tasks.credits, video_tasks.status"
+        statement(
+            "UPDATE video_tasks SET status = 'failed', error = :error, failure_type = :failure_type,"
+            f" unconfirmed_at_ms = NULL, completed_at_ms = :now FROM {_GUARD.sql(connection)}"
+            f" WHERE {_still_owned(connection)} AND video_tasks.remote_task_id IS NULL"
+            " RETURNING video_tasks.id, video_tasks.batch_id, video_tasks.account_id, video_tasks.attempt,"
+            " video_tasks.credits, video_tasks.status"
         ),
-        {**_FINISHED.parameters(connection, values), "worker_id": worker_id, "now": now_ms},
+        {
+            **_GUARD.parameters(connection, rows),
+            "worker_id": worker_id,
+            "error": error,
+            "failure_type": failure_type.value,
+            "now": now_ms,
+        },
     )
     return [_finished(row, TaskStatus.PROCESSING) for row in result]
 
@@ -285,7 +324,7 @@ def cancel_if_pending(
 ) -> list[FinishedTask]:
     """Fail up to `limit` tasks of the batch that no worker has claimed."""
     result = connection.execute(
-        text(
+        statement(
             "WITH picked AS MATERIALIZED (SELECT id FROM video_tasks WHERE status = 'pending'"
             f" AND batch_id = :batch_id ORDER BY id LIMIT :limit{for_update(connection)})"
             " UPDATE video_tasks SET status = 'failed', error = :error, failure_type = 'cancelled',"
@@ -294,7 +333,7 @@ def cancel_if_pending(
         ),
         {"error": CANCELLED, "now": now_ms, "batch_id": batch_id, "limit": limit},
     )
-    return [_finished(row, TaskStatus.PENDING) for row in result]
+    return [_finished(row, TaskStatus.PENDING) for row in result.all()]
 
 
 def owned_without_remote_id(
@@ -302,7 +341,7 @@ def owned_without_remote_id(
 ) -> list[tuple[int, int]]:
     """`(task_id, attempt)` of the worker's tasks in flight that are neither named nor unconfirmed."""
     result = connection.execute(
-        text(
+        statement(
             "SELECT id, attempt FROM video_tasks WHERE worker_id = :worker_id AND status = 'processing'"
             " AND provider = :provider AND remote_task_id IS NULL AND unconfirmed_at_ms IS NULL"
         ),
@@ -311,10 +350,12 @@ def owned_without_remote_id(
     return [(row[0], row[1]) for row in result]
 
 
-def _finished(row: Row[Any], was: TaskStatus) -> FinishedTask:
-    return FinishedTask(
-        row.id, row.batch_id, row.account_id, row.attempt, row.credits, TaskStatus(row.status), was
-    )
+def _finished(row: Sequence[Any], was: TaskStatus) -> FinishedTask:
+    task_id, batch_id, account_id, attempt, price, status = row
+    return FinishedTask(task_id, batch_id, account_id, attempt, price, _STATUSES[status], was)
+
+
+_STATUSES = {status.value: status for status in TaskStatus}
 
 
 # --- for owners that must look again ------------------------------------------------------------------
@@ -323,7 +364,7 @@ def _finished(row: Row[Any], was: TaskStatus) -> FinishedTask:
 def remote_ids_of(connection: Connection, task_ids: Sequence[int]) -> dict[int, str]:
     """The remote ids that have meanwhile become known of these unconfirmed tasks in flight."""
     result = connection.execute(
-        text(
+        statement(
             f"SELECT t.id, t.remote_task_id FROM video_tasks t, {_IDS.sql(connection)}"
             " WHERE t.id = v.id AND t.remote_task_id IS NOT NULL"
         ),

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy import Connection, delete, insert, select
 
 from rushes.domain.errors import RushesError
 from rushes.store import schema
-from rushes.store.database import Rows, is_postgresql, skip_locked
+from rushes.store.database import Rows, is_postgresql, skip_locked, statement
 from rushes.store.tasks import OwnedTask, owned_task_from_row
 
 _ADOPTED_COLUMNS = (
@@ -53,7 +53,7 @@ def require_lease(connection: Connection, worker_id: str, now_ms: int) -> None:
     """
     lock = " FOR SHARE" if is_postgresql(connection) else ""
     lease = connection.scalar(
-        text(f"SELECT lease_expires_at_ms FROM workers WHERE id = :worker_id{lock}"),
+        statement(f"SELECT lease_expires_at_ms FROM workers WHERE id = :worker_id{lock}"),
         {"worker_id": worker_id},
     )
     if lease is None or lease <= now_ms:
@@ -63,7 +63,7 @@ def require_lease(connection: Connection, worker_id: str, now_ms: int) -> None:
 def release(connection: Connection, worker_id: str) -> None:
     """Give the lease back: whatever the worker still owns may be adopted at once."""
     owns = connection.scalar(
-        text("SELECT 1 FROM video_tasks WHERE worker_id = :id AND status = 'processing' LIMIT 1"),
+        statement("SELECT 1 FROM video_tasks WHERE worker_id = :id AND status = 'processing' LIMIT 1"),
         {"id": worker_id},
     )
     c = schema.workers.c
@@ -76,7 +76,7 @@ def release(connection: Connection, worker_id: str) -> None:
 def any_dead(connection: Connection, worker_id: str, *, now_ms: int) -> bool:
     """Whether another worker's lease has run out."""
     found = connection.scalar(
-        text("SELECT 1 FROM workers WHERE lease_expires_at_ms <= :now AND id <> :me LIMIT 1"),
+        statement("SELECT 1 FROM workers WHERE lease_expires_at_ms <= :now AND id <> :me LIMIT 1"),
         {"now": now_ms, "me": worker_id},
     )
     return found is not None
@@ -95,7 +95,7 @@ def adopt(
     require_lease(connection, worker_id, now_ms)
     dead = list(
         connection.scalars(
-            text(
+            statement(
                 "SELECT id FROM workers WHERE lease_expires_at_ms <= :now AND id <> :me"
                 f" ORDER BY lease_expires_at_ms, id{skip_locked(connection)}"
             ),
@@ -104,14 +104,16 @@ def adopt(
     )
     adopted: list[OwnedTask] = []
     for dead_id in dead:
-        connection.execute(text("UPDATE workers SET lease_expires_at_ms = 0 WHERE id = :id"), {"id": dead_id})
+        connection.execute(
+            statement("UPDATE workers SET lease_expires_at_ms = 0 WHERE id = :id"), {"id": dead_id}
+        )
         room = limit - len(adopted)
         if room > 0:
             adopted += _take_over(
                 connection, worker_id, dead_id, providers=providers, now_ms=now_ms, limit=room
             )
         connection.execute(
-            text(
+            statement(
                 "DELETE FROM workers WHERE id = :id AND NOT EXISTS (SELECT 1 FROM video_tasks"
                 " WHERE worker_id = :id AND status = 'processing')"
             ),
@@ -130,7 +132,7 @@ def _take_over(
     limit: int,
 ) -> list[OwnedTask]:
     rows = connection.execute(
-        text(
+        statement(
             "WITH picked AS MATERIALIZED (SELECT id FROM video_tasks"
             " WHERE worker_id = :dead AND status = 'processing'"
             f" AND provider IN (SELECT v.name FROM {_NAMES.sql(connection)})"
@@ -147,6 +149,22 @@ def _take_over(
             "now": now_ms,
             "limit": limit,
         },
+    )
+    return [owned_task_from_row(row) for row in rows]
+
+
+def owned_in_flight(connection: Connection, worker_id: str, *, providers: Sequence[str]) -> list[OwnedTask]:
+    """The worker's tasks in flight at these providers, but for those whose submit is still under way.
+
+    For a worker that cannot know whether its adoption took effect.
+    """
+    rows = connection.execute(
+        statement(
+            f"SELECT {_ADOPTED_COLUMNS} FROM video_tasks WHERE worker_id = :me AND status = 'processing'"
+            f" AND provider IN (SELECT v.name FROM {_NAMES.sql(connection)})"
+            " AND (remote_task_id IS NOT NULL OR unconfirmed_at_ms IS NOT NULL) ORDER BY id"
+        ),
+        {**_NAMES.parameters(connection, [(name,) for name in providers]), "me": worker_id},
     )
     return [owned_task_from_row(row) for row in rows]
 

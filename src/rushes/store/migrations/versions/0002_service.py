@@ -90,6 +90,7 @@ def upgrade() -> None:
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("attempts", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("first_attempt", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("next_attempt_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("http_status", sa.BigInteger(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
@@ -114,6 +115,14 @@ def upgrade() -> None:
         "ix_webhook_deliveries_due",
         "webhook_deliveries",
         ["next_attempt_at_ms"],
+        unique=False,
+        sqlite_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("status = 'pending'"),
+    )
+    op.create_index(
+        "ix_webhook_deliveries_endpoint",
+        "webhook_deliveries",
+        ["endpoint_id", "next_attempt_at_ms"],
         unique=False,
         sqlite_where=sa.text("status = 'pending'"),
         postgresql_where=sa.text("status = 'pending'"),

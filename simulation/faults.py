@@ -1,0 +1,292 @@
+"""The faults of a run, as an explicit list: drawn from the seed, applied at their times, cut by the shrinker.
+
+Times are virtual seconds from the start. A slot is the place of one worker process: when it dies, the
+next one is started there. `repr` of a fault is Python that makes it again.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from simulation.process import POINTS
+
+if TYPE_CHECKING:
+    from simulation.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """The slot's process is killed the `count`th time it comes to `point` (see `POINTS`) after `at`."""
+
+    at: float
+    slot: int
+    point: str
+    count: int
+    restart_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The slot's process is stopped for so long, like a machine that was suspended."""
+
+    at: float
+    slot: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The slot's process is asked to stop, as by SIGTERM, and started again later."""
+
+    at: float
+    slot: int
+    restart_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClockJump:
+    """The wall clock of the slot's machine is wrong by so much, for a while."""
+
+    at: float
+    slot: int
+    seconds: float
+    duration_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LostCommit:
+    """The answer to the slot's `count`th commit after `at` is lost: it took effect, nobody is told."""
+
+    at: float
+    slot: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseOutage:
+    """The database refuses everyone; with `after_commit` it commits and then the connection is gone."""
+
+    at: float
+    seconds: float
+    after_commit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The slot's machine reaches no provider; with `answers` requests arrive but no answer comes back."""
+
+    at: float
+    slot: int
+    seconds: float
+    answers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOutage:
+    """The provider is down; `kind` as in the simulator's knob `outage_kind`."""
+
+    at: float
+    seconds: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDisabled:
+    """The provider refuses every submit alike."""
+
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """A knob of the simulated service, from the start until the world heals."""
+
+    knob: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class LateArrivals:
+    """That share of submits reaches the service only after the client has given up."""
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """A user cancels the batch (numbered in the order of creation)."""
+
+    at: float
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A user tries up to `count` failed items of the batch again."""
+
+    at: float
+    batch: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An account gets credits; with `bonus_seconds` they expire after that time."""
+
+    at: float
+    account: int
+    amount: int
+    bonus_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """A model is retired: no new tasks for it; with `is_gone` restarted workers no longer know it."""
+
+    at: float
+    model: str
+    is_gone: bool
+
+
+Fault = (
+    Crash
+    | Pause
+    | Stop
+    | ClockJump
+    | LostCommit
+    | DatabaseOutage
+    | Cut
+    | ServiceOutage
+    | KeyDisabled
+    | Weather
+    | LateArrivals
+    | Cancel
+    | Retry
+    | Grant
+    | Retire
+)
+
+_POINT_COUNTS_MEAN = {"step": 300.0}
+"""How far ahead a crash is aimed on average; at commits and requests 8."""
+
+SUBMIT_WEATHERS = (
+    *("submit_server_error", "submit_html", "submit_cut_json", "submit_cut_body", "submit_reset_before"),
+    *("submit_reset_after", "submit_accepted_then_error", "submit_accepted_then_reset", "submit_refused"),
+    *("submit_slow", "submit_throttled", "submit_throttled_bare"),
+)
+POLL_WEATHERS = (
+    *("poll_server_error", "poll_html", "poll_cut_json", "poll_cut_body", "poll_reset_before"),
+    *("poll_reset_after", "poll_refused", "poll_slow", "poll_throttled", "poll_throttled_bare"),
+    *("poll_unknown_status", "poll_backwards", "poll_progress_missing"),
+)
+OUTCOME_WEATHERS = (
+    *("output_moderation", "input_moderation", "error", "violation", "business_code", "forgotten"),
+    *("succeeded_without_url", "failed_without_reason", "stuck"),
+)
+CALLBACK_WEATHERS = (
+    *("callback_lost", "callback_late", "callback_duplicate", "callback_out_of_order", "callback_forged"),
+)
+
+
+def draw_faults(draw: random.Random, plan: "Plan") -> list[Fault]:
+    """The faults of a plan, by time; those without a time come first."""
+    faults: list[Fault] = [*_weather(draw), *_processes(draw, plan), *_surroundings(draw, plan)]
+    faults += _users(draw, plan)
+    return sorted(faults, key=lambda fault: getattr(fault, "at", 0.0))
+
+
+def _weather(draw: random.Random) -> Sequence[Fault]:
+    faults: list[Fault] = []
+    for names, count_max, share_max in (
+        (SUBMIT_WEATHERS, 4, 0.05),
+        (POLL_WEATHERS, 5, 0.08),
+        (OUTCOME_WEATHERS, 5, 0.05),
+        (CALLBACK_WEATHERS, 5, 0.3),
+    ):
+        for name in draw.sample(names, draw.randint(0, count_max)):
+            share = share_max * draw.random() * (0.1 if name == "stuck" else 1.0)
+            faults.append(Weather(name, round(share, 4)))
+    if draw.random() < 0.1:
+        faults.append(Weather("forget_after_seconds", draw.choice((5.0, 60.0))))
+    if draw.random() < 0.15:
+        faults.append(Weather("submits_per_second_max", draw.choice((3, 10))))
+    if draw.random() < 0.15:
+        faults.append(LateArrivals(round(draw.uniform(0.005, 0.03), 4)))
+    return faults
+
+
+def _processes(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
+    faults: list[Fault] = []
+
+    def when() -> float:
+        # most of it happens while there is much to lose
+        return round(min(draw.expovariate(1 / 150.0), plan.chaos_seconds), 3)
+
+    def slot() -> int:
+        return draw.randrange(plan.slots)
+
+    for _ in range(draw.randint(10, 24)):
+        point = draw.choice(POINTS)
+        count = 1 + int(draw.expovariate(1 / _POINT_COUNTS_MEAN.get(point, 8.0)))
+        faults.append(
+            Crash(when(), slot(), point, count, round(draw.choice((0.1, 3.0, 90.0)) * draw.random(), 3))
+        )
+    for _ in range(draw.choice((0, 0, 1, 1, 2, 3))):
+        seconds = plan.lease_seconds * draw.choice((0.5, 1.1, 1.5, 3.0)) + draw.random()
+        if draw.random() < 0.2:
+            seconds += plan.grace_seconds
+        faults.append(Pause(when(), slot(), round(seconds, 3)))
+    for _ in range(draw.choice((0, 0, 1, 2))):
+        faults.append(Stop(when(), slot(), round(20 * draw.random(), 3)))
+    for _ in range(draw.choice((0, 0, 1, 3, 6))):
+        faults.append(LostCommit(when(), slot(), draw.randint(1, 20)))
+    for _ in range(draw.choice((0, 0, 0, 1, 2))):
+        faults.append(
+            Cut(when(), slot(), round(draw.choice((5, 60, 200)) * draw.random(), 3), draw.random() < 0.5)
+        )
+    if plan.clocks_jump:
+        for _ in range(draw.randint(1, 3)):
+            jump = draw.choice((-3600.0, 3600.0, round(draw.uniform(-3600, 3600), 1)))
+            faults.append(ClockJump(when(), slot(), jump, round(draw.choice((20, 300)) * draw.random(), 1)))
+    return faults
+
+
+def _surroundings(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
+    faults: list[Fault] = []
+    at = round(plan.chaos_seconds * draw.random(), 3)
+    for _ in range(draw.choice((0, 0, 1, 2))):
+        start = round(plan.chaos_seconds * draw.random() ** 2, 3)
+        seconds = round(draw.choice((2, 30, 150)) * draw.random(), 3)
+        faults.append(DatabaseOutage(start, seconds, draw.random() < 0.3))
+    if draw.random() < 0.3:
+        kind = draw.choice(("server_error", "reset", "refused", "hang"))
+        hours = draw.random() < 0.15
+        seconds = draw.uniform(1800, 10800) if hours else draw.uniform(10, 400)
+        faults.append(ServiceOutage(round(at / 2, 3), round(seconds, 1), kind))
+    if draw.random() < 0.1:
+        faults.append(KeyDisabled(round(at / 2, 3), round(draw.uniform(10, 200), 1)))
+    return faults
+
+
+def _users(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
+    faults: list[Fault] = []
+
+    def batch() -> int:
+        return draw.randrange(len(plan.batches))
+
+    for _ in range(draw.choice((0, 0, 1, 2))):
+        number = batch()
+        at = plan.batches[number].at + draw.expovariate(1 / 60.0)
+        faults.append(Cancel(round(at, 3), number))
+    for _ in range(draw.choice((0, 1, 2, 4))):
+        faults.append(Retry(round(plan.chaos_seconds * draw.random(), 3), batch(), draw.choice((1, 3, 20))))
+    for _ in range(draw.choice((0, 1, 3))):
+        bonus = None if draw.random() < 0.5 else round(draw.uniform(5, plan.chaos_seconds), 1)
+        at = round(plan.chaos_seconds * draw.random(), 3)
+        faults.append(Grant(at, draw.randrange(plan.accounts), draw.randint(1, 2000), bonus))
+    if draw.random() < 0.2:
+        at = round(plan.chaos_seconds * draw.random() / 2, 3)
+        faults.append(Retire(at, draw.choice(plan.models), draw.random() < 0.5))
+    return faults

@@ -1,0 +1,288 @@
+"""The life of every task as the database shows it, checked after each commit against what really happened.
+
+Promises 2 to 5 and 8: which status may follow which, who may change a task, that an end has a cause, and
+that an end carries its resolution, its entry and its event in one transaction.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rushes.domain.task import CANCELLED, SUBMIT_OUTCOME_UNKNOWN, TIMEOUT
+from rushes.providers.simulator.fate import Outcome
+from simulation.books import Books
+from simulation.broken import broken
+from simulation.journal import DELETED, Change, TaskRow
+from simulation.witness import Attempt, Witness
+
+_ALLOWED = {
+    ("pending", "processing"),
+    ("pending", "failed"),
+    ("processing", "succeeded"),
+    ("processing", "failed"),
+    ("processing", "pending"),
+}
+_OPEN = ("pending", "processing")
+_ROUNDING_SECONDS = 0.01
+
+
+class Committer:
+    """Who commits: the name of the process and its worker identity, None for users."""
+
+    __slots__ = ("name", "worker_id")
+
+    def __init__(self, name: str, worker_id: str | None) -> None:
+        self.name, self.worker_id = name, worker_id
+
+
+class Life:
+    """All tasks. `told` has the verdicts that left the service, by remote task id; `epoch_ms` is the wall clock at virtual time 0; `clock_error_seconds()` tells how far
+    clocks have disagreed so far, so that checks which rest on wall clocks can allow for it."""
+
+    def __init__(
+        self,
+        books: Books,
+        witness: Witness,
+        told: Mapping[str, set[Outcome]],
+        *,
+        epoch_ms: int,
+        grace_seconds: float,
+        resubmits: bool,
+        hard_deadline_seconds: Callable[[str], float],
+        clock_error_seconds: Callable[[], float],
+    ) -> None:
+        self.tasks: dict[int, TaskRow] = {}
+        self.claims: dict[Attempt, str] = {}
+        self.claimed_at: dict[Attempt, float] = {}
+        self.finished_at: dict[int, float] = {}
+        self.open_count = 0
+        self.adoptions = self.settled = self.refunded = 0
+        self._books, self._witness, self._told = books, witness, told
+        self._epoch_ms = epoch_ms
+        self._grace_seconds = grace_seconds
+        self._resubmits = resubmits
+        self._hard_deadline_seconds = hard_deadline_seconds
+        self._clock_error_seconds = clock_error_seconds
+        self._leases: dict[str, int] = {}
+        self._resolved: dict[int, str] = {}
+        self._now = 0.0
+        self._committer = Committer("", None)
+        self._ended: dict[int, TaskRow] = {}
+        self._cancelled: list[TaskRow] = []
+        self._seen: dict[str, list[tuple[Any, ...]]] = {}
+        self._handlers: Mapping[str, Callable[[tuple[Any, ...]], object]] = {
+            "accounts": books.account_row,
+            "credit_lots": books.lot_row,
+            "batches": books.batch_row,
+            "batch_reservations": books.line_row,
+            "ledger_entries": self._entry_row,
+            "video_tasks": self._task_row,
+            "task_resolutions": self._resolution_row,
+            "batch_events": self._event_row,
+            "workers": self._worker_row,
+            f"{DELETED}workers": self._worker_gone,
+        }
+
+    def committed(self, changes: list[Change], committer: Committer, now: float) -> None:
+        """One transaction was committed; raises `Broken` when it breaks a promise."""
+        self._now, self._committer = now, committer
+        self._ended.clear()
+        self._cancelled.clear()
+        self._seen = {"entries": [], "resolutions": [], "events": []}
+        for kind, row in changes:
+            handler = self._handlers.get(kind)
+            if handler is None:
+                broken("ROW_DELETED", f"{kind}: {row}")
+            handler(row)
+        self._check_ends()
+        self._books.check_touched()
+
+    # --- rows ---------------------------------------------------------------------------------------
+
+    def _task_row(self, values: tuple[Any, ...]) -> None:
+        after = TaskRow(*values)
+        before = self.tasks.get(after.id)
+        self.tasks[after.id] = after
+        if before is None:
+            self._is_new(after)
+            return
+        if before.status not in _OPEN:
+            if after != before._replace(is_current=0) or before.status != "failed" or not before.is_current:
+                broken("FINAL_CHANGED", f"task {after.id} was {before}, is {after}")
+            self._books.task_replaced(after.batch_id)
+            return
+        if before.status != after.status:
+            if (before.status, after.status) not in _ALLOWED:
+                broken("TRANSITION", f"task {after.id} went from {before.status} to {after.status}")
+            self._books.task_counted(after.batch_id, before.status, after.status, after.credits)
+        if after[:7] != before[:7]:
+            broken("TASK_CHANGED", f"task {after.id} was {before}, is {after}")
+        if after.status == "processing":
+            if before.status == "pending":
+                self._is_claimed(before, after)
+            else:
+                self._goes_on(before, after)
+        elif after.status == "pending":
+            self._is_returned(before, after)
+        else:
+            self._ends(before, after)
+
+    def _is_new(self, task: TaskRow) -> None:
+        if (task.status, task.attempt, task.is_current) != ("pending", 0, 1):
+            broken("NEW_TASK_WRONG", str(task))
+        self.open_count += 1
+        self._books.task_counted(task.batch_id, None, task.status, task.credits)
+
+    def _is_claimed(self, before: TaskRow, after: TaskRow) -> None:
+        if after.attempt <= before.attempt:
+            broken("ATTEMPT_REUSED", f"task {after.id}: attempt {before.attempt} → {after.attempt}")
+        if after.worker_id is None or after.worker_id != self._committer.worker_id:
+            broken("CLAIMED_FOR_ANOTHER", f"task {after.id} by {self._committer.name}: {after.worker_id}")
+        if after.worker_id not in self._leases:
+            broken("CLAIMED_WITHOUT_LEASE", f"task {after.id} by {after.worker_id}, which is not alive")
+        if self._books.batches[after.batch_id].row.cancelled_at_ms is not None:
+            broken("CLAIMED_AFTER_CANCEL", f"task {after.id} of the cancelled batch {after.batch_id}")
+        attempt = (after.id, after.attempt)
+        self.claims[attempt] = after.worker_id
+        self.claimed_at[attempt] = self._now
+
+    def _goes_on(self, before: TaskRow, after: TaskRow) -> None:
+        if after.attempt != before.attempt or after.dispatched_at_ms != before.dispatched_at_ms:
+            broken("ATTEMPT_CHANGED", f"task {after.id} was {before}, is {after}")
+        if after.worker_id != before.worker_id:
+            self._is_adopted(before, after)
+        elif after.progress != before.progress:
+            self._must_own(before, "progress")
+        if after.remote_task_id != before.remote_task_id:
+            real = self._witness.attempt_of_remote.get(after.remote_task_id or "")
+            if before.remote_task_id is not None or real != (after.id, after.attempt):
+                broken("NAMED_WRONG", f"task {after.id}, attempt {after.attempt}: {real} is its remote task")
+
+    def _is_adopted(self, before: TaskRow, after: TaskRow) -> None:
+        self.adoptions += 1
+        if after.worker_id is None or after.worker_id != self._committer.worker_id:
+            broken("ADOPTED_FOR_ANOTHER", f"task {after.id} by {self._committer.name}: {after.worker_id}")
+        if self._leases.get(before.worker_id or "", 0) > 0:
+            broken("ADOPTED_FROM_THE_LIVING", f"task {after.id}: {before.worker_id} was not declared dead")
+
+    def _is_returned(self, before: TaskRow, after: TaskRow) -> None:
+        self._must_own(before, "return")
+        if after.attempt != before.attempt:
+            broken("ATTEMPT_REUSED", f"task {after.id} gave attempt {before.attempt} back")
+        was_bought = self._witness.was_bought((before.id, before.attempt))
+        in_doubt = was_bought or before.unconfirmed_at_ms is not None
+        if in_doubt and (not self._resubmits or before.remote_task_id is not None):
+            broken("RETURNED_IN_DOUBT", f"task {after.id}, attempt {after.attempt}; bought: {was_bought}")
+        if in_doubt:
+            self._must_have_waited(before, "resubmitted")
+
+    def _must_own(self, before: TaskRow, what: str) -> None:
+        """Promise 8: whoever lost a task changes nothing of it."""
+        if before.worker_id != self._committer.worker_id:
+            broken("STALE_WRITE", f"{what} of task {before.id} by {self._committer.name}, not its owner")
+
+    def _must_have_waited(self, before: TaskRow, what: str) -> None:
+        submission = self._witness.submissions.get((before.id, before.attempt))
+        since = submission.left_at if submission else self.claimed_at[before.id, before.attempt]
+        waited = self._now - since
+        if waited < self._grace_seconds - self._clock_error_seconds() - _ROUNDING_SECONDS:
+            broken("GRACE", f"task {before.id} was {what} {waited:.1f} s after its submission")
+
+    # --- ends ---------------------------------------------------------------------------------------
+
+    def _ends(self, before: TaskRow, after: TaskRow) -> None:
+        self._ended[after.id] = after
+        self.finished_at[after.id] = self._now
+        self.open_count -= 1
+        if after.status == "succeeded":
+            self.settled += 1
+        else:
+            self.refunded += 1
+        if before.status == "pending":
+            # the same transaction may store the batch's cancellation after the tasks' ends
+            self._cancelled.append(after)
+            return
+        self._must_own(before, "end")
+        if after.attempt != before.attempt:
+            broken("ATTEMPT_CHANGED", f"task {after.id} was {before}, is {after}")
+        if after.error == SUBMIT_OUTCOME_UNKNOWN and after.status == "failed":
+            if before.remote_task_id is not None:
+                broken("GAVE_UP_A_KNOWN_TASK", f"task {after.id} is {before.remote_task_id}")
+            self._must_have_waited(before, "given up")
+        elif after.error == TIMEOUT and after.status == "failed":
+            self._must_be_late(before)
+        else:
+            self._must_be_the_verdict(after)
+        if before.remote_task_id is not None:
+            self._witness.ended(before.remote_task_id)
+
+    def _must_be_late(self, before: TaskRow) -> None:
+        assert before.dispatched_at_ms is not None
+        sent_at = (before.dispatched_at_ms - self._epoch_ms) / 1000
+        deadline = sent_at + self._hard_deadline_seconds(before.model) - self._clock_error_seconds()
+        if self._now < deadline - _ROUNDING_SECONDS:
+            broken("TIMEOUT_EARLY", f"task {before.id} failed {deadline - self._now:.1f} s too early")
+        last_poll_at = self._witness.last_poll_at.get(before.remote_task_id or "", -1.0)
+        if last_poll_at < deadline - _ROUNDING_SECONDS:
+            broken("TIMEOUT_WITHOUT_POLL", f"task {before.id}: last polled at {last_poll_at:.1f}")
+
+    def _must_be_the_verdict(self, task: TaskRow) -> None:
+        attempt = (task.id, task.attempt)
+        if task.remote_task_id is None:
+            submission = self._witness.submissions.get(attempt)
+            refused = submission is not None and submission.remote is None and submission.answered_status
+            if task.status != "failed" or not refused:
+                broken("ENDED_WITHOUT_CAUSE", f"task {task.id} ended as {task.error} without a remote task")
+            return
+        remote = self._witness.remote_by_id.get(task.remote_task_id)
+        if remote is None or self._witness.attempt_of_remote[remote.id] != attempt:
+            broken("NAMED_WRONG", f"task {task.id} ended as {task.remote_task_id}")
+        told = self._told.get(remote.id)
+        if told is None:
+            broken("ENDED_WITHOUT_CAUSE", f"task {task.id} is {task.status}, the provider said nothing yet")
+        if not any((outcome is Outcome.SUCCEEDED) == (task.status == "succeeded") for outcome in told):
+            broken("VERDICT_WRONG", f"task {task.id} is {task.status}, the provider said {told}")
+        if task.status == "succeeded" and not (task.video_url or "").endswith(f"/{remote.id}.mp4"):
+            broken("VERDICT_WRONG", f"task {task.id} has the video {task.video_url}")
+
+    def _entry_row(self, values: tuple[Any, ...]) -> None:
+        entry = self._books.entry(values)
+        if entry.task_id is not None:
+            self._seen["entries"].append((entry.task_id, entry.type))
+
+    def _resolution_row(self, row: tuple[Any, ...]) -> None:
+        task_id, _batch_id, _attempt, kind, _credits = row
+        if task_id in self._resolved:
+            broken("RESOLVED_TWICE", f"task {task_id}: {self._resolved[task_id]}, then {kind}")
+        self._resolved[task_id] = kind
+        self._seen["resolutions"].append(row)
+
+    def _event_row(self, row: tuple[Any, ...]) -> None:
+        self._books.event_row(row)
+        if row[3] is not None:
+            self._seen["events"].append((row[3], row[2]))
+
+    def _worker_row(self, row: tuple[Any, ...]) -> None:
+        worker_id, lease_ms = row
+        if lease_ms == 0 and worker_id != self._committer.worker_id:
+            left_seconds = (self._leases.get(worker_id, 0) - self._epoch_ms) / 1000 - self._now
+            if left_seconds > self._clock_error_seconds() + _ROUNDING_SECONDS:
+                broken("LEASE_IGNORED", f"{worker_id} was declared dead {left_seconds:.1f} s too early")
+        self._leases[worker_id] = lease_ms
+
+    def _worker_gone(self, row: tuple[Any, ...]) -> None:
+        self._leases.pop(row[0], None)
+
+    def _check_ends(self) -> None:
+        """Promise 2: an end, its resolution, its entry and its event come together, once."""
+        for task in self._cancelled:
+            if task.error != CANCELLED or self._books.batches[task.batch_id].row.cancelled_at_ms is None:
+                broken("ENDED_WITHOUT_CAUSE", f"pending task {task.id} ended as {task.error}")
+        resolutions, entries, events = [], [], []
+        for task in self._ended.values():
+            kind = "settle" if task.status == "succeeded" else "refund"
+            resolutions.append((task.id, task.batch_id, task.attempt, kind, task.credits))
+            entries.append((task.id, kind))
+            events.append((task.id, f"video.{task.status}"))
+        for what, expected in (("resolutions", resolutions), ("entries", entries), ("events", events)):
+            if sorted(self._seen[what]) != sorted(expected):
+                broken("END_INCOMPLETE", f"{what}: {self._seen[what]}, the tasks ended are {expected}")

@@ -1,0 +1,139 @@
+"""What a seed decides besides its faults: the size and shape of the installation and of its work."""
+
+import random
+from dataclasses import dataclass
+
+from rushes.domain.catalogue import DEFAULT_CATALOGUE, Catalogue
+from rushes.engine.steward import UnconfirmedPolicy
+from rushes.providers.base import ProviderLimits
+from rushes.providers.simulator import SimulatorKnobs
+
+MODELS = ("sora-2", "veo-flash", "veo-pro", "minimax-h3")
+TIME_SCALE = 0.5
+"""Renders, and with them the deadlines below, are shorter than the real service's: more happens per hour."""
+
+CATALOGUE = DEFAULT_CATALOGUE.with_overrides(
+    {
+        "sora-2": {
+            "render_time_p50_seconds": 45,
+            "soft_deadline_seconds": 240,
+            "hard_deadline_seconds": 600,
+        },
+        "veo-flash": {
+            "render_time_p50_seconds": 165,
+            "soft_deadline_seconds": 500,
+            "hard_deadline_seconds": 1000,
+        },
+        "veo-pro": {
+            "render_time_p50_seconds": 210,
+            "soft_deadline_seconds": 500,
+            "hard_deadline_seconds": 1200,
+        },
+        "minimax-h3": {
+            "render_time_p50_seconds": 105,
+            "soft_deadline_seconds": 300,
+            "hard_deadline_seconds": 800,
+        },
+    }
+)
+BATCH_TASKS_MAX = 400
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBatch:
+    """A batch that a user will ask for; `doubles` tells that the request is sent twice at once."""
+
+    at: float
+    account: int
+    tasks: int
+    doubles: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The installation of one seed. Times are seconds."""
+
+    seed: int
+    slots: int
+    tickers: int
+    accounts: int
+    batches: tuple[PlannedBatch, ...]
+    models: tuple[str, ...]
+    lease_seconds: float
+    grace_seconds: float
+    policy: UnconfirmedPolicy
+    has_callbacks: bool
+    limits: ProviderLimits
+    commit_seconds: float
+    wire_seconds: float
+    skew_seconds: tuple[float, ...]
+    clocks_jump: bool
+    chaos_seconds: float
+    production_tempo: bool
+
+    @property
+    def resubmits(self) -> bool:
+        """Whether the operator's policy is to buy an unconfirmed video again."""
+        return self.policy is UnconfirmedPolicy.RESUBMIT
+
+    def knobs(self) -> SimulatorKnobs:
+        """A service in which nothing fails."""
+        return SimulatorKnobs(
+            seed=self.seed,
+            time_scale=TIME_SCALE,
+            latency_min_seconds=0.02,
+            latency_max_seconds=self.wire_seconds,
+            slow_seconds=20.0,
+            retry_after_seconds=5,
+            tasks_max=1_000_000,
+            callback_progress=self.seed % 3 == 0,
+            callback_delay_seconds=0.5,
+            callback_late_seconds=40.0,
+        )
+
+    def catalogue_without(self, model: str) -> Catalogue:
+        """The catalogue after a model has left it."""
+        return Catalogue(known for known in CATALOGUE if known.name != model)
+
+
+def draw_plan(draw: random.Random, seed: int, tasks: int) -> Plan:
+    """The plan of a seed for so many tasks."""
+    slots = draw.choice((1, 2, 3, 3, 4))
+    chaos_seconds = draw.choice((300.0, 600.0, 900.0))
+    clocks_jump = draw.random() < 0.2
+    skewed = draw.random() < 0.2
+    accounts = draw.randint(1, 4)
+    return Plan(
+        seed=seed,
+        slots=slots,
+        tickers=1 if slots > 1 and draw.random() < 0.15 else 0,
+        accounts=accounts,
+        batches=tuple(_batches(draw, tasks, accounts, chaos_seconds)),
+        models=tuple(draw.sample(MODELS, draw.randint(2, len(MODELS)))),
+        lease_seconds=draw.choice((45.0, 90.0, 120.0)),
+        grace_seconds=draw.choice((60.0, 200.0, 600.0)),
+        policy=UnconfirmedPolicy.RESUBMIT if draw.random() < 0.25 else UnconfirmedPolicy.REFUND,
+        has_callbacks=draw.random() < 0.5,
+        limits=ProviderLimits(
+            submits_per_second=draw.choice((None, None, 4.0, 20.0)),
+            polls_per_second=draw.choice((None, None, 15.0, 60.0)),
+            in_flight_tasks_max=draw.choice((None, None, 40, 150)),
+            connections_max=draw.choice((8, 32, 64, 64)),
+        ),
+        commit_seconds=draw.choice((0.4, 1.5, 4.0)),
+        wire_seconds=draw.choice((0.05, 0.5, 3.0)),
+        skew_seconds=tuple(draw.uniform(-20, 20) if skewed else 0.0 for _ in range(slots)),
+        clocks_jump=clocks_jump,
+        chaos_seconds=chaos_seconds,
+        production_tempo=draw.random() < 0.02,
+    )
+
+
+def _batches(draw: random.Random, tasks: int, accounts: int, chaos_seconds: float) -> list[PlannedBatch]:
+    batches, left = [], tasks
+    while left:
+        size = min(left, draw.choice((1, 3, 30, BATCH_TASKS_MAX)), draw.randint(1, BATCH_TASKS_MAX))
+        at = round(chaos_seconds * 0.5 * draw.random() ** 2, 3)
+        batches.append(PlannedBatch(at, draw.randrange(accounts), size, draw.random() < 0.1))
+        left -= size
+    return sorted(batches, key=lambda batch: batch.at)

@@ -1,0 +1,167 @@
+"""One seed, from an empty database to its verdict."""
+
+import gc
+import random
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from rushes import telemetry
+from simulation.broken import Broken
+from simulation.faults import Fault, draw_faults
+from simulation.journal import PostgresqlStore, SqliteStore, Store
+from simulation.loop import NothingLeft, VirtualLoop
+from simulation.plan import Plan, draw_plan
+from simulation.process import Dead
+from simulation.tempo import IDLE_TEMPO, Patches, patched
+from simulation.world import World
+
+TASKS_DEFAULT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What became of a seed. `violation` is None when every promise held."""
+
+    seed: int
+    tasks: int
+    violation: str | None
+    message: str
+    crashes: int
+    pauses: int
+    adoptions: int
+    settled: int
+    refunded: int
+    commits: int
+    polls: int
+    submits: int
+    callbacks: int
+    steps: int
+    virtual_seconds: float
+    fingerprint: str
+    faults: tuple[Fault, ...]
+    tail: tuple[str, ...] = ()
+
+
+def plan_of(seed: int, tasks: int) -> tuple[Plan, list[Fault]]:
+    """The plan and the faults that a seed stands for."""
+    draw = random.Random(f"rushes {seed}")
+    plan = draw_plan(draw, seed, tasks)
+    return plan, draw_faults(draw, plan)
+
+
+def run(
+    seed: int,
+    *,
+    tasks: int = TASKS_DEFAULT,
+    faults: Sequence[Fault] | None = None,
+    database_url: str | None = None,
+    bug: Callable[[Patches], None] | None = None,
+) -> RunResult:
+    """Simulate a seed. `faults` replaces its own; `database_url` names an empty, migrated PostgreSQL
+    database (SQLite in memory otherwise); `bug` breaks the engine on purpose."""
+    plan, drawn = plan_of(seed, tasks)
+    chosen = drawn if faults is None else list(faults)
+    gc_was_enabled = gc.isenabled()
+    gc.disable()  # cycles of one run are collected after it, never in the middle
+    try:
+        with patched() as patches:
+            if not plan.production_tempo:
+                for owner, name, value in IDLE_TEMPO:
+                    patches.set(owner, name, value)
+            if bug is not None:
+                bug(patches)
+            store = SqliteStore() if database_url is None else PostgresqlStore(database_url)
+            return _run(plan, chosen, store, tasks)
+    finally:
+        gc.collect()
+        if gc_was_enabled:
+            gc.enable()
+
+
+def _run(plan: Plan, faults: list[Fault], store: Store, tasks: int) -> RunResult:
+    loop = VirtualLoop()
+    world = World(plan, faults, store=store, loop=loop)
+    loop.set_exception_handler(lambda _loop, context: _on_loop_error(world, context))
+    logging = structlog.get_config()
+    _listen(world)
+    try:
+        try:
+            loop.run_until_complete(world.live())
+        except NothingLeft as error:
+            world.fail(Broken("NOTHING_LEFT", str(error)))
+        except (Dead, RuntimeError):
+            if world.failure is None:
+                raise
+        result = _result(world, tasks)
+        loop.set_exception_handler(lambda _loop, _context: None)
+        _bury(loop, world)
+        return result
+    finally:
+        structlog.configure(**logging)
+        loop.close()
+        store.close()
+
+
+def _bury(loop: VirtualLoop, world: World) -> None:
+    burial = loop.create_task(world.bury())
+    while not burial.done():
+        try:
+            loop.run_until_complete(burial)
+        except RuntimeError:
+            continue  # a stop that was asked for before
+
+
+def _result(world: World, tasks: int) -> RunResult:
+    failure = world.failure
+    message = ""
+    if failure is not None:
+        message = f"at {world.failed_at:.3f}: {failure.message}"
+        if failure.__cause__ is not None:
+            message += "\n" + "".join(traceback.format_exception(failure.__cause__))
+    counts = world.service.counts
+    return RunResult(
+        seed=world.plan.seed,
+        tasks=tasks,
+        violation=None if failure is None else failure.code,
+        message=message,
+        crashes=sum(world.crashes.values()),
+        pauses=world.pauses,
+        adoptions=world.life.adoptions,
+        settled=world.life.settled,
+        refunded=world.life.refunded,
+        commits=world.commits,
+        polls=counts.polls,
+        submits=counts.submits,
+        callbacks=world.postman.delivered,
+        steps=world.loop.steps,
+        virtual_seconds=world.loop.time(),
+        fingerprint=world.fingerprint(),
+        faults=tuple(world.faults),
+        tail=tuple(world.tail) if failure is not None else (),
+    )
+
+
+def _on_loop_error(world: World, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    if isinstance(error, BaseException) and type(error).__name__ != "Dead":
+        world.fail(Broken("TASK_RAISED", f"{context.get('message')}: {error!r}"), error)
+
+
+def _listen(world: World) -> None:
+    """Errors that the engine logs are bugs in it, or in the database's guards: they end the run."""
+
+    def hear(_logger: object, _method: str, event: Any) -> Any:
+        if event["event"] in (telemetry.SETTLE_REFUSED, telemetry.PROVIDER_RAISED):
+            if event.get("error") != "Dead":
+                world.fail(Broken("LOGGED", repr(event)))
+        raise structlog.DropEvent
+
+    structlog.configure(
+        processors=[hear],
+        wrapper_class=structlog.make_filtering_bound_logger("error"),
+        cache_logger_on_first_use=False,
+    )

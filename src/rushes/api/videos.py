@@ -1,0 +1,258 @@
+"""One video at a time, in the shapes of the OpenAI SDK: `client.videos.*` works unmodified."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.datastructures import FormData
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.responses import Response
+
+from rushes.api import models
+from rushes.api.answering import json_answer
+from rushes.api.auth import Caller
+from rushes.api.batch_bodies import DEFAULT_MODEL, read_label
+from rushes.api.batches import IdempotencyKey, request_id_of_batch, scope_of
+from rushes.api.bodies import (
+    UPLOAD_BODY_BYTES_MAX,
+    media_type_of,
+    object_of,
+    read_body,
+    require_json,
+    unsupported_media_type,
+)
+from rushes.api.documents import VIDEOS, answers
+from rushes.api.ids import public_id, video_place
+from rushes.api.parts import Parts
+from rushes.api.problems import Refusal, unknown_field
+from rushes.api.video_files import file_response
+from rushes.domain.catalogue import Catalogue
+from rushes.domain.errors import InputError
+from rushes.domain.options import NOWHERE, quoted
+from rushes.domain.prompts import TaskDraft, check_prompt, validate_drafts
+from rushes.engine import accept, tenant, videos
+from rushes.engine.accept import BatchRequest
+
+PAGE_MAX: Final = 100
+FORM_FIELDS_MAX: Final = 20
+FORM_FIELD_BYTES_MAX: Final = 64 * 1024
+POLL_AFTER_MS: Final = 1000
+"""How often the OpenAI SDK's `create_and_poll` asks; it takes the time from a header."""
+
+VIDEO_FIELDS: Final = frozenset({"prompt", "model", "seconds", "size", "input_reference"})
+_REFERENCE_FORM_FIELD: Final = "input_reference[image_url]"
+
+router = APIRouter(prefix="/videos", tags=[VIDEOS])
+
+VideoId = Annotated[
+    str,
+    Path(
+        description="A video's id, or any item's.",
+        examples=["video_5f1c0a9d3e7b24680f13579a", "bat_5f1c0a9d3e7b24680f13579a-3"],
+    ),
+]
+_EXAMPLE: Final = {"model": "sora-2", "prompt": "a paper boat on a puddle", "size": "1280x720"}
+
+
+def _body_document() -> dict[str, Any]:
+    schema = models.NewVideo.model_json_schema()
+    content = {
+        "application/json": {"schema": schema, "example": _EXAMPLE},
+        "multipart/form-data": {"schema": schema},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@router.post(
+    "",
+    response_model=models.Video,
+    summary="Create a video",
+    responses=answers(400, 402, 408, 413, 415, 422),
+    openapi_extra=_body_document(),
+)
+async def create_video(
+    request: Request, caller: Caller, parts: Parts, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """A batch of one. The body may be JSON or, as the SDK sends it, a multipart form."""
+    fields = await _fields(request)
+    for name in fields:
+        if name not in VIDEO_FIELDS:
+            raise unknown_field(name, VIDEO_FIELDS)
+    now_ms = parts.now_ms()
+    draft = validate_drafts([_draft(fields, parts.catalogue, now_ms)], parts.catalogue, now_ms / 1000)
+    tasks = accept.priced_tasks(draft)
+    new_id = parts.new_video_id()
+    wanted = BatchRequest(
+        account_id=caller.account_id,
+        request_scope=scope_of(caller),
+        request_id=request_id_of_batch(None, idempotency_key) or new_id,
+        request_hash=accept.request_hash(tasks, "video"),
+        tasks=tasks,
+    )
+    accepted = await parts.database.transact(
+        tenant.create_batch, wanted, public_id=new_id, retries_max=0, now_ms=now_ms
+    )
+    if not accepted["idempotent_replay"]:
+        parts.on_accepted()
+    found = await parts.database.read(videos.find, caller.account_id, accepted["batch_id"], None)
+    return json_answer(videos.video_view(found))
+
+
+@router.get("", response_model=models.VideoPage, summary="List videos", responses=answers(404, 422))
+async def list_videos(
+    caller: Caller,
+    parts: Parts,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 20,
+    after: Annotated[str | None, Query(description="The last id of the page before.")] = None,
+    order: Annotated[Literal["asc", "desc"], Query()] = "desc",
+) -> Response:
+    """Those made here, newest first; items of batches are listed with their batches."""
+    rows, has_more = await parts.database.read(
+        videos.page,
+        caller.account_id,
+        limit=limit,
+        after=None if after is None else public_id(after),
+        ascending=order == "asc",
+    )
+    data = [videos.video_view(row) for row in rows]
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
+    return json_answer(
+        {"object": "list", "data": data, "first_id": None, "last_id": None, **ends, "has_more": has_more}
+    )
+
+
+@router.get("/{video_id}", response_model=models.Video, summary="Get a video", responses=answers(404))
+async def get_video(video_id: VideoId, caller: Caller, parts: Parts) -> Response:
+    """Its status and progress; `completed` and `failed` are final."""
+    place = video_place(video_id)
+    found = await parts.database.read(videos.find, caller.account_id, *place)
+    return json_answer(videos.video_view(found), headers={"openai-poll-after-ms": str(POLL_AFTER_MS)})
+
+
+@router.delete(
+    "/{video_id}",
+    response_model=models.DeletedVideo,
+    summary="Delete a video",
+    responses=answers(404, 409),
+)
+async def delete_video(video_id: VideoId, caller: Caller, parts: Parts) -> Response:
+    """Hides a finished video for ever. Its batch and its ledger entries stay: they are the books."""
+    place = video_place(video_id)
+    deleted = await parts.database.transact(videos.delete, caller.account_id, *place, now_ms=parts.now_ms())
+    return json_answer({"id": deleted, "object": "video.deleted", "deleted": True})
+
+
+@router.get(
+    "/{video_id}/content",
+    response_class=Response,
+    summary="Download a video",
+    responses=answers(
+        400,
+        404,
+        409,
+        410,
+        416,
+        422,
+        502,
+        ok={
+            200: {
+                "description": "The file.",
+                "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}},
+            },
+            206: {
+                "description": "The part that `Range` asked for.",
+                "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}},
+            },
+        },
+    ),
+)
+async def download_video(
+    video_id: VideoId,
+    request: Request,
+    caller: Caller,
+    parts: Parts,
+    variant: Annotated[Literal["video"], Query(description="There are no other assets.")] = "video",
+) -> Response:
+    """The file's bytes. Range requests are passed on."""
+    del variant
+    place = video_place(video_id)
+    url = await parts.database.read(videos.file_url, caller.account_id, *place)
+    return await file_response(parts, url, file_name=f"{video_id}.mp4", request_headers=request.headers)
+
+
+# --- bodies ---------------------------------------------------------------------------------------------
+
+
+async def _fields(request: Request) -> Mapping[str, Any]:
+    """The body's fields, from JSON or a form; an uploaded file is refused, for providers fetch URLs."""
+    kind = media_type_of(request)
+    if kind not in ("application/json", "multipart/form-data"):
+        raise unsupported_media_type("application/json, multipart/form-data")
+    raw = await read_body(request, bytes_max=UPLOAD_BODY_BYTES_MAX)
+    if kind == "application/json":
+        require_json(request)
+        return object_of(raw)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield raw
+        yield b""
+
+    parser = MultiPartParser(
+        request.headers,
+        chunks(),  # type: ignore[arg-type]
+        max_files=1,
+        max_fields=FORM_FIELDS_MAX,
+        max_part_size=FORM_FIELD_BYTES_MAX,
+    )
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, UnicodeDecodeError) as error:
+        message = error.message if isinstance(error, MultiPartException) else "not a multipart form"
+        raise Refusal(400, "INVALID_FORM", message[:300]) from None
+    try:
+        fields = _text_fields(form)
+    finally:
+        await form.close()
+    if _REFERENCE_FORM_FIELD in fields:
+        fields["input_reference"] = fields.pop(_REFERENCE_FORM_FIELD)
+    return fields
+
+
+def _text_fields(form: FormData) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in form.multi_items():
+        if not isinstance(value, str):
+            raise InputError(
+                "uploads are not taken: providers fetch images by their URL; send {image_url}",
+                field=str(name)[:100] if str(name).isprintable() else None,
+            )
+        if name in fields:
+            raise InputError(f"{quoted(name)} is there twice")
+        fields[name] = value
+    return fields
+
+
+def _draft(fields: Mapping[str, Any], catalogue: Catalogue, now_ms: int) -> TaskDraft:
+    prompt = check_prompt(fields.get("prompt"), NOWHERE)
+    model = catalogue.get_live(read_label(fields, "model") or DEFAULT_MODEL, now_ms / 1000)
+    options = videos.options_of(
+        model,
+        seconds=fields.get("seconds"),
+        size=fields.get("size"),
+        reference_url=_reference_url(fields.get("input_reference")),
+    )
+    return TaskDraft(prompt, model.name, options)
+
+
+def _reference_url(reference: object) -> str | None:
+    """The URL in `input_reference`: the text itself, or its `image_url`. Raises `InputError`."""
+    if isinstance(reference, Mapping):
+        for name in reference:
+            if name != "image_url":
+                raise unknown_field(name, frozenset({"image_url"}), path="input_reference")
+        reference = reference.get("image_url")
+    if reference is None:
+        return None
+    if not isinstance(reference, str):
+        raise InputError(f"must be a URL or {{image_url}}, not {quoted(reference)}", field="input_reference")
+    return reference

@@ -1,0 +1,116 @@
+"""Numbers about the whole installation, read from the database for the metrics page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from rushes.store import deliveries, nudges, workers
+
+PROVIDER_STATES = ("closed", "held", "open", "half_open", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What a live worker last said of itself; see `Worker.report`."""
+
+    worker_id: str
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """One look at the database. Ages are in seconds; None when the queue is empty."""
+
+    tasks: dict[str, int]
+    credits: dict[str, int]
+    credits_available: int
+    credits_held: int
+    unconfirmed_count: int
+    queue_age_seconds: dict[str, float]
+    deliveries: dict[str, int]
+    nudge_count: int
+    workers: Sequence[WorkerReport]
+
+
+def read_gauges(connection: Connection, now_ms: int) -> Gauges:
+    """Everything at once. The sums run over batches, accounts and lots, never over tasks or the ledger."""
+    batch = connection.execute(
+        text(
+            "SELECT COALESCE(SUM(pending_count), 0), COALESCE(SUM(processing_count), 0),"
+            " COALESCE(SUM(succeeded_count), 0), COALESCE(SUM(failed_count), 0),"
+            " COALESCE(SUM(credits_reserved), 0), COALESCE(SUM(credits_settled), 0),"
+            " COALESCE(SUM(credits_refunded), 0) FROM batches"
+        )
+    ).one()
+    pending, processing, succeeded, failed, reserved, settled, refunded = (int(value) for value in batch)
+    available, held = (
+        int(value)
+        for value in connection.execute(
+            text("SELECT COALESCE(SUM(available), 0), COALESCE(SUM(held), 0) FROM accounts")
+        ).one()
+    )
+    lots = {
+        row[0]: int(row[1])
+        for row in connection.execute(text("SELECT kind, SUM(amount) FROM credit_lots GROUP BY kind"))
+    }
+    unconfirmed_count, unconfirmed_since_ms = connection.execute(
+        text(
+            "SELECT COUNT(*), MIN(unconfirmed_at_ms) FROM video_tasks"
+            " WHERE status = 'processing' AND unconfirmed_at_ms IS NOT NULL"
+        )
+    ).one()
+    pending_since_ms = connection.scalar(
+        text("SELECT MIN(created_at_ms) FROM batches WHERE pending_count > 0 AND cancelled_at_ms IS NULL")
+    )
+    delivery_counts, delivery_since_ms = deliveries.counts(connection)
+    granted = sum(lots.values())
+    since_ms = {
+        "pending_tasks": pending_since_ms,
+        "unconfirmed_submits": unconfirmed_since_ms,
+        "webhook_deliveries": delivery_since_ms,
+    }
+    return Gauges(
+        tasks={"pending": pending, "processing": processing, "succeeded": succeeded, "failed": failed},
+        credits={
+            "purchase": lots.get("permanent", 0),
+            "bonus": lots.get("bonus", 0),
+            "reserve": reserved,
+            "settle": settled,
+            "refund": refunded,
+            # what was granted and is neither there, nor held, nor spent has expired or was adjusted
+            "expire": granted - available - held - settled,
+        },
+        credits_available=available,
+        credits_held=held,
+        unconfirmed_count=int(unconfirmed_count),
+        queue_age_seconds={
+            queue: 0.0 if at_ms is None else max(0, now_ms - at_ms) / 1000
+            for queue, at_ms in since_ms.items()
+        },
+        deliveries=delivery_counts,
+        nudge_count=nudges.count(connection),
+        workers=[
+            WorkerReport(str(row["id"]), decoded_report(str(row["report"])))
+            for row in workers.live_workers(connection, now_ms)
+        ],
+    )
+
+
+def decoded_report(report: str) -> dict[str, Any]:
+    """A worker's report; nothing for one of a version that wrote something else."""
+    try:
+        decoded = msgspec.json.decode(report)
+    except msgspec.DecodeError:
+        return {}
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def has_live_worker(connection: Connection, now_ms: int) -> bool:
+    """Whether any worker has a valid lease."""
+    found = connection.scalar(
+        text("SELECT 1 FROM workers WHERE lease_expires_at_ms > :now LIMIT 1"), {"now": now_ms}
+    )
+    return found is not None

@@ -1,0 +1,304 @@
+"""Webhooks out: events become deliveries, deliveries are signed and sent until they are taken.
+
+Its own loop beside everything else: it reads what settling has committed and never makes it wait. Any
+number of processes may run it on one database; each delivery is claimed by one of them, and a claim that
+was never recorded runs out and is taken again. So each event arrives at least once, with one `webhook-id`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+from standardwebhooks import Webhook
+
+from rushes import telemetry
+from rushes.domain.errors import RushesError, StoreError
+from rushes.engine.events import encoded_event, event_document
+from rushes.engine.guarded_http import Answer, GuardedHttp
+from rushes.engine.views import iso_time
+from rushes.engine.webhook_secrets import webhook_id
+from rushes.store import deliveries
+from rushes.store.database import Database
+from rushes.store.deliveries import ClaimedDelivery
+
+RETRY_SECONDS: Final = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+"""Waits after each failure: 5 s, 5 and 30 min, 2, 5, 10, 14, 20, 24 h. After the last it is given up."""
+
+TIMEOUT_SECONDS: Final = 20.0
+CLAIM_SECONDS: Final = 60.0
+"""How long a claim lasts: longer than a request can take, so that nobody else sends the same meanwhile."""
+
+IDLE_SECONDS: Final = 0.4
+"""How often the notifier looks for events and due deliveries."""
+
+DELIVERIES_AT_ONCE_MAX: Final = 64
+DELIVERIES_AT_ONCE_PER_ENDPOINT_MAX: Final = 8
+"""So one slow receiver cannot take all the places."""
+
+FAILURES_IN_ROW_MAX: Final = 3
+"""An endpoint that failed so often in a row gets one delivery at a time, until it takes one."""
+
+ENDPOINTS_REMEMBERED_MAX: Final = 10_000
+FEEDS_MAX: Final = 64
+FEED_EVENTS_MAX: Final = 1000
+UPKEEP_SECONDS: Final = 30.0
+KEPT_SECONDS: Final = 30 * 86_400
+"""How long a delivery that has ended is kept, for lists and replays."""
+
+PURGE_ROWS_MAX: Final = 1000
+RETRY_AFTER_SECONDS_MAX: Final = 86_400
+
+log = telemetry.logger()
+
+
+class _Endpoint:
+    """What this process knows of a receiver."""
+
+    __slots__ = ("failures", "under_way")
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.under_way = 0
+
+    @property
+    def room(self) -> int:
+        allowed = 1 if self.failures >= FAILURES_IN_ROW_MAX else DELIVERIES_AT_ONCE_PER_ENDPOINT_MAX
+        return allowed - self.under_way
+
+
+class Notifier:
+    """Sends webhooks until stopped.
+
+    `secret_of(account_id)` is the account's signing secret (`whsec_…`); `now_ms()` the wall clock in epoch
+    milliseconds. `retry_seconds` is the ladder of waits after each failure.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        http: GuardedHttp,
+        secret_of: Callable[[int], str],
+        now_ms: Callable[[], int],
+        retry_seconds: tuple[float, ...] = RETRY_SECONDS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self._database = database
+        self._http = http
+        self._secret_of = secret_of
+        self._now_ms = now_ms
+        self._retry_seconds = retry_seconds
+        self._timeout_seconds = timeout_seconds
+        self._endpoints: dict[int, _Endpoint] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+        self.outcomes: dict[str, int] = {"delivered": 0, "failed": 0, "given_up": 0, "disabled": 0}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Fan out and send until `stop` is set, then let what is under way end."""
+        upkeep_at = 0.0
+        now = asyncio.get_running_loop().time
+        while not stop.is_set():
+            try:
+                if now() >= upkeep_at:
+                    upkeep_at = now() + UPKEEP_SECONDS
+                    await self._database.transact(_keep_house, self._now_ms())
+                busy = await self.fan_out() + await self.start_due() > 0
+            except StoreError as error:
+                log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
+                busy = False
+            if not busy:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        await stop.wait()
+        if self._sending:
+            _, late = await asyncio.wait(set(self._sending), timeout=self._timeout_seconds)
+            for task in late:  # their claims run out, and another process tries again
+                task.cancel()
+
+    async def fan_out(self) -> int:
+        """Make deliveries of new events; returns how many events were dealt with."""
+        if not await self._database.read(deliveries.any_news):
+            return 0
+        return await self._database.transact(
+            deliveries.fan_out, feeds_max=FEEDS_MAX, events_max=FEED_EVENTS_MAX, now_ms=self._now_ms()
+        )
+
+    async def start_due(self) -> int:
+        """Begin to send what is due and has a place; returns how many."""
+        if len(self._sending) >= DELIVERIES_AT_ONCE_MAX:
+            return 0
+        due = await self._database.read(
+            deliveries.endpoints_with_due, now_ms=self._now_ms(), limit=DELIVERIES_AT_ONCE_MAX
+        )
+        started = 0
+        for endpoint_id in due:
+            room = min(self._endpoint(endpoint_id).room, DELIVERIES_AT_ONCE_MAX - len(self._sending))
+            if room <= 0:
+                continue
+            claimed = await self._database.transact(
+                deliveries.claim_if_due,
+                endpoint_id,
+                limit=room,
+                now_ms=self._now_ms(),
+                claimed_until_ms=self._now_ms() + int(CLAIM_SECONDS * 1000),
+            )
+            for delivery in claimed:
+                self._start(delivery)
+            started += len(claimed)
+        return started
+
+    async def finished(self) -> None:
+        """Wait until nothing is under way."""
+        while self._sending:
+            await asyncio.wait(set(self._sending))
+
+    def _endpoint(self, endpoint_id: int) -> _Endpoint:
+        if endpoint_id not in self._endpoints and len(self._endpoints) >= ENDPOINTS_REMEMBERED_MAX:
+            idle = [key for key, endpoint in self._endpoints.items() if not endpoint.under_way]
+            for key in idle[: ENDPOINTS_REMEMBERED_MAX // 2]:
+                del self._endpoints[key]
+        return self._endpoints.setdefault(endpoint_id, _Endpoint())
+
+    def _start(self, delivery: ClaimedDelivery) -> None:
+        self._endpoint(delivery.endpoint_id).under_way += 1
+        task = asyncio.get_running_loop().create_task(self._deliver(delivery))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _deliver(self, delivery: ClaimedDelivery) -> None:
+        endpoint = self._endpoint(delivery.endpoint_id)
+        try:
+            answer, error = await self._send(delivery)
+            endpoint.failures = 0 if error is None else endpoint.failures + 1
+            await self._record(delivery, answer, error)
+        except StoreError as trouble:  # the claim runs out, and it is sent again: at least once
+            log.warning(telemetry.DATABASE_TROUBLE, error=trouble.message)
+        finally:
+            endpoint.under_way -= 1
+
+    async def _send(self, delivery: ClaimedDelivery) -> tuple[Answer | None, str | None]:
+        """The answer, if any, and why it does not count as taken."""
+        batch, tasks = await self._database.read(deliveries.event_rows, delivery.batch_id, [delivery.seq])
+        body = encoded_event(
+            event_document(delivery.type, delivery.event_at_ms, batch, tasks.get(delivery.seq))
+        )
+        headers = signed_headers(
+            self._secret_of(delivery.account_id),
+            webhook_id(batch["public_id"], delivery.seq),
+            body,
+            now_ms=self._now_ms(),
+        )
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await self._http.post(
+                    delivery.url, headers=headers, body=body, timeout_seconds=self._timeout_seconds
+                )
+        except TimeoutError:
+            return None, "timed out"
+        except RushesError as error:
+            return None, error.message
+        return answer, None if 200 <= answer.status < 300 else f"HTTP {answer.status}"
+
+    async def _record(self, delivery: ClaimedDelivery, answer: Answer | None, error: str | None) -> None:
+        if error is None:
+            assert answer is not None
+            self.outcomes["delivered"] += 1
+            await self._database.transact(
+                deliveries.record_delivered_if_claimed,
+                delivery,
+                http_status=answer.status,
+                now_ms=self._now_ms(),
+            )
+            return
+        wait_seconds = self._wait_seconds(delivery, answer)
+        self.outcomes["failed" if wait_seconds is not None else "given_up"] += 1
+        log.info(
+            telemetry.WEBHOOK_FAILED,
+            delivery_id=delivery.delivery_id,
+            attempt=delivery.try_number,
+            error=error,
+            retry_in_seconds=wait_seconds,
+        )
+        await self._database.transact(
+            _record_failure,
+            delivery,
+            http_status=None if answer is None else answer.status,
+            error=error,
+            next_attempt_at_ms=None if wait_seconds is None else self._now_ms() + int(wait_seconds * 1000),
+            now_ms=self._now_ms(),
+        )
+        if answer is not None and answer.status == GONE:
+            self.outcomes["disabled"] += 1
+            log.warning(telemetry.WEBHOOK_DISABLED, endpoint_id=delivery.endpoint_id)
+
+    def _wait_seconds(self, delivery: ClaimedDelivery, answer: Answer | None) -> float | None:
+        """The ladder's next wait, or a longer one that the receiver asks for; None at its end."""
+        if delivery.try_number > len(self._retry_seconds):
+            return None
+        asked = "" if answer is None else answer.headers.get("retry-after", "")
+        asked_seconds = min(int(asked), RETRY_AFTER_SECONDS_MAX) if _is_whole(asked) else 0
+        return max(self._retry_seconds[delivery.try_number - 1], asked_seconds)
+
+
+GONE: Final = 410
+"""The receiver's way of saying that it wants no more, ever."""
+
+
+def signed_headers(secret: str, message_id: str, body: bytes, *, now_ms: int) -> Mapping[str, str]:
+    """The headers of Standard Webhooks, signed by its official library."""
+    sent_at = datetime.fromtimestamp(now_ms // 1000, UTC)
+    return {
+        "content-type": "application/json",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(now_ms // 1000),
+        "webhook-signature": Webhook(secret).sign(message_id, sent_at, body.decode()),
+    }
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 9
+
+
+def _record_failure(
+    connection: Connection,
+    delivery: ClaimedDelivery,
+    *,
+    http_status: int | None,
+    error: str,
+    next_attempt_at_ms: int | None,
+    now_ms: int,
+) -> None:
+    deliveries.record_failure_if_claimed(
+        connection,
+        delivery,
+        http_status=http_status,
+        error=error,
+        next_attempt_at_ms=next_attempt_at_ms,
+    )
+    if http_status == GONE:
+        deliveries.disable_endpoint(connection, delivery.endpoint_id, now_ms=now_ms)
+
+
+def _keep_house(connection: Connection, now_ms: int) -> None:
+    deliveries.reopen_feeds(connection)
+    deliveries.purge(connection, before_ms=now_ms - KEPT_SECONDS * 1000, limit=PURGE_ROWS_MAX)
+
+
+def delivery_view(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A delivery's row as the API answers it."""
+    return {
+        "delivery_id": webhook_id(row["public_id"], row["seq"]),
+        "type": row["type"],
+        "batch_id": row["public_id"],
+        "url": row["url"],
+        "status": row["status"],
+        "attempts": row["attempts"],
+        "http_status": row["http_status"],
+        "error": row["error"],
+        "created_at": iso_time(row["created_at_ms"]),
+        "delivered_at": iso_time(row["delivered_at_ms"]),
+        "next_attempt_at": iso_time(row["next_attempt_at_ms"]) if row["status"] == "pending" else None,
+    }

@@ -1,0 +1,185 @@
+"""What one account may ask for, each as one transaction: the API's side of batches and credits.
+
+Every function takes the account's id and finds nothing of any other account's: an id that is not one's own
+is `NotFound`, like one that does not exist. Answers have the field names of the HTTP API.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from rushes.domain.credits import EntryType
+from rushes.domain.task import TaskStatus
+from rushes.engine import accept, views
+from rushes.engine.accept import BatchRequest
+from rushes.engine.events import event_heads
+from rushes.store import batches, deliveries, ledger, retries, schema
+
+EXPORT_PAGE_ROWS = 500
+"""Items that one read of an export fetches."""
+
+
+def available_credits(connection: Connection, account_id: int, now_ms: int) -> int:
+    """Credits that the account may spend now; those past their expiry do not count."""
+    return sum(lot.remaining for lot in ledger.lots(connection, account_id) if lot.is_live(now_ms))
+
+
+# --- batches --------------------------------------------------------------------------------------------
+
+
+def create_batch(
+    connection: Connection, request: BatchRequest, *, public_id: str, retries_max: int, now_ms: int
+) -> dict[str, Any]:
+    """Accept the batch, or find it if this request was made before. See `accept.accept_batch`."""
+    accepted = accept.accept_batch(connection, request, public_id=public_id, now_ms=now_ms)
+    row = accepted.row
+    if not accepted.idempotent_replay:
+        if retries_max:
+            retries.ask_for(connection, row["id"], retries_max)
+        if request.webhook_url is not None:
+            deliveries.open_feed(
+                connection,
+                row["id"],
+                account_id=request.account_id,
+                url=request.webhook_url,
+                now_ms=now_ms,
+            )
+    return {
+        "batch_id": row["public_id"],
+        "request_id": row["request_id"],
+        "status": row["status"],
+        "total_count": row["total_count"],
+        "cost_per_video": row["cost_per_video"],
+        "required_credits": request.required_credits,
+        "available_credits": available_credits(connection, request.account_id, now_ms),
+        "idempotent_replay": accepted.idempotent_replay,
+    }
+
+
+def batch(connection: Connection, account_id: int, public_id: str, *, now_ms: int) -> dict[str, Any]:
+    """One batch."""
+    return views.batch_view(_batch_row(connection, account_id, public_id), now_ms=now_ms)
+
+
+def _batch_row(connection: Connection, account_id: int, public_id: str) -> dict[str, Any]:
+    row_id = batches.batch_row_id(connection, public_id, account_id=account_id)
+    return batches.batch_row(connection, row_id)
+
+
+def batch_page(
+    connection: Connection, account_id: int, *, limit: int, after: str | None, now_ms: int
+) -> tuple[list[dict[str, Any]], bool]:
+    """Batches, newest first, after the one with the id `after`; and whether there are more."""
+    rows = batches.list_batches(connection, account_id=account_id, limit=limit + 1, after=after)
+    return [views.batch_view(row, now_ms=now_ms) for row in rows[:limit]], len(rows) > limit
+
+
+def item_page(
+    connection: Connection,
+    account_id: int,
+    public_id: str,
+    *,
+    status: str | None,
+    limit: int,
+    offset: int,
+) -> tuple[list[dict[str, Any]], int]:
+    """Items in their order, and how many there are in all with that status."""
+    row = _batch_row(connection, account_id, public_id)
+    rows = batches.list_items(connection, row["id"], status=status, limit=limit, offset=offset)
+    total = row["total_count"] if status is None else row[f"{status}_count"]
+    return [views.item_view(item, batch_public_id=public_id) for item in rows], total
+
+
+def export_page(
+    connection: Connection, account_id: int, public_id: str, *, from_index: int
+) -> list[dict[str, Any]]:
+    """The next items of an export, from that index on; empty at its end."""
+    row_id = batches.batch_row_id(connection, public_id, account_id=account_id)
+    c = schema.video_tasks.c
+    rows = connection.execute(
+        select(schema.video_tasks)
+        .where(c.batch_id == row_id, c.is_current == 1, c.item_index >= from_index)
+        .order_by(c.item_index)
+        .limit(EXPORT_PAGE_ROWS)
+    )
+    return [views.export_view(row._mapping, batch_public_id=public_id) for row in rows]  # type: ignore[arg-type]
+
+
+def cancel(connection: Connection, account_id: int, public_id: str, *, now_ms: int) -> int:
+    """Cancel what is at no provider yet; returns the credits given back. Raises `BatchNotCancellable`."""
+    row_id = batches.batch_row_id(connection, public_id, account_id=account_id)
+    return accept.cancel_batch(connection, row_id, now_ms=now_ms)
+
+
+def retry(
+    connection: Connection, account_id: int, public_id: str, item_index: int, *, now_ms: int
+) -> dict[str, Any]:
+    """Make a failed item wait again. Raises `NotFound`, `ItemNotRetryable`, `InsufficientCredits`."""
+    row_id = batches.batch_row_id(connection, public_id, account_id=account_id)
+    task_id = accept.retry_item(connection, row_id, item_index, now_ms=now_ms)
+    deliveries.reopen_feed(connection, row_id)
+    c = schema.video_tasks.c
+    price = connection.scalar(select(c.credits).where(c.id == task_id))
+    return {
+        "batch_id": public_id,
+        "item_id": views.item_id(public_id, item_index),
+        "status": TaskStatus.PENDING.value,
+        "required_credits": price,
+        "available_credits": available_credits(connection, account_id, now_ms),
+    }
+
+
+def event_head(connection: Connection, account_id: int, public_id: str) -> tuple[int, int, bool]:
+    """`(row id, number of the last event, finished)` of a batch."""
+    row_id = batches.batch_row_id(connection, public_id, account_id=account_id)
+    return event_heads(connection, [row_id])[0]
+
+
+# --- credits --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFilter:
+    """Which entries are asked for; times are epoch milliseconds, from (included) to (excluded)."""
+
+    batch_id: str | None = None
+    type: EntryType | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+
+def ledger_page(
+    connection: Connection, account_id: int, wanted: LedgerFilter, *, limit: int, offset: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Entries, newest first, and how many there are in all. Raises `NotFound` for another's batch."""
+    c = schema.ledger_entries.c
+    conditions = [c.account_id == account_id]
+    if wanted.batch_id is not None:
+        row_id = batches.batch_row_id(connection, wanted.batch_id, account_id=account_id)
+        conditions.append(c.batch_id == row_id)
+    if wanted.type is not None:
+        conditions.append(c.type == wanted.type.value)
+    if wanted.from_ms is not None:
+        conditions.append(c.created_at_ms >= wanted.from_ms)
+    if wanted.to_ms is not None:
+        conditions.append(c.created_at_ms < wanted.to_ms)
+    total = connection.scalar(select(func.count()).select_from(schema.ledger_entries).where(*conditions))
+    entries = views.ledger_rows(connection, conditions, limit=limit, offset=offset)
+    return entries, int(total or 0)
+
+
+# --- webhooks -------------------------------------------------------------------------------------------
+
+
+def delivery_page(
+    connection: Connection,
+    account_id: int,
+    *,
+    status: str | None,
+    limit: int,
+    after: tuple[str, int] | None,
+) -> tuple[list[dict[str, Any]], bool]:
+    """Rows of deliveries, newest first, and whether there are more."""
+    rows = deliveries.list_deliveries(connection, account_id, limit=limit + 1, status=status, after=after)
+    return rows[:limit], len(rows) > limit

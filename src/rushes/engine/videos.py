@@ -1,0 +1,248 @@
+"""One video at a time, in OpenAI's shapes: a video is an item of a batch, made as a batch of one.
+
+A video's id is its batch's (`video_…`); any other item is a video too, by its item id (`bat_…-3`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, select, text
+
+from rushes.domain.catalogue import Model
+from rushes.domain.errors import InputError, NotFound, RushesError
+from rushes.domain.options import OneOf, WholeNumber, quoted
+from rushes.domain.task import FINAL_STATUSES, TaskStatus
+from rushes.engine import views
+from rushes.store import schema
+
+VIDEO_PREFIX: Final = "video_"
+
+STATUS_WORDS: Final[Mapping[str, str]] = {
+    TaskStatus.PENDING: "queued",
+    TaskStatus.PROCESSING: "in_progress",
+    TaskStatus.SUCCEEDED: "completed",
+    TaskStatus.FAILED: "failed",
+}
+
+SIZES: Final[Mapping[str, tuple[str, bool]]] = {
+    "720x1280": ("9:16", False),
+    "1280x720": ("16:9", False),
+    "1024x1792": ("9:16", True),
+    "1792x1024": ("16:9", True),
+}
+"""OpenAI's sizes: the aspect ratio, and whether it is the large one."""
+
+DEFAULT_SIZE: Final = "720x1280"
+DEFAULT_SECONDS: Final = 4
+
+
+class VideoNotFinished(RushesError):
+    """The video is still being made."""
+
+    code = "VIDEO_NOT_FINISHED"
+    retryable = True
+
+
+class VideoFailed(RushesError):
+    """The video failed, so there is no file."""
+
+    code = "VIDEO_FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRow:
+    """A task's row and the id under which it was asked for."""
+
+    video_id: str
+    row: Mapping[str, Any]
+
+
+# --- OpenAI's parameters --------------------------------------------------------------------------------
+
+
+def options_of(model: Model, *, seconds: object, size: object, reference_url: str | None) -> dict[str, Any]:
+    """The model's options for OpenAI's parameters. Raises `InputError` naming the parameter.
+
+    A length that the model does not have becomes the next longer one, so that clients which ask for
+    OpenAI's 4, 8 or 12 seconds work; the video tells its own. Without one it is the shortest from 4 on.
+    """
+    ratio, is_large = SIZES[_size(size)]
+    options: dict[str, Any] = {"aspect_ratio": ratio}
+    if is_large:
+        options.update(_large(model, str(size)))
+    duration = _duration(model, seconds)
+    if duration is not None:
+        options["duration"] = duration
+    if reference_url is not None:
+        name = next((name for name in ("reference_url", "first_frame_url") if name in model.options), None)
+        if name is not None:
+            options[name] = reference_url
+        elif "reference_urls" in model.options:
+            options["reference_urls"] = [reference_url]
+        else:
+            raise InputError(f"{model.name} takes no reference", field="input_reference")
+    return options
+
+
+def _size(size: object) -> str:
+    if size is None:
+        return DEFAULT_SIZE
+    if not isinstance(size, str) or size not in SIZES:
+        raise InputError(f"must be one of {', '.join(SIZES)}, not {quoted(size)}", field="size")
+    return size
+
+
+def _large(model: Model, size: str) -> dict[str, str]:
+    if "size" in model.options:
+        return {"size": "large"}
+    if "resolution" in model.options:
+        return {"resolution": "1080p"}
+    raise InputError(f"{model.name} has no size {size}", field="size")
+
+
+def _duration(model: Model, seconds: object) -> int | None:
+    spec = model.options.get("duration")
+    if spec is None:
+        if seconds is not None:
+            raise InputError(f"{model.name} has one length only; leave it away", field="seconds")
+        return None
+    asked = DEFAULT_SECONDS if seconds is None else _whole_seconds(seconds)
+    if isinstance(spec, OneOf):
+        lengths = sorted(value for value in spec.values if isinstance(value, int))
+    elif isinstance(spec, WholeNumber):
+        lengths = list(range(spec.minimum, spec.maximum + 1))
+    else:
+        return asked
+    for length in lengths:
+        if length >= asked:
+            return length
+    raise InputError(f"{model.name} makes at most {lengths[-1]} seconds, not {asked}", field="seconds")
+
+
+def _whole_seconds(seconds: object) -> int:
+    if isinstance(seconds, str) and seconds.isascii() and seconds.isdecimal() and len(seconds) <= 4:
+        seconds = int(seconds)
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or not 1 <= seconds <= 3600:
+        raise InputError(f'must be seconds such as "8", not {quoted(seconds)}', field="seconds")
+    return seconds
+
+
+# --- rows -----------------------------------------------------------------------------------------------
+
+
+def find(connection: Connection, account_id: int, batch_public_id: str, item_index: int | None) -> VideoRow:
+    """The newest try of a video; raises `NotFound`, also for a deleted one.
+
+    Without an index the batch must have been made as a video, or have one item only.
+    """
+    b, t = schema.batches.c, schema.video_tasks.c
+    batch = connection.execute(
+        select(b.id, b.total_count).where(b.public_id == batch_public_id, b.account_id == account_id)
+    ).first()
+    if batch is None or (item_index is None and batch.total_count != 1):
+        raise NotFound("there is no such video")
+    row = connection.execute(
+        select(schema.video_tasks).where(
+            t.batch_id == batch.id, t.item_index == (item_index or 0), t.is_current == 1
+        )
+    ).first()
+    if row is None or _is_deleted(connection, batch.id, item_index or 0):
+        raise NotFound("there is no such video")
+    video_id = batch_public_id if item_index is None else views.item_id(batch_public_id, item_index)
+    return VideoRow(video_id, dict(row._mapping))
+
+
+def _is_deleted(connection: Connection, batch_id: int, item_index: int) -> bool:
+    c = schema.deleted_videos.c
+    found = connection.scalar(
+        select(c.deleted_at_ms).where(c.batch_id == batch_id, c.item_index == item_index)
+    )
+    return found is not None
+
+
+def page(
+    connection: Connection, account_id: int, *, limit: int, after: str | None, ascending: bool
+) -> tuple[list[VideoRow], bool]:
+    """Videos that were made as such, and whether there are more. Raises `NotFound` for the cursor."""
+    b, t, d = schema.batches, schema.video_tasks, schema.deleted_videos
+    query = (
+        select(b.c.public_id, t)
+        .join_from(b, t, (t.c.batch_id == b.c.id) & (t.c.item_index == 0) & (t.c.is_current == 1))
+        .join(d, (d.c.batch_id == b.c.id) & (d.c.item_index == 0), isouter=True)
+        .where(
+            b.c.account_id == account_id,
+            b.c.public_id.startswith(VIDEO_PREFIX, autoescape=True),
+            d.c.batch_id.is_(None),
+        )
+        .order_by(b.c.id if ascending else b.c.id.desc())
+        .limit(limit + 1)
+    )
+    if after is not None:
+        cursor = connection.scalar(select(b.c.id).where(b.c.public_id == after, b.c.account_id == account_id))
+        if cursor is None:
+            raise NotFound("there is no such video")
+        query = query.where(b.c.id > cursor if ascending else b.c.id < cursor)
+    rows = [VideoRow(row.public_id, dict(row._mapping)) for row in connection.execute(query)]
+    return rows[:limit], len(rows) > limit
+
+
+def delete(
+    connection: Connection, account_id: int, batch_public_id: str, item_index: int | None, *, now_ms: int
+) -> str:
+    """Hide a finished video for ever; returns its id. Raises `NotFound` and `VideoNotFinished`."""
+    video = find(connection, account_id, batch_public_id, item_index)
+    if video.row["status"] not in FINAL_STATUSES:
+        raise VideoNotFinished("the video is still being made; cancel its batch, or wait for its end")
+    connection.execute(
+        text(
+            "INSERT INTO deleted_videos (batch_id, item_index, deleted_at_ms)"
+            " VALUES (:batch_id, :item_index, :now) ON CONFLICT (batch_id, item_index) DO NOTHING"
+        ),
+        {"batch_id": video.row["batch_id"], "item_index": video.row["item_index"], "now": now_ms},
+    )
+    return video.video_id
+
+
+def file_url(connection: Connection, account_id: int, batch_public_id: str, item_index: int | None) -> str:
+    """Where the video's file lies. Raises `NotFound`, `VideoNotFinished` and `VideoFailed`."""
+    row = find(connection, account_id, batch_public_id, item_index).row
+    if row["status"] not in FINAL_STATUSES:
+        raise VideoNotFinished("the video is still being made")
+    if row["video_url"] is None:
+        raise VideoFailed(f"the video failed: {row['error']}")
+    url: str = row["video_url"]
+    return url
+
+
+def video_view(video: VideoRow) -> dict[str, Any]:
+    """A video in OpenAI's shape; times are whole epoch seconds."""
+    row = video.row
+    options = msgspec.json.decode(row["options"])
+    status = STATUS_WORDS[row["status"]]
+    error = None
+    if row["error"] is not None:
+        error = {"code": row["failure_type"], "message": row["error"]}
+    completed_at_ms = row["completed_at_ms"]
+    return {
+        "id": video.video_id,
+        "object": "video",
+        "status": status,
+        "progress": row["progress"],
+        "model": row["model"],
+        "prompt": row["prompt"],
+        "seconds": None if options.get("duration") is None else str(options["duration"]),
+        "size": _size_of(options),
+        "created_at": row["created_at_ms"] // 1000,
+        "completed_at": None if completed_at_ms is None else completed_at_ms // 1000,
+        "expires_at": None,
+        "remixed_from_video_id": None,
+        "error": error,
+    }
+
+
+def _size_of(options: Mapping[str, Any]) -> str:
+    is_large = options.get("size") == "large" or options.get("resolution") == "1080p"
+    wanted = (options.get("aspect_ratio", "9:16"), is_large)
+    return next((size for size, shape in SIZES.items() if shape == wanted), DEFAULT_SIZE)

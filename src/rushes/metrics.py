@@ -1,0 +1,200 @@
+"""The Prometheus registry of one service process, and the page it answers.
+
+Counts of requests are this process's own. Everything about tasks, credits and webhooks is read from the
+database, and what workers count comes from their reports there: so one page tells of all workers, also of
+those in other processes, a lease's third late at most.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from rushes import telemetry
+from rushes.engine.gauges import PROVIDER_STATES, Gauges, WorkerReport, read_gauges
+from rushes.store.database import Database
+
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+REMEMBERED_SECONDS: Final = 2.0
+"""How long one look at the database answers for, however often the page is asked for."""
+
+_HTTP_BOUNDS_SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_HISTOGRAMS: Final = (
+    (telemetry.METRIC_POLL_LATENESS, "How late polls were started.", "poll_lateness_seconds"),
+    (telemetry.METRIC_SETTLE_GROUP, "Outcomes per settling transaction.", "settle_group_size"),
+    (telemetry.METRIC_SETTLE_SECONDS, "Time of a settling transaction.", "settle_commit_seconds"),
+)
+
+
+class ServiceMetrics:
+    """Counts requests, and renders the page. `own_worker()` is the report of a worker in this process."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        now_ms: Callable[[], int],
+        own_worker: Callable[[], WorkerReport | None] = lambda: None,
+        listener_count: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._database = database
+        self._now_ms = now_ms
+        self._own_worker = own_worker
+        self._listener_count = listener_count
+        self._read_at_ms = 0
+        self._gauges: Gauges | None = None
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each count, which nobody here reads
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            telemetry.METRIC_HTTP_REQUESTS,
+            "HTTP requests answered.",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            telemetry.METRIC_HTTP_SECONDS,
+            "Time to answer an HTTP request, streams to their end.",
+            ("route",),
+            registry=self._registry,
+            buckets=_HTTP_BOUNDS_SECONDS,
+        )
+        self._registry.register(_FromDatabase(self._families))
+
+    def on_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answer; `route` is a template, so the number of series is bounded."""
+        if method not in _METHODS:
+            method = "OTHER"
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    async def render(self) -> bytes:
+        """The page in Prometheus' text format."""
+        now_ms = self._now_ms()
+        if self._gauges is None or now_ms - self._read_at_ms > REMEMBERED_SECONDS * 1000:
+            self._gauges = await self._database.read(read_gauges, now_ms)
+            self._read_at_ms = now_ms
+        return generate_latest(self._registry)
+
+    def _families(self) -> Iterator[Metric]:
+        if self._gauges is None:
+            return
+        gauges = self._gauges
+        yield _gauge(telemetry.METRIC_TASKS, "Tasks by status.", "status", gauges.tasks)
+        yield _counter(
+            telemetry.METRIC_CREDITS, "Credits moved, by ledger entry type.", "type", gauges.credits
+        )
+        yield _number(
+            telemetry.METRIC_CREDITS_AVAILABLE, "Credits that may be spent.", gauges.credits_available
+        )
+        yield _number(telemetry.METRIC_CREDITS_HELD, "Credits held for open tasks.", gauges.credits_held)
+        yield _number(
+            telemetry.METRIC_UNCONFIRMED, "Submits whose outcome is unknown.", gauges.unconfirmed_count
+        )
+        yield _gauge(
+            telemetry.METRIC_QUEUE_AGE, "Age of the oldest entry.", "queue", gauges.queue_age_seconds
+        )
+        yield _gauge(
+            telemetry.METRIC_DELIVERIES, "Webhook deliveries by status.", "status", gauges.deliveries
+        )
+        yield _number(telemetry.METRIC_NUDGES, "Callbacks that wait for a worker.", gauges.nudge_count)
+        yield _number(
+            telemetry.METRIC_EVENT_LISTENERS, "Open streams of events here.", self._listener_count()
+        )
+        own = self._own_worker()
+        reports = {report.worker_id: report for report in gauges.workers}
+        if own is not None:
+            reports[own.worker_id] = own
+        yield _number(telemetry.METRIC_WORKERS, "Workers with a valid lease.", len(gauges.workers))
+        yield from _worker_families(list(reports.values()))
+
+
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+
+
+class _FromDatabase(Collector):
+    """Hands families over that were read before; the library collects without awaiting."""
+
+    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        """See `Collector`."""
+        return self._families()
+
+
+def _worker_families(reports: Iterable[WorkerReport]) -> Iterator[Metric]:
+    in_flight = GaugeMetricFamily(
+        telemetry.METRIC_IN_FLIGHT, "Tasks at providers that a worker follows.", labels=("worker",)
+    )
+    states = GaugeMetricFamily(
+        telemetry.METRIC_PROVIDER_STATE,
+        "1 for the state that a provider is in, as a worker sees it.",
+        labels=("worker", "provider", "state"),
+    )
+    polls = CounterMetricFamily(
+        telemetry.METRIC_POLLS, "Polls by outcome.", labels=("worker", "provider", "outcome")
+    )
+    submits = CounterMetricFamily(
+        telemetry.METRIC_SUBMITS, "Submits by outcome.", labels=("worker", "provider", "outcome")
+    )
+    histograms = [
+        (HistogramMetricFamily(name, text, labels=("worker",)), key) for name, text, key in _HISTOGRAMS
+    ]
+    for report in reports:
+        worker, facts = report.worker_id, report.report
+        meters: Mapping[str, Any] = facts.get("meters", {})
+        in_flight.add_metric((worker,), facts.get("in_flight", 0))
+        for provider, state in facts.get("providers", {}).items():
+            for name in PROVIDER_STATES:
+                states.add_metric((worker, provider, name), 1 if state["state"] == name else 0)
+        for provider, counts in meters.get("polls", {}).items():
+            for outcome in ("processing", "succeeded", "failed", "transient_errors"):
+                polls.add_metric((worker, provider, outcome), counts[outcome])
+        for provider, counts in meters.get("submits", {}).items():
+            for outcome, count in counts.items():
+                submits.add_metric((worker, provider, outcome), count)
+        for family, key in histograms:
+            if key in meters:
+                family.add_metric((worker,), *_buckets(meters[key]))
+    yield in_flight
+    yield states
+    yield polls
+    yield submits
+    for family, _key in histograms:
+        yield family
+
+
+def _buckets(histogram: Mapping[str, Any]) -> tuple[list[tuple[str, float]], float]:
+    """Cumulative counts by upper bound, and the sum of all values."""
+    buckets: list[tuple[str, float]] = []
+    seen = 0
+    for bound, count in zip([*histogram["bounds"], "+Inf"], histogram["counts"], strict=True):
+        seen += count
+        buckets.append((str(bound), seen))
+    return buckets, histogram["sum"]
+
+
+def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=(label,))
+    for key, value in values.items():
+        family.add_metric((key,), value)
+    return family
+
+
+def _counter(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=(label,))
+    for key, value in values.items():
+        family.add_metric((key,), value)
+    return family
+
+
+def _number(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)

@@ -1,0 +1,261 @@
+"""Whatever is sent, the answer is a refusal with its reason: never a crash, and nothing is written."""
+
+import json
+import socket
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from tests.api.harness import RunningService, Tenant, assert_problem
+
+JSON = {"content-type": "application/json"}
+
+
+def item(**fields: Any) -> dict[str, Any]:
+    """A body with one item."""
+    return {"items": [{"prompt": "a", **fields}]}
+
+
+WRONG_BODIES: list[tuple[object, int, str | None]] = [
+    ({}, 422, "items"),
+    ({"items": []}, 422, "items"),
+    ({"items": "a"}, 422, "items"),
+    ({"items": [1]}, 422, "items[0]"),
+    ({"items": [None]}, 422, "items[0]"),
+    ({"items": [[]]}, 422, "items[0]"),
+    ({"items": [{}]}, 422, "items[0].prompt"),
+    (item(prompt=""), 422, "items[0].prompt"),
+    (item(prompt="  \n "), 422, "items[0].prompt"),
+    (item(prompt=7), 422, "items[0].prompt"),
+    (item(prompt="x" * 4001), 422, "items[0].prompt"),
+    (item(prompt="nul\0"), 422, "items[0].prompt"),
+    (item(prompt="half \ud83d"), 422, "items[0].prompt"),
+    (item(custom_id="nul\0"), 422, "items[0].custom_id"),
+    (item(custom_id="x" * 129), 422, "items[0].custom_id"),
+    (item(custom_id="half \ud83d"), 422, "items[0].custom_id"),
+    (item(model="gpt-2"), 422, "items[0].model"),
+    (item(model="\ud83d"), 422, "items[0].model"),
+    (item(duration=10**40), 422, "items[0].duration"),
+    (item(duration="10"), 422, "items[0].duration"),
+    (item(duration=True), 422, "items[0].duration"),
+    (item(aspect_ratio="4:3"), 422, "items[0].aspect_ratio"),
+    (item(reference_url="file:///etc/passwd"), 422, "items[0].reference_url"),
+    (item(reference_url="https://user:pass@example.com/"), 422, "items[0].reference_url"),
+    (item(reference_urls=["https://example.com/"] * 4, model="veo-pro"), 422, "items[0].reference_urls"),
+    (item(metadata=[]), 422, "items[0].metadata"),
+    (item(metadata={"a": "x" * 5000}), 422, "items[0].metadata"),
+    (item(metadata={"a": "\ud83d"}), 422, "items[0].metadata"),
+    (item(promt="a"), 422, "items[0].promt"),
+    ({**item(), "colour": "red"}, 422, "colour"),
+    ({**item(), "no\nline": 1}, 422, None),
+    ({**item(), "request_id": ""}, 422, "request_id"),
+    ({**item(), "request_id": "x" * 129}, 422, "request_id"),
+    ({**item(), "request_id": "nul\0"}, 422, "request_id"),
+    ({**item(), "request_id": "half \ud83d"}, 422, "request_id"),
+    ({**item(), "request_id": 7}, 422, "request_id"),
+    ({**item(), "retries": -1}, 422, "retries"),
+    ({**item(), "retries": 6}, 422, "retries"),
+    ({**item(), "retries": 1.5}, 422, "retries"),
+    ({**item(), "webhook_url": 7}, 422, "webhook_url"),
+    ({**item(), "webhook_url": "ftp://example.com/"}, 422, "webhook_url"),
+    ({**item(), "webhook_url": "https://exa mple.com/"}, 422, "webhook_url"),
+    ({**item(), "template": "x"}, 422, "template"),
+    ({**item(), "variables": {}, "max_outputs": 1}, 422, "variables"),
+    ({"template": "{a"}, 422, "template"),
+    ({"template": "{a}"}, 422, "variables"),
+    ({"template": "{a}", "variables": {"a": []}}, 422, "variables.a"),
+    ({"template": "{a}", "variables": {"a": ["\ud83d"]}}, 422, "template"),
+    ({"template": "{a}", "variables": [1]}, 422, "variables"),
+    ({"template": "x", "max_outputs": 10**30}, 422, "max_outputs"),
+    (
+        {"items": [{"prompt": "a", "custom_id": "c"}, {"prompt": "b", "custom_id": "c"}]},
+        422,
+        "items[1].custom_id",
+    ),
+    ([], 422, None),
+    ("text", 422, None),
+    (None, 422, None),
+]
+
+
+@pytest.mark.parametrize("route", ["/v1/batches", "/v1/quotes"])
+def test_a_wrong_body_is_refused_with_the_fields_path(idle_tenant: Tenant, route: str) -> None:
+    only_of_a_batch = {"request_id", "retries", "webhook_url"}
+    for body, status, field in WRONG_BODIES:
+        if route == "/v1/quotes" and isinstance(body, dict) and only_of_a_batch & body.keys():
+            continue
+        answer = idle_tenant.request("POST", route, content=json.dumps(body), headers=JSON)
+        assert answer.status_code == status, (body, answer.text)
+        problem = assert_problem(answer)
+        assert problem.get("field") == field, (body, problem)
+    assert idle_tenant.get("/v1/batches")["data"] == []
+
+
+RAW_BODIES: list[tuple[bytes, int, str]] = [
+    (b"", 400, "INVALID_JSON"),
+    (b"{", 400, "INVALID_JSON"),
+    (b"\xff\xfe{}", 400, "INVALID_JSON"),
+    (b'{"items": [{"prompt": "a\x00"}]}', 400, "INVALID_JSON"),
+    (b'{"items": NaN}', 400, "INVALID_JSON"),
+    (b'{"items": 1e999}', 422, "INVALID_INPUT"),
+    (b'{"items": [], "items": []}', 400, "INVALID_JSON"),
+    (b'{"n": ' + b"9" * 5000 + b"}", 400, "INVALID_JSON"),
+    (b"[" * 100_000, 400, "INVALID_JSON"),
+    (b'{"items": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "INVALID_JSON"),
+    (b'{"items":[{"prompt":"a","metadata":{"a":' + b"[" * 60 + b"]" * 60 + b"}}]}", 422, "INVALID_INPUT"),
+    (
+        b'{"items":[{"prompt":"a","metadata":' + b'{"a":' * 700 + b"1" + b"}" * 700 + b"}]}",
+        422,
+        "INVALID_INPUT",
+    ),
+]
+
+
+def test_what_is_no_sound_json_is_refused(idle_tenant: Tenant) -> None:
+    for body, status, code in RAW_BODIES:
+        answer = idle_tenant.request("POST", "/v1/batches", content=body, headers=JSON)
+        assert (answer.status_code, answer.json()["error"]) == (status, code), body[:80]
+
+
+def test_another_content_type_is_refused(idle_tenant: Tenant) -> None:
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "application/xml", "", "☃"):
+        answer = idle_tenant.request(
+            "POST", "/v1/batches", content=b"{}", headers=[(b"content-type", kind.encode())]
+        )
+        assert (answer.status_code, answer.json()["error"]) == (415, "UNSUPPORTED_MEDIA_TYPE"), kind
+
+
+WRONG_QUERIES = [
+    ("/v1/batches", {"limit": "0"}),
+    ("/v1/batches", {"limit": "-1"}),
+    ("/v1/batches", {"limit": "101"}),
+    ("/v1/batches", {"limit": "9" * 400}),
+    ("/v1/batches", {"limit": "ten"}),
+    ("/v1/batches", {"limit": "1.5"}),
+    ("/v1/credits/ledger", {"offset": "-1"}),
+    ("/v1/credits/ledger", {"offset": str(2**63)}),
+    ("/v1/credits/ledger", {"type": "theft"}),
+    ("/v1/credits/ledger", {"from": "yesterday"}),
+    ("/v1/credits/ledger", {"from": "x" * 5000}),
+    ("/v1/credits/ledger", {"to": "9999-99-99"}),
+    ("/v1/credits/ledger", {"from": "2026-01-01T25:00:00Z"}),
+    ("/v1/webhooks/deliveries", {"status": "lost"}),
+    ("/v1/videos", {"order": "random"}),
+]
+
+
+def test_a_wrong_parameter_is_named(idle_tenant: Tenant) -> None:
+    for path, parameters in WRONG_QUERIES:
+        answer = idle_tenant.request("GET", path, params=parameters)
+        assert answer.status_code == 422, (path, parameters, answer.text)
+        assert answer.json()["field"] == next(iter(parameters))
+
+
+def test_an_id_that_can_be_none_is_not_found(idle_tenant: Tenant) -> None:
+    routes = ["", "/items", "/events", "/export"]
+    for name in ("nul\0", "../../etc/passwd", "%00", "x" * 3000, "bat_'--", "💥", "bat_0-0", " "):
+        paths = [f"/v1/batches/{quote(name, safe='')}{route}" for route in routes]
+        for path in (
+            *paths,
+            f"/v1/videos/{quote(name, safe='')}",
+            f"/v1/videos/{quote(name, safe='')}/content",
+        ):
+            answer = idle_tenant.request("GET", path)
+            assert answer.status_code == 404, (path, answer.text)
+
+
+@pytest.mark.parametrize("path", ["/v1/batches", "/v1/videos", "/v1/webhooks/deliveries"])
+def test_a_broken_cursor_is_not_found(idle_tenant: Tenant, path: str) -> None:
+    for cursor in ("nul\0", "x" * 3000, "-1", "bat_none", "💥", "' OR 1=1"):
+        assert idle_tenant.request("GET", path, params={"after": cursor}).status_code == 404
+
+
+def test_a_broken_event_number_is_refused(idle_tenant: Tenant) -> None:
+    batch_id = idle_tenant.batch()["batch_id"]
+    for number in ("-1", "1.5", "x", "9" * 40, "٣"):
+        answer = idle_tenant.request(
+            "GET", f"/v1/batches/{batch_id}/events", headers=[(b"last-event-id", number.encode())]
+        )
+        assert (answer.status_code, answer.json()["field"]) == (422, "Last-Event-ID")
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read(idle_service: RunningService) -> None:
+    tenant = idle_service.tenant()
+    address = urlsplit(tenant.base_url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(
+            f"POST /v1/batches HTTP/1.1\r\nhost: x\r\nx-api-key: {tenant.key}\r\n"
+            f"content-type: application/json\r\ncontent-length: {10**12}\r\n\r\n{{".encode()
+        )
+        answer = until_closed(connection).decode()
+    assert answer.startswith("HTTP/1.1 413 ")
+    assert "BODY_TOO_LARGE" in answer
+
+
+def test_a_streamed_body_over_the_limit_is_cut_off(idle_tenant: Tenant) -> None:
+    def endless() -> Any:
+        for _ in range(40):
+            yield b" " * 1_000_000
+
+    answer = idle_tenant.request("POST", "/v1/videos", content=endless(), headers=JSON)
+    assert (answer.status_code, answer.json()["error"]) == (413, "BODY_TOO_LARGE")
+
+
+def test_an_unknown_path_and_a_wrong_method_are_problems_too(idle_tenant: Tenant) -> None:
+    for path in ("/", "/v1", "/v1/", "/v2/batches", "/v1/batches/", "/v1//batches", "/v1/batches/bat_1/none"):
+        assert idle_tenant.request("GET", path).json()["error"] == "NOT_FOUND"
+    answer = idle_tenant.request("PUT", "/v1/batches")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+    assert idle_tenant.request("DELETE", "/v1/videos/video_1").status_code == 404
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    """All that comes until the other side hangs up."""
+    received = b""
+    while chunk := connection.recv(65536):
+        received += chunk
+    return received
+
+
+def raw_answer(service: RunningService, request: bytes) -> bytes:
+    """What the server says to these bytes, until it hangs up."""
+    address = urlsplit(service.base_url)
+    with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        return until_closed(connection)
+
+
+def test_what_is_no_http_is_refused(idle_service: RunningService) -> None:
+    for request in (b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\0" * 100):
+        assert b"400" in raw_answer(idle_service, request).splitlines()[0]
+
+
+def test_endless_headers_are_refused(idle_service: RunningService) -> None:
+    endless = b"GET /healthz HTTP/1.1\r\nhost: x\r\n" + b"".join(
+        b"x-%d: %s\r\n" % (n, b"y" * 1000) for n in range(300)
+    )
+    address = urlsplit(idle_service.base_url)
+    with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
+        received = b""
+        try:
+            connection.sendall(endless)
+            received = connection.recv(65536)
+        except ConnectionError:
+            return  # it hung up while we were still talking
+    assert b"431" in received.splitlines()[0]
+
+
+def test_a_header_cannot_put_anything_into_the_answer(idle_service: RunningService) -> None:
+    tenant = idle_service.tenant()
+    for given in ("a\tb", "x" * 65, "a;b", '"quoted"', "é"):
+        answer = tenant.request("GET", "/v1/batches", headers=[(b"x-request-id", given.encode())])
+        assert answer.headers["x-request-id"].startswith("req_")
+    sound = tenant.request("GET", "/v1/batches", headers={"x-request-id": "trace-1.2_3"})
+    assert sound.headers["x-request-id"] == "trace-1.2_3"
+    injected = raw_answer(
+        idle_service,
+        b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-request-id: a\r\n evil: 1\r\nconnection: close\r\n\r\n",
+    )
+    assert b"evil" not in injected.lower()
