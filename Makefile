@@ -35,10 +35,7 @@ format: setup ## put the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## measure; ONLY=poll runs one part, PEERS=1 adds DBOS, Procrastinate and Celery
-ifdef PEERS
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
-endif
+bench: setup ## measure; ONLY=poll_times runs one part
 	$(BIN)/python -m benchmarks $(ONLY)
 
 SEEDS ?= 100
@@ -47,8 +44,9 @@ SEED ?= 1
 simulate: setup ## the engine under simulated faults: SEEDS=n TASKS=m SEED=first
 	$(BIN)/python -m simulation --seeds $(SEEDS) --tasks $(TASKS) --seed $(SEED)
 
-proofs: setup ## real processes, real kills: the long versions
-	$(BIN)/python -m proofs all
+PROOF ?= prompts
+proofs: setup ## real processes, real kills: PROOF=prompts, kill-sqlite, kill-postgresql, …
+	$(BIN)/python -m proofs $(PROOF)
 
 lock: ## pin the requirements again, with hashes
 	$(PYTHON) -m venv build/lock

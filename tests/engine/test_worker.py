@@ -148,13 +148,19 @@ def test_past_its_hard_deadline_a_task_fails_as_timeout_and_is_refunded(
 
 def test_an_outage_of_the_provider_fails_no_task(database_url: str) -> None:
     async def scenario() -> None:
-        with running_simulator(knobs(outage_start_seconds=0.5, outage_seconds=2.0)) as simulator:
-            async with rushes_on(
-                database_url, simulator.base_url, {"RUSHES_UNCONFIRMED_GRACE_SECONDS": "60"}
-            ) as rushes:
+        calm = knobs(render_seconds=1.5)
+        with running_simulator(calm) as simulator:
+            async with rushes_on(database_url, simulator.base_url) as rushes:
                 batch = await rushes.create_batch(items(20, ["sora-2"]))
-                batch = await run_for(rushes, batch["batch_id"], seconds_max=60)
+                running = asyncio.create_task(run_for(rushes, batch["batch_id"], seconds_max=60))
+                while simulator.report().accepted < 20:
+                    await asyncio.sleep(0.02)
+                now = simulator.report(tasks=False).uptime_seconds
+                simulator.use(knobs(render_seconds=1.5, outage_start_seconds=now, outage_seconds=2.0))
+                batch = await running
+            faults = simulator.report().faults
         assert batch["status"] == "succeeded"
+        assert faults, "the outage was met"
 
     asyncio.run(scenario())
 
