@@ -35,7 +35,10 @@ format: setup ## put the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## measure; ONLY=poll_times runs one part
+bench: setup ## measure; ONLY=poll runs one part, PEERS=1 adds DBOS, Procrastinate and Celery
+ifdef PEERS
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+endif
 	$(BIN)/python -m benchmarks $(ONLY)
 
 SEEDS ?= 100
@@ -44,15 +47,15 @@ SEED ?= 1
 simulate: setup ## the engine under simulated faults: SEEDS=n TASKS=m SEED=first
 	$(BIN)/python -m simulation --seeds $(SEEDS) --tasks $(TASKS) --seed $(SEED)
 
-PROOF ?= prompts
-proofs: setup ## real processes, real kills: PROOF=prompts, kill-sqlite, kill-postgresql, …
-	$(BIN)/python -m proofs $(PROOF)
+proofs: setup ## real processes, real kills: the long versions
+	$(BIN)/python -m proofs all
 
+COMPILE := build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" pyproject.toml
 lock: ## pin the requirements again, with hashes
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet uv
-	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" pyproject.toml --output-file requirements/base.txt
-	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --group dev pyproject.toml --constraint requirements/base.txt --output-file requirements/dev.txt
+	$(COMPILE) --all-extras --output-file requirements/base.txt
+	for group in dev docs bench; do $(COMPILE) --all-extras --group $$group --constraint requirements/base.txt --output-file requirements/$$group.txt || exit 1; done
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

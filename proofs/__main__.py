@@ -25,9 +25,12 @@ def parser() -> argparse.ArgumentParser:
     for name, module_name in PROOFS.items():
         module = importlib.import_module(module_name)
         command = commands.add_parser(name, help=(module.__doc__ or "").split(": ", 1)[-1].strip())
+        command.add_argument(
+            "--tasks", type=int, default=module.TASKS, help="in a batch (default: %(default)s)"
+        )
         command.add_argument("--seed", type=int, default=1, help="of faults and moments (default: 1)")
         command.add_argument(
-            "--prompts", type=Path, default=None, help="a text file, one prompt a line; else made-up ones"
+            "--prompts", type=Path, default=None, help="a text file, one a line; else made-up ones"
         )
         module.add_options(command)
     return root
@@ -35,8 +38,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Run what is asked for."""
-    # a proof that is told to stop takes its processes with it
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     commands = parser()
     options = commands.parse_args(arguments)
     names = list(PROOFS) if options.name == "all" else [options.name]
@@ -50,4 +51,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # a proof that is told to stop takes its processes with it
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     sys.exit(main(sys.argv[1:]))

@@ -14,6 +14,7 @@ from proofs.processes import Process, wait_until
 from proofs.result import ProofResult
 from proofs.stage import START_SECONDS_MAX, Pace, Stage, stage
 
+TASKS = 946
 DISK_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
 
@@ -26,7 +27,6 @@ FULL_SECONDS_MAX = 4.0
 KILL_SHARE = 0.3
 """Share of times that the worker is killed while the disk is full, and one started into it."""
 
-OPEN_TASKS_MIN = 200
 NO_SPACE = "no space is left"
 
 
@@ -90,7 +90,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rlimit",
         action="store_true",
-        help="limit the size of files, even where a file system can be mounted",
+        help="limit file sizes, even where a file system can be mounted",
     )
 
 
@@ -106,8 +106,7 @@ def run(options: argparse.Namespace) -> ProofResult:
         ) as on,
     ):
         _fill_and_free(on, disk, options.fills)
-        last = on.site.start("worker", "--until-idle")
-        on.finish([last])
+        on.finish_with_a_last_worker()
         on.compare(lossless=False)
         kind = "file system" if isinstance(disk, SmallFileSystem) else "limit on file sizes"
         on.result.headline = f"{options.fills} times full ({kind}), {on.peek.finished()} tasks"
@@ -118,15 +117,9 @@ def _fill_and_free(on: Stage, disk: SmallDisk, fills: int) -> None:
     kills = refused = 0
     full_seconds = 0.0
     for _ in range(fills):
-        if on.open_tasks() < OPEN_TASKS_MIN:
-            on.work.accept(on.site.environment)
-        worker = on.site.start("worker")  # the one before ended in order, so the log file is new and small
-        wait_until(
-            lambda w=worker: on.peek.owned(w.pid) > 0 or not w.running,
-            "a worker with tasks in flight",
-            seconds_max=START_SECONDS_MAX,
-        )
-        started = time.monotonic()
+        on.feed()
+        worker = _started(on)  # the one before ended in order, so the write-ahead log is new and small
+        before = time.monotonic()
         disk.fill(worker)
         try:
             _wait_for_trouble(worker)
@@ -137,22 +130,27 @@ def _fill_and_free(on: Stage, disk: SmallDisk, fills: int) -> None:
                 time.sleep(on.random.uniform(0.5, FULL_SECONDS_MAX))
         finally:
             disk.free(worker)
-        full_seconds += time.monotonic() - started
+        full_seconds += time.monotonic() - before
         if not worker.running and NO_SPACE in worker.said():
             worker.codes_expected = frozenset({1})  # started into a full disk: one clear line, exit code 1
             refused += 1
-            continue
-        before = on.peek.finished()
-        wait_until(
-            lambda: on.peek.finished() > before or on.peek.open_tasks() == 0 or not worker.running,
-            "progress after the disk was freed",
-            seconds_max=START_SECONDS_MAX,
-        )
-        worker.stop()
+        else:
+            _wait_for_progress(on, worker)
+            worker.stop()
     on.result.fact("times full", fills)
     on.result.fact("seconds full, in all", full_seconds)
     on.result.fact("kills while full", kills)
     on.result.fact("workers that refused to start on a full disk", refused)
+
+
+def _started(on: Stage) -> Process:
+    worker = on.site.start("worker")
+    wait_until(
+        lambda: on.peek.owned(worker.pid) > 0 or not worker.running,
+        "a worker with tasks in flight",
+        seconds_max=START_SECONDS_MAX,
+    )
+    return worker
 
 
 def _wait_for_trouble(worker: Process) -> None:
@@ -160,6 +158,15 @@ def _wait_for_trouble(worker: Process) -> None:
         lambda: "database.trouble" in worker.said() or not worker.running,
         "the worker to notice that the disk is full",
         seconds_max=TROUBLE_SECONDS_MAX,
+    )
+
+
+def _wait_for_progress(on: Stage, worker: Process) -> None:
+    before = on.peek.finished()
+    wait_until(
+        lambda: on.peek.finished() > before or on.peek.open_tasks() == 0 or not worker.running,
+        "progress after the disk was freed",
+        seconds_max=START_SECONDS_MAX,
     )
 
 

@@ -138,13 +138,13 @@ class Comparison:
                 )
 
     def _every_task_is_resolved_once(self) -> Iterator[str]:
-        kinds = Counter((task_id, kind, credits) for task_id, kind, credits in self._books.resolutions)
+        kinds = Counter(self._books.resolutions)
         for task in self._books.tasks:
             kind = "settle" if task.status == "succeeded" else "refund"
             if kinds.pop((task.task_id, kind, task.credits), 0) != 1:
                 yield f"task {task.task_id} ({task.status}) has no {kind} of {task.credits} credits"
-        for task_id, kind, credits in kinds:
-            yield f"a {kind} of {credits} credits for task {task_id} stands beside its own"
+        for task_id, kind, amount in kinds:
+            yield f"a {kind} of {amount} credits for task {task_id} stands beside its own"
 
     def _credits_add_up(self) -> Iterator[str]:
         books = self._books
@@ -172,6 +172,11 @@ class Comparison:
                 yield f"task {task.task_id}: the provider's {remote.id} is of another prompt or model"
             elif remote.marker != self._circumstances.marker(task, task.attempt):
                 yield f"task {task.task_id}: the provider's {remote.id} is of another attempt"
+
+    def _every_success_has_a_remote_id(self) -> Iterator[str]:
+        for task in self._books.tasks:
+            if task.status == "succeeded" and task.remote_task_id is None:
+                yield f"task {task.task_id} succeeded, and its remote id is not in the books"
 
     def _every_verdict_is_the_providers(self) -> Iterator[str]:
         for remote_task_id, task in self._by_remote_id.items():
@@ -242,7 +247,10 @@ class Comparison:
             key = (*_submission(orphan), orphan.marker)
             waiting[key] -= 1
             if waiting[key] < 0:
-                yield f"the provider accepted {orphan.id}, and no task of unknown outcome answers for it"
+                yield (
+                    f"the provider accepted {orphan.id} (attempt {orphan.marker.rpartition('/')[2] or '?'}),"
+                    " and no task of unknown outcome answers for it"
+                )
 
     def _no_task_is_given_up_with_its_remote_id(self) -> Iterator[str]:
         for task in self._unknown:
@@ -308,6 +316,7 @@ RULES: tuple[Callable[[Comparison], Iterator[str]], ...] = (
     Comparison._every_task_is_resolved_once,
     Comparison._credits_add_up,
     Comparison._every_remote_task_is_known_to_the_provider,
+    Comparison._every_success_has_a_remote_id,
     Comparison._every_verdict_is_the_providers,
     Comparison._the_totals_are_equal,
     Comparison._no_attempt_was_accepted_twice,

@@ -1,13 +1,14 @@
-"""`kill-postgresql`: several workers on one PostgreSQL, one of them (sometimes two) killed with -9 at a time."""
+"""`kill-postgresql`: several workers on one PostgreSQL, one (sometimes two) killed with -9 at a time."""
 
 import argparse
 import time
 
-from proofs.postgresql import running_postgresql
+from proofs.postgresql import PostgresqlServer, running_postgresql
 from proofs.processes import Process, wait_until
 from proofs.result import ProofResult
 from proofs.stage import START_SECONDS_MAX, Pace, Stage, stage
 
+TASKS = 946
 PAUSE_SECONDS_MAX = 1.5
 """A kill comes up to so long after there is a worker at work to be killed."""
 
@@ -17,7 +18,6 @@ STARTING_SHARE = 0.1
 TWO_SHARE = 0.2
 """Share of kills that take two workers at once; each counts."""
 
-OPEN_TASKS_MIN = 100
 SETTLED_BACKEND_SECONDS = 0.1
 """A commit that was in hand at a kill has ended after that, one way or the other."""
 
@@ -29,13 +29,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> ProofResult:
+    """On a server of its own."""
+    with running_postgresql() as server:
+        return run_on(server, options)
+
+
+def run_on(server: PostgresqlServer, options: argparse.Namespace) -> ProofResult:
     """Kill, start again, let them finish, compare."""
-    with (
-        running_postgresql() as server,
-        stage(
-            "kill-postgresql", options, database_url=server.new_database(), pace=Pace(in_flight_max=8)
-        ) as on,
-    ):
+    database_url = server.new_database()
+    with stage(
+        "kill-postgresql", options, database_url=database_url, pace=Pace(in_flight_max=8 * options.workers)
+    ) as on:
         on.work.accept(on.site.environment)
         workers = on.start_workers(options.workers)
         under_way = _kill(on, workers, options.kills)
@@ -54,8 +58,6 @@ def _kill(on: Stage, workers: list[Process], kills: int) -> set[tuple[int, int]]
     killed = hits = doubles = owned = 0
     wait_until(lambda: on.peek.finished() > 0, "the first task", seconds_max=START_SECONDS_MAX)
     while killed < kills:
-        if on.open_tasks() < OPEN_TASKS_MIN:
-            on.work.accept(on.site.environment)
         chosen = _choose(on, workers, 2 if on.random.random() < TWO_SHARE and killed + 2 <= kills else 1)
         if not chosen:
             break  # one has ended by itself: the comparison names it
@@ -87,6 +89,7 @@ def _choose(on: Stage, workers: list[Process], count: int) -> list[int]:
         chosen = []
 
         def enough_at_work() -> bool:
+            on.feed()
             chosen[:] = [index for index, worker in enumerate(workers) if on.peek.owned(worker.pid)]
             return len(chosen) >= count or not all(worker.running for worker in workers)
 

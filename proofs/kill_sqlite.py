@@ -7,6 +7,7 @@ from proofs.processes import Process, wait_until
 from proofs.result import ProofResult
 from proofs.stage import START_SECONDS_MAX, Pace, Stage, stage
 
+TASKS = 946
 STARTING_SHARE = 0.15
 """Share of kills that fall into a process's start: imports, migration, grant, acceptance, registration."""
 
@@ -16,10 +17,7 @@ LIFE_SECONDS = 1.8
 
 AIMED_SHARE = 0.2
 AIM_SECONDS_MAX = 1.5
-"""Share of kills that wait, at most so long, for a submit to be under way: a random moment seldom meets one."""
-
-OPEN_TASKS_MIN = 60
-"""With fewer open tasks before a kill another batch is added, so that every kill hits work."""
+"""Share of kills that wait, at most so long, for a submit under way: a random moment seldom meets one."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +29,7 @@ def run(options: argparse.Namespace) -> ProofResult:
     """Kill, start again, let it finish, compare."""
     with stage("kill-sqlite", options, database_url=None, pace=Pace(in_flight_max=40)) as on:
         under_way = _kill(on, options.kills)
-        last = on.site.start("worker", "--until-idle")
-        on.finish([last])
-        last.wait(START_SECONDS_MAX)
+        on.finish_with_a_last_worker()
         on.compare(lossless=False)
         on.result.differ(on.not_given_up(under_way))
         on.result.headline = f"{options.kills} kills, {on.peek.finished()} tasks"
@@ -46,7 +42,7 @@ def _kill(on: Stage, kills: int) -> set[tuple[int, int]]:
     killed = hits = starting = 0
     accepting: tuple[str, ...] = ()
     while killed < kills:
-        if not accepting or (_is_accepted(on) and on.open_tasks() < OPEN_TASKS_MIN):
+        if not accepting or (_is_accepted(on) and on.is_short_of_work()):
             accepting = on.work.next_run()
         # a `run` that is started again with the same request id goes on with its batch
         command = accepting if not _is_accepted(on) or on.random.random() < 0.5 else ("worker",)
@@ -62,7 +58,7 @@ def _kill(on: Stage, kills: int) -> set[tuple[int, int]]:
             continue  # it had finished the batch
         killed += 1
         starting += at_start
-        if on.open_tasks():
+        if on.peek.in_flight():
             caught = on.peek.under_way(process.pid)
             hits += bool(caught)
             under_way |= caught

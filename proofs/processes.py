@@ -76,10 +76,11 @@ class Process:
     def faults(self) -> list[str]:
         """What no process may do: print a traceback, or end badly without being killed."""
         name = f"`rushes {' '.join(self.arguments)}` ({self.log.name})"
-        found = [f"{name} printed a traceback"] if "Traceback" in self.said() else []
+        said = self.said()
+        found = [f"{name} says: {said[-300:]}"] if "Traceback" in said or ": unexpected " in said else []
         code = self.popen.poll()
         if not self.killed and code is not None and code not in self.codes_expected:
-            found.append(f"{name} ended with exit code {code}: {self.said()[-300:].strip()}")
+            found.append(f"{name} ended with exit code {code}: {said[-300:].strip()}")
         return found
 
 

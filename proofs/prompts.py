@@ -3,8 +3,9 @@
 import argparse
 
 from proofs.result import ProofResult
-from proofs.stage import Pace, read_prompts, stage
+from proofs.stage import Pace, stage
 
+TASKS = 946
 RUN_SECONDS_MAX = 900.0
 
 STORM = ("slow_seconds=1",)
@@ -18,7 +19,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> ProofResult:
     """Run the file once, without a callback URL, and compare."""
-    prompts = read_prompts(options.prompts)
     with stage(
         "prompts",
         options,
@@ -26,13 +26,12 @@ def run(options: argparse.Namespace) -> ProofResult:
         pace=Pace(lease=3.0, in_flight_max=1000),
         preset="stormy",
         weather=STORM,
-        prompts=prompts,
         models=(options.model,),
         # without a public base URL every submit says "-1": polling alone completes everything
         environment={"RUSHES_BASE_URL": ""},
     ) as on:
         file = on.site.folder / "prompts.txt"
-        file.write_text("\n".join(prompts) + "\n", encoding="utf-8")
+        file.write_text("\n".join(on.work.prompts) + "\n", encoding="utf-8")
         on.work.granted = on.work.credits
         arguments = ("run", file.name, "--model", options.model, "--grant", str(on.work.credits))
         on.site.start(*arguments).wait(RUN_SECONDS_MAX)

@@ -6,6 +6,7 @@ struck, in one of these ways:
     before   the COMMIT is not forwarded: the transaction is rolled back
     within   half of the COMMIT's message is forwarded: the same
     at once  the COMMIT is forwarded and both sides are cut without waiting: either may happen
+    late     the client is cut, and the COMMIT is forwarded after it has gone on: committed behind its back
     after    the COMMIT is forwarded and confirmed, the confirmation is swallowed: committed, unknown to us
 
 Besides, connections are cut at random moments.
@@ -21,9 +22,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeAlias
 
-Strike: TypeAlias = Literal["before", "within", "at once", "after"]
+Strike: TypeAlias = Literal["before", "within", "at once", "late", "after"]
 
-STRIKES: tuple[Strike, ...] = ("before", "within", "at once", "after")
+STRIKES: tuple[Strike, ...] = ("before", "within", "at once", "late", "after")
+LATE_SECONDS_MAX = 1.5
+AT_RANDOM = "at a random moment"
 COMMIT = b"COMMIT\0"
 CHUNK_BYTES_MAX = 65_536
 
@@ -49,7 +52,7 @@ class CuttingProxy:
     """Listens on a free port of 127.0.0.1 and leads to the server's Unix socket; a context manager.
 
     It runs in a thread. `commit_share` is the share of COMMITs that are struck; every `cut_seconds` on
-    average one connection is cut at a random moment. Both stop with `calm()`.
+    average one connection is cut at a random moment. Both pause from `calm()` to `storm()`.
     """
 
     socket_path: Path
@@ -85,8 +88,12 @@ class CuttingProxy:
         self._thread.join()
 
     def calm(self) -> None:
-        """Cut nothing more."""
+        """Cut nothing for now."""
         self._calm = True
+
+    def storm(self) -> None:
+        """Cut again."""
+        self._calm = False
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -105,7 +112,7 @@ class CuttingProxy:
         while True:
             await asyncio.sleep(self.random.expovariate(1 / self.cut_seconds))
             if self._links and not self._calm:
-                self.counts["at a random moment"] += 1
+                self.counts[AT_RANDOM] += 1
                 self.random.choice(list(self._links)).cut()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -156,6 +163,13 @@ class CuttingProxy:
                 # a shutdown in order: what was written arrives
                 link.closed = True
                 link.client.transport.abort()
+                link.server.close()
+            case "late":
+                link.client.transport.abort()
+                await asyncio.sleep(self.random.uniform(0.01, LATE_SECONDS_MAX))
+                link.server.write(chunk)
+                await link.server.drain()
+                link.closed = True
                 link.server.close()
             case "after":
                 link.swallowing = True

@@ -1,13 +1,13 @@
 """`postgresql-restarts`: PostgreSQL crashes or restarts every few seconds under several workers."""
 
 import argparse
-import itertools
 import time
 
 from proofs.postgresql import PostgresqlServer, RestartMode, running_postgresql
 from proofs.result import ProofResult
-from proofs.stage import FINISH_SECONDS_MAX, Pace, Stage, read_prompts, stage
+from proofs.stage import FINISH_SECONDS_MAX, Pace, Stage, stage
 
+TASKS = 5000
 PAUSE_SECONDS_MIN = 1.0
 PAUSE_SECONDS_MAX = 4.0
 """How long the server is up between two restarts."""
@@ -17,24 +17,21 @@ RESTARTS_MAX = 500
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """How many tasks and workers."""
-    parser.add_argument("--tasks", type=int, default=5000, help="default: %(default)s")
+    """How many workers."""
     parser.add_argument("--workers", type=int, default=3, help="default: %(default)s")
 
 
 def run(options: argparse.Namespace) -> ProofResult:
+    """On a server of its own."""
+    with running_postgresql() as server:
+        return run_on(server, options)
+
+
+def run_on(server: PostgresqlServer, options: argparse.Namespace) -> ProofResult:
     """Restart until every task is final, compare."""
-    prompts = list(itertools.islice(itertools.cycle(read_prompts(options.prompts)), options.tasks))
-    with (
-        running_postgresql() as server,
-        stage(
-            "postgresql-restarts",
-            options,
-            database_url=server.new_database(),
-            pace=Pace(lease=2.0, in_flight_max=20),
-            prompts=prompts,
-        ) as on,
-    ):
+    database_url = server.new_database()
+    pace = Pace(lease=2.0, in_flight_max=20 * options.workers)
+    with stage("postgresql-restarts", options, database_url=database_url, pace=pace) as on:
         on.work.accept(on.site.environment)
         workers = on.start_workers(options.workers)
         restarts = _restart_until_done(on, server)

@@ -8,11 +8,14 @@ import json
 import random
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from proofs.books import Peek
 from proofs.equalities import Accounting, Circumstances, Comparison
@@ -33,11 +36,11 @@ CALLBACK_BASE_URL = "http://127.0.0.1:9"
 
 CALLBACK_SECRET = "a-secret-of-the-proofs"
 
-PROMPTS_OWN = 946
-"""How many prompts a proof makes when no file is given."""
-
 FINISH_SECONDS_MAX = 300.0
 """How long the work may go on after the last fault."""
+
+OPEN_TASKS_MIN = 150
+"""With fewer open tasks another batch is added before the next fault."""
 
 START_SECONDS_MAX = 60.0
 """How long a worker may take to start, on a busy machine."""
@@ -73,16 +76,17 @@ def own_prompts(count: int) -> list[str]:
     return [f"{scenes[n % len(scenes)]}, take {n % max(1, count * 9 // 10)}" for n in range(count)]
 
 
-def read_prompts(path: Path | None) -> list[str]:
-    """One prompt a line, or made-up ones without a file."""
+def read_prompts(path: Path | None, count: int) -> list[str]:
+    """That many prompts: the file's, one a line and again from its start, or made-up ones without a file."""
     if path is None:
-        return own_prompts(PROMPTS_OWN)
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return own_prompts(count)
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return list(itertools.islice(itertools.cycle(lines), count))
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How quick and how crowded a run is. Times are seconds; `in_flight_max` is for each worker and provider."""
+    """How quick and how crowded a run is: times in seconds, tasks in flight at each provider."""
 
     lease: float = 1.0
     grace: float = 2.0
@@ -167,13 +171,14 @@ class Stage:
     work: Work
     random: random.Random
 
-    def open_tasks(self) -> int:
-        """Tasks without a final status; 0 before there is any batch."""
-        return self.peek.open_tasks() or 0
+    def is_short_of_work(self) -> bool:
+        """Whether so few tasks are open that a fault might meet none."""
+        return (self.peek.open_tasks() or 0) < min(OPEN_TASKS_MIN, len(self.work.prompts) // 2)
 
-    def wait_for_the_end(self, seconds_max: float = FINISH_SECONDS_MAX) -> None:
-        """Wait until no task is open."""
-        wait_until(lambda: self.peek.open_tasks() == 0, "open tasks", seconds_max=seconds_max, every=0.25)
+    def feed(self) -> None:
+        """Accept one more batch when work is short."""
+        if self.is_short_of_work():
+            self.work.accept(self.site.environment)
 
     def start_workers(self, count: int) -> list[Process]:
         """Start `count` workers and wait until each has its lease."""
@@ -189,10 +194,23 @@ class Stage:
             seconds_max=START_SECONDS_MAX,
         )
 
-    def finish(self, workers: Sequence[Process] = ()) -> None:
-        """Let the work end, stop the workers as SIGTERM does; what takes too long is a difference."""
+    def finish_with_a_last_worker(self) -> None:
+        """Start a worker that ends by itself when no task is open; taking too long is a difference."""
+        last = self.site.start("worker", "--until-idle")
         try:
-            self.wait_for_the_end()
+            last.wait(FINISH_SECONDS_MAX)
+        except subprocess.TimeoutExpired as error:
+            self.result.differ([str(error)])
+
+    def finish(self, workers: Sequence[Process]) -> None:
+        """Let the workers end the work, stop them as SIGTERM does; what takes too long is a difference."""
+        try:
+            wait_until(
+                lambda: self.peek.open_tasks() == 0 or not any(worker.running for worker in workers),
+                "the end of all tasks",
+                seconds_max=FINISH_SECONDS_MAX,
+                every=0.25,
+            )
             for process in workers:
                 process.stop()
         except (TimeoutError, subprocess.TimeoutExpired) as error:
@@ -219,8 +237,10 @@ class Stage:
             callback_base_url=CALLBACK_BASE_URL if callbacks else None,
             callback_key=CALLBACK_SECRET.encode(),
         )
-        report = self.service.report()
-        comparison = Comparison(self.peek.books(), report, circumstances)
+        books, report = self.peek.books(), self.service.report()
+        comparison = Comparison(books, report, circumstances)
+        for name, evidence in (("books", books), ("report", report)):
+            (self.site.folder / f"{name}.json").write_bytes(msgspec.json.encode(evidence))
         result.differ(comparison.differences)
         result.differ(self.site.faults())
         counted = comparison.accounting
@@ -254,7 +274,6 @@ def stage(
     pace: Pace,
     weather: Sequence[str] = WEATHER,
     preset: str = "calm",
-    prompts: Sequence[str] | None = None,
     models: Sequence[str] = MODELS,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
@@ -277,8 +296,7 @@ def stage(
             **(environment or {}),
         }
         site = stack.enter_context(Site(folder / "site", variables))
-        lines = prompts if prompts is not None else read_prompts(options.prompts)
-        work = Work(lines, site.folder, models)
+        work = Work(read_prompts(options.prompts, options.tasks), site.folder, models)
         yield Stage(result, service, site, Peek(url), work, random.Random(options.seed))
         result.seconds = time.monotonic() - started
 
@@ -294,4 +312,4 @@ def _folder(name: str, result: ProofResult) -> Iterator[str]:
         if ended_well:
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            print(f"kept for a look: {folder}")
+            print(f"kept for a look: {folder}", file=sys.stderr)

@@ -53,7 +53,7 @@ async def receive(process: Process, callback: Callback) -> None:
     if attempt is None or worker is None:
         return
     task_id, number = attempt
-    process.world.witness.nudged(callback.task_id)
+    process.world.witness.nudged(task_id)
     remote_task_id = providers(process)[provider_name].remote_task_id_of_callback(callback.body)
     if worker.nudges.offer(task_id, attempt=number, remote_task_id=remote_task_id):
         return

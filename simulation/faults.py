@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """The slot's process is killed the `count`th time it comes to `point` (see `POINTS`) after `at`."""
+    """The slot's process is killed the `count`th time it comes to `point` after `at`.
+
+    Points are those of `POINTS`; around commits also with the name of the transaction's function behind.
+    """
 
     at: float
     slot: int
@@ -56,10 +59,14 @@ class ClockJump:
 
 @dataclass(frozen=True, slots=True)
 class LostCommit:
-    """The answer to the slot's `count`th commit after `at` is lost: it took effect, nobody is told."""
+    """The answer to the slot's `count`th commit of `what` after `at` is lost: it took effect, nobody is told.
+
+    `what` is the name of the transaction's function, or empty for any.
+    """
 
     at: float
     slot: int
+    what: str
     count: int
 
 
@@ -171,6 +178,9 @@ Fault = (
 _POINT_COUNTS_MEAN = {"step": 300.0}
 """How far ahead a crash is aimed on average; at commits and requests 8."""
 
+TRANSACTIONS = ("apply_group", "claim_fairly", "adopt", "renew_lease_if_alive")
+"""The transactions that crashes and lost answers are aimed at."""
+
 SUBMIT_WEATHERS = (
     *("submit_server_error", "submit_html", "submit_cut_json", "submit_cut_body", "submit_reset_before"),
     *("submit_reset_after", "submit_accepted_then_error", "submit_accepted_then_reset", "submit_refused"),
@@ -206,7 +216,7 @@ def _weather(draw: random.Random) -> Sequence[Fault]:
         (CALLBACK_WEATHERS, 5, 0.3),
     ):
         for name in draw.sample(names, draw.randint(0, count_max)):
-            share = share_max * draw.random() * (0.1 if name == "stuck" else 1.0)
+            share = share_max * draw.random() * (0.3 if name == "stuck" else 1.0)
             faults.append(Weather(name, round(share, 4)))
     if draw.random() < 0.1:
         faults.append(Weather("forget_after_seconds", draw.choice((5.0, 60.0))))
@@ -229,6 +239,8 @@ def _processes(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
 
     for _ in range(draw.randint(10, 24)):
         point = draw.choice(POINTS)
+        if point.startswith("commit") and draw.random() < 0.5:
+            point = f"{point}.{draw.choice(TRANSACTIONS)}"
         count = 1 + int(draw.expovariate(1 / _POINT_COUNTS_MEAN.get(point, 8.0)))
         faults.append(
             Crash(when(), slot(), point, count, round(draw.choice((0.1, 3.0, 90.0)) * draw.random(), 3))
@@ -240,8 +252,10 @@ def _processes(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
         faults.append(Pause(when(), slot(), round(seconds, 3)))
     for _ in range(draw.choice((0, 0, 1, 2))):
         faults.append(Stop(when(), slot(), round(20 * draw.random(), 3)))
-    for _ in range(draw.choice((0, 0, 1, 3, 6))):
-        faults.append(LostCommit(when(), slot(), draw.randint(1, 20)))
+    for _ in range(draw.choice((0, 1, 3, 6, 10))):
+        what = draw.choice(("", *TRANSACTIONS))
+        count = 1 if what == "adopt" else draw.randint(1, 10)
+        faults.append(LostCommit(when(), slot(), what, count))
     for _ in range(draw.choice((0, 0, 0, 1, 2))):
         faults.append(
             Cut(when(), slot(), round(draw.choice((5, 60, 200)) * draw.random(), 3), draw.random() < 0.5)
@@ -282,9 +296,9 @@ def _users(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
         faults.append(Cancel(round(at, 3), number))
     for _ in range(draw.choice((0, 1, 2, 4))):
         faults.append(Retry(round(plan.chaos_seconds * draw.random(), 3), batch(), draw.choice((1, 3, 20))))
-    for _ in range(draw.choice((0, 1, 3))):
-        bonus = None if draw.random() < 0.5 else round(draw.uniform(5, plan.chaos_seconds), 1)
-        at = round(plan.chaos_seconds * draw.random(), 3)
+    for _ in range(draw.choice((0, 1, 3, 5))):
+        bonus = None if draw.random() < 0.3 else round(draw.choice((20, 200, 900)) * draw.random() + 5, 1)
+        at = round(plan.chaos_seconds * draw.random() / 2, 3)
         faults.append(Grant(at, draw.randrange(plan.accounts), draw.randint(1, 2000), bonus))
     if draw.random() < 0.2:
         at = round(plan.chaos_seconds * draw.random() / 2, 3)

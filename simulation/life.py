@@ -4,11 +4,14 @@ Promises 2 to 5 and 8: which status may follow which, who may change a task, tha
 that an end carries its resolution, its entry and its event in one transaction.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from rushes.domain.task import CANCELLED, SUBMIT_OUTCOME_UNKNOWN, TIMEOUT
 from rushes.providers.simulator.fate import Outcome
+from rushes.store.workers import RELEASED
 from simulation.books import Books
 from simulation.broken import broken
 from simulation.journal import DELETED, Change, TaskRow
@@ -48,6 +51,7 @@ class Life:
         grace_seconds: float,
         resubmits: bool,
         hard_deadline_seconds: Callable[[str], float],
+        in_flight_max: int | None,
         clock_error_seconds: Callable[[], float],
     ) -> None:
         self.tasks: dict[int, TaskRow] = {}
@@ -61,6 +65,8 @@ class Life:
         self._grace_seconds = grace_seconds
         self._resubmits = resubmits
         self._hard_deadline_seconds = hard_deadline_seconds
+        self._in_flight_max = in_flight_max
+        self._in_flight: Counter[str] = Counter()
         self._clock_error_seconds = clock_error_seconds
         self._leases: dict[str, int] = {}
         self._resolved: dict[int, str] = {}
@@ -114,6 +120,9 @@ class Life:
             if (before.status, after.status) not in _ALLOWED:
                 broken("TRANSITION", f"task {after.id} went from {before.status} to {after.status}")
             self._books.task_counted(after.batch_id, before.status, after.status, after.credits)
+            self._in_flight[after.provider] += (after.status == "processing") - (
+                before.status == "processing"
+            )
         if after[:7] != before[:7]:
             broken("TASK_CHANGED", f"task {after.id} was {before}, is {after}")
         if after.status == "processing":
@@ -141,6 +150,8 @@ class Life:
             broken("CLAIMED_WITHOUT_LEASE", f"task {after.id} by {after.worker_id}, which is not alive")
         if self._books.batches[after.batch_id].row.cancelled_at_ms is not None:
             broken("CLAIMED_AFTER_CANCEL", f"task {after.id} of the cancelled batch {after.batch_id}")
+        if self._in_flight_max is not None and self._in_flight[after.provider] > self._in_flight_max:
+            broken("LIMIT", f"{self._in_flight[after.provider]} tasks in flight at {after.provider}")
         attempt = (after.id, after.attempt)
         self.claims[attempt] = after.worker_id
         self.claimed_at[attempt] = self._now
@@ -158,7 +169,12 @@ class Life:
                 broken("NAMED_WRONG", f"task {after.id}, attempt {after.attempt}: {real} is its remote task")
 
     def _is_adopted(self, before: TaskRow, after: TaskRow) -> None:
+        if after.worker_id == RELEASED:
+            self._must_own(before, "release")
+            return
         self.adoptions += 1
+        if after.remote_task_id is not None:
+            self._witness.adopted(after.remote_task_id)
         if after.worker_id is None or after.worker_id != self._committer.worker_id:
             broken("ADOPTED_FOR_ANOTHER", f"task {after.id} by {self._committer.name}: {after.worker_id}")
         if self._leases.get(before.worker_id or "", 0) > 0:
@@ -212,17 +228,21 @@ class Life:
             self._must_be_late(before)
         else:
             self._must_be_the_verdict(after)
-        if before.remote_task_id is not None:
-            self._witness.ended(before.remote_task_id)
+
+    def deadline(self, task: TaskRow) -> float:
+        """The earliest time at which some clock may say that the task's hard deadline has come."""
+        if task.dispatched_at_ms is None:
+            return inf
+        sent_at = (task.dispatched_at_ms - self._epoch_ms) / 1000
+        seconds = self._hard_deadline_seconds(task.model)
+        return sent_at + seconds - self._clock_error_seconds() - _ROUNDING_SECONDS
 
     def _must_be_late(self, before: TaskRow) -> None:
-        assert before.dispatched_at_ms is not None
-        sent_at = (before.dispatched_at_ms - self._epoch_ms) / 1000
-        deadline = sent_at + self._hard_deadline_seconds(before.model) - self._clock_error_seconds()
-        if self._now < deadline - _ROUNDING_SECONDS:
+        deadline = self.deadline(before)
+        if self._now < deadline:
             broken("TIMEOUT_EARLY", f"task {before.id} failed {deadline - self._now:.1f} s too early")
         last_poll_at = self._witness.last_poll_at.get(before.remote_task_id or "", -1.0)
-        if last_poll_at < deadline - _ROUNDING_SECONDS:
+        if last_poll_at < deadline:
             broken("TIMEOUT_WITHOUT_POLL", f"task {before.id}: last polled at {last_poll_at:.1f}")
 
     def _must_be_the_verdict(self, task: TaskRow) -> None:

@@ -113,7 +113,7 @@ def draw_plan(draw: random.Random, seed: int, tasks: int) -> Plan:
         lease_seconds=draw.choice((45.0, 90.0, 120.0)),
         grace_seconds=draw.choice((60.0, 200.0, 600.0)),
         policy=UnconfirmedPolicy.RESUBMIT if draw.random() < 0.25 else UnconfirmedPolicy.REFUND,
-        has_callbacks=draw.random() < 0.5,
+        has_callbacks=draw.random() < 0.6,
         limits=ProviderLimits(
             submits_per_second=draw.choice((None, None, 4.0, 20.0)),
             polls_per_second=draw.choice((None, None, 15.0, 60.0)),
@@ -133,7 +133,7 @@ def _batches(draw: random.Random, tasks: int, accounts: int, chaos_seconds: floa
     batches, left = [], tasks
     while left:
         size = min(left, draw.choice((1, 3, 30, BATCH_TASKS_MAX)), draw.randint(1, BATCH_TASKS_MAX))
-        at = round(chaos_seconds * 0.5 * draw.random() ** 2, 3)
+        at = round(chaos_seconds * 0.5 * draw.random() ** 1.5, 3)
         batches.append(PlannedBatch(at, draw.randrange(accounts), size, draw.random() < 0.1))
         left -= size
     return sorted(batches, key=lambda batch: batch.at)

@@ -25,7 +25,7 @@ from rushes.providers.transport import Response, TransportError
 from rushes.store.database import Database
 from simulation.life import Committer
 from simulation.loop import GATE
-from simulation.witness import Attempt
+from simulation.witness import Attempt, Sender
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -44,11 +44,13 @@ class Dead(BaseException):
 
 
 class Process:
-    """One process of a slot. `seed` feeds its own randomness: waits and retry jitter."""
+    """One process. Those of a `group` keep the providers' limits together. `seed` feeds its own randomness: waits and retry jitter."""
 
-    def __init__(self, world: "World", name: str, *, seed: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, world: "World", name: str, *, group: str, seed: str, clock: Callable[[], float]
+    ) -> None:
         self.world = world
-        self.name = name
+        self.name, self.group = name, group
         self.random = random.Random(seed)
         self.worker: Worker | None = None
         self.steps = 0
@@ -165,11 +167,12 @@ class ProcessDatabase(Database):
         process, world = self._process, self._process.world
         await asyncio.sleep(world.plan.commit_seconds * process.random.random())
         self._must_be_reachable()
-        if not process.reach("commit.before"):
+        what = function.__name__
+        if not process.reach("commit.before") or not process.reach(f"commit.before.{what}"):
             await process.vanish()
         result = world.store.database.run(function, *args, **kwargs)
-        world.committed(process, function.__name__)
-        if not process.reach("commit.after"):
+        world.committed(process, what)
+        if not process.reach("commit.after") or not process.reach(f"commit.after.{what}"):
             await process.vanish()
         if world.loses_answer(process):
             raise DatabaseUnreachable("the connection was lost after the commit was sent")
@@ -217,48 +220,44 @@ class ProcessTransport:
         if process.is_dead:
             raise Dead
         target = urlsplit(url)
-        worker_id = process.worker_id
+        sender = Sender(process.worker_id, process.group)
         send = partial(
             self._service.request, method, url, headers=headers, body=body, timeout_seconds=timeout_seconds
         )
         if target.path in _SUBMIT_PATHS:
-            return await self._submit(worker_id, send)
+            return await self._submit(sender, send)
         if target.path == RESULT_PATH:
             remote_task_id = msgspec.json.decode(body or b"{}")["id"]
         else:
             remote_task_id = parse_qs(target.query)["id"][0]
-        return await self._poll(worker_id, remote_task_id, send, world)
+        return await self._poll(sender, remote_task_id, send, world)
 
-    async def _submit(self, worker_id: str, send: Callable[[], Awaitable[Response]]) -> Response:
+    async def _submit(self, sender: Sender, send: Callable[[], Awaitable[Response]]) -> Response:
         process, world = self._process, self._process.world
         witness = world.witness
         attempt, process.announced = process.announced, None
         assert attempt is not None, "every submit asks for its callback URL first"
         world.log("submit", process.name, *attempt)
-        world.checked(lambda: world.check_intent(worker_id, attempt))
+        world.checked(lambda: world.check_intent(sender.worker_id, attempt))
         submission = world.checked(
-            lambda: witness.submit_leaves(worker_id, self._provider, attempt, world.loop.time())
+            lambda: witness.submit_leaves(sender, self._provider, attempt, world.loop.time())
         )
         try:
             response = await self._exchange(send, attempt)
         finally:
-            witness.submit_ends(worker_id, self._provider)
+            witness.submit_ends(sender, self._provider)
         submission.answered_status = response.status
-        if submission.remote is not None and submission.remote.answered:
-            witness.named(worker_id, self._provider, submission.remote.id)
         return response
 
     async def _poll(
-        self, worker_id: str, remote_task_id: str, send: Callable[[], Awaitable[Response]], world: "World"
+        self, sender: Sender, remote_task_id: str, send: Callable[[], Awaitable[Response]], world: "World"
     ) -> Response:
         witness = world.witness
-        world.checked(
-            lambda: witness.poll_leaves(worker_id, self._provider, remote_task_id, world.loop.time())
-        )
+        world.checked(lambda: witness.poll_leaves(sender, self._provider, remote_task_id, world.loop.time()))
         try:
             return await self._exchange(send, None)
         finally:
-            witness.poll_ends(worker_id, self._provider)
+            witness.poll_ends(sender, self._provider)
 
     async def _exchange(self, send: Callable[[], Awaitable[Response]], attempt: Attempt | None) -> Response:
         """The request's way to the service and the answer's way back, with all that can go wrong."""

@@ -70,7 +70,9 @@ class Slot:
             return
         self._started += 1
         name = f"{'ticker' if self.ticks else 'worker'}-{self.number}.{self._started}"
-        self.process = self.world.process(name, seed=name, clock=self.clock_error)
+        # passes that cron starts hold the limits each for itself, workers together
+        group = name if self.ticks else "workers"
+        self.process = self.world.process(name, group=group, clock=self.clock_error)
         self._stop = asyncio.Event()
         self.world.log("start", name)
         self.world.spawn(self.process, partial(self._tick if self.ticks else self._work, self.process))
@@ -184,7 +186,8 @@ class Slot:
         """Arm the loss of a commit's answer."""
         process = self.process
         if process is not None:
-            process.arm("commit.after", fault.count, process.lose_answer)
+            point = f"commit.after.{fault.what}" if fault.what else "commit.after"
+            process.arm(point, fault.count, process.lose_answer)
 
     def cut(self, fault: Cut) -> None:
         """No provider is reached."""

@@ -41,7 +41,7 @@ class Users:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self._process = world.process("users", seed="users", clock=lambda: 0.0)
+        self._process = world.process("users", group="users", clock=lambda: 0.0)
         self._catalogue: Catalogue = CATALOGUE
         self._accounts: list[int] = []
         self.batch_ids: dict[int, int] = {}

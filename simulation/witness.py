@@ -5,7 +5,7 @@ times of polls are checked here, at the moment a request leaves; the verdicts of
 """
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 
@@ -33,19 +33,36 @@ class Submission:
 
 @dataclass(slots=True)
 class Traffic:
-    """The requests of one worker identity to one provider."""
+    """The requests to one provider: of one worker identity, or when they left of all that share a limit."""
 
-    submits: deque[float] = field(default_factory=deque)
-    polls: deque[float] = field(default_factory=deque)
     submits_under_way: int = 0
     polls_under_way: int = 0
-    in_flight: set[str] = field(default_factory=set)
+    submits: deque[float] = field(default_factory=deque)
+    polls: deque[float] = field(default_factory=deque)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends: the worker identity, and the group of workers that keep the provider's limits together."""
+
+    worker_id: str
+    group: str
 
 
 class Witness:
-    """Sees all requests. `resubmits` tells whether the operator's policy allows a second purchase."""
+    """Sees all requests. `trusts_clocks()` tells whether the clocks agree, on which leases and with them the
+    shares of the limits rest. `resubmits` tells whether the operator's policy allows a second purchase,
+    `deadline_of(task_id)` is the earliest time at which its hard deadline may be thought to have come."""
 
-    def __init__(self, *, limits: ProviderLimits, poll_gap_min_seconds: float, resubmits: bool) -> None:
+    def __init__(
+        self,
+        *,
+        limits: ProviderLimits,
+        poll_gap_min_seconds: float,
+        resubmits: bool,
+        deadline_of: Callable[[int], float],
+        trusts_clocks: Callable[[], bool],
+    ) -> None:
         self.submissions: dict[Attempt, Submission] = {}
         self.attempt_of_remote: dict[str, Attempt] = {}
         self.remote_by_id: dict[str, SimTask] = {}
@@ -53,34 +70,34 @@ class Witness:
         self._limits = limits
         self._poll_gap_min_seconds = poll_gap_min_seconds
         self._resubmits = resubmits
+        self._deadline_of = deadline_of
+        self._trusts_clocks = trusts_clocks
         self._accepted_of_task: dict[int, int] = {}
-        self._traffic: dict[Hashable, Traffic] = {}
-        self._polled_at: dict[tuple[str, str], float] = {}
-        self._nudges: dict[str, int] = {}
+        self._traffic: dict[tuple[str, str], Traffic] = {}
+        self._polled_at: dict[str, dict[str, float]] = {}
+        self._nudges: dict[int, int] = {}
 
-    def traffic(self, worker_id: str, provider: str) -> Traffic:
-        """The requests of that worker identity to that provider."""
-        return self._traffic.setdefault((worker_id, provider), Traffic())
+    def _traffic_of(self, name: str, provider: str) -> Traffic:
+        return self._traffic.setdefault((name, provider), Traffic())
 
     # --- submits ------------------------------------------------------------------------------------
 
-    def submit_leaves(self, worker_id: str, provider: str, attempt: Attempt, now: float) -> Submission:
+    def submit_leaves(self, sender: Sender, provider: str, attempt: Attempt, now: float) -> Submission:
         """A request for this attempt is handed to the network."""
         if attempt in self.submissions:
             before = self.submissions[attempt].left_at
             broken("SENT_TWICE", f"task {attempt[0]}, attempt {attempt[1]} was sent at {before:.3f} already")
         submission = self.submissions[attempt] = Submission(now, provider)
-        traffic = self.traffic(worker_id, provider)
-        self._hold_rate("submits", traffic.submits, self._limits.submits_per_second, now)
-        traffic.submits_under_way += 1
-        self._hold("submits under way", traffic.submits_under_way, self._limits.connections_max)
-        in_flight = len(traffic.in_flight) + traffic.submits_under_way
-        self._hold("tasks in flight", in_flight, self._limits.in_flight_tasks_max)
+        group = self._traffic_of(sender.group, provider)
+        self._hold_rate("submits", group.submits, self._limits.submits_per_second, now)
+        own = self._traffic_of(sender.worker_id, provider)
+        own.submits_under_way += 1
+        self._hold("submits under way", own.submits_under_way, self._limits.connections_max)
         return submission
 
-    def submit_ends(self, worker_id: str, provider: str) -> None:
+    def submit_ends(self, sender: Sender, provider: str) -> None:
         """Its answer arrived, or its failure was noticed."""
-        self.traffic(worker_id, provider).submits_under_way -= 1
+        self._traffic_of(sender.worker_id, provider).submits_under_way -= 1
 
     def accepted(self, attempt: Attempt, remote: SimTask) -> None:
         """The service has taken it."""
@@ -95,15 +112,6 @@ class Witness:
         if accepted > 1 and not self._resubmits:
             broken("BOUGHT_TWICE", f"attempt {number} of task {task_id} was accepted, as was an earlier one")
 
-    def named(self, worker_id: str, provider: str, remote_task_id: str) -> None:
-        """The worker has read the acceptance: the task counts as in flight there."""
-        self.traffic(worker_id, provider).in_flight.add(remote_task_id)
-
-    def ended(self, remote_task_id: str) -> None:
-        """The end of the remote task's attempt is committed."""
-        for traffic in self._traffic.values():
-            traffic.in_flight.discard(remote_task_id)
-
     def was_bought(self, attempt: Attempt) -> bool:
         """Whether the service has taken the attempt."""
         submission = self.submissions.get(attempt)
@@ -111,31 +119,38 @@ class Witness:
 
     # --- polls --------------------------------------------------------------------------------------
 
-    def poll_leaves(self, worker_id: str, provider: str, remote_task_id: str, now: float) -> None:
+    def poll_leaves(self, sender: Sender, provider: str, remote_task_id: str, now: float) -> None:
         """A poll is handed to the network."""
-        traffic = self.traffic(worker_id, provider)
-        self._hold_rate("polls", traffic.polls, self._limits.polls_per_second, now)
+        group = self._traffic_of(sender.group, provider)
+        self._hold_rate("polls", group.polls, self._limits.polls_per_second, now)
+        traffic = self._traffic_of(sender.worker_id, provider)
         traffic.polls_under_way += 1
         under_way_max = self._limits.connections_max + CONFIRMATIONS_AT_ONCE_MAX
         self._hold("polls under way", traffic.polls_under_way, under_way_max)
         self.last_poll_at[remote_task_id] = now
-        before = self._polled_at.get((worker_id, remote_task_id), -inf)
-        self._polled_at[worker_id, remote_task_id] = now
+        polled_at = self._polled_at.setdefault(remote_task_id, {})
+        before = polled_at.get(sender.worker_id, -inf)
+        polled_at[sender.worker_id] = now
         if now - before < self._poll_gap_min_seconds - _ROUNDING:
-            nudges = self._nudges.get(remote_task_id, 0)
-            if not nudges:
+            task_id, _ = self.attempt_of_remote[remote_task_id]
+            nudges = self._nudges.get(task_id, 0)
+            if not nudges and now < self._deadline_of(task_id):  # the last poll comes at the deadline
                 broken(
                     "POLLED_EARLY", f"{remote_task_id} was polled {now - before:.3f} s after its last poll"
                 )
-            self._nudges[remote_task_id] = nudges - 1
+            self._nudges[task_id] = max(0, nudges - 1)
 
-    def poll_ends(self, worker_id: str, provider: str) -> None:
+    def poll_ends(self, sender: Sender, provider: str) -> None:
         """Its answer arrived, or its failure was noticed."""
-        self.traffic(worker_id, provider).polls_under_way -= 1
+        self._traffic_of(sender.worker_id, provider).polls_under_way -= 1
 
-    def nudged(self, remote_task_id: str) -> None:
-        """A callback came: one poll more may come before its time."""
-        self._nudges[remote_task_id] = self._nudges.get(remote_task_id, 0) + 1
+    def nudged(self, task_id: int) -> None:
+        """A callback came: one poll more of the task may come before its time."""
+        self._nudges[task_id] = self._nudges.get(task_id, 0) + 1
+
+    def adopted(self, remote_task_id: str) -> None:
+        """The task has a new owner, which polls it first when it likes."""
+        self._polled_at.pop(remote_task_id, None)
 
     # --- limits -------------------------------------------------------------------------------------
 
@@ -145,7 +160,7 @@ class Witness:
         times.append(now)
         while times[0] <= now - WINDOW_SECONDS + _ROUNDING:
             times.popleft()
-        if len(times) > per_second_max:
+        if len(times) > per_second_max and self._trusts_clocks():
             broken("LIMIT", f"{len(times)} {what} in a second, {per_second_max:g} are allowed")
 
     @staticmethod

@@ -68,7 +68,11 @@ class World:
         self._outages: list[kinds.DatabaseOutage] = []
         self._clock_errors = [0.0, 0.0]
         self.witness = Witness(
-            limits=plan.limits, poll_gap_min_seconds=POLL_INTERVAL_MIN_SECONDS, resubmits=plan.resubmits
+            limits=plan.limits,
+            poll_gap_min_seconds=POLL_INTERVAL_MIN_SECONDS,
+            resubmits=plan.resubmits,
+            deadline_of=lambda task_id: self.life.deadline(self.life.tasks[task_id]),
+            trusts_clocks=lambda: self._clock_spread() == 0.0,
         )
         self.books = Books()
         self.service = Service(self._knobs(), on_accepted=self._accepted)
@@ -80,7 +84,8 @@ class World:
             grace_seconds=plan.grace_seconds,
             resubmits=plan.resubmits,
             hard_deadline_seconds=self._hard_deadline_seconds,
-            clock_error_seconds=lambda: self._clock_errors[1] - self._clock_errors[0],
+            in_flight_max=plan.limits.in_flight_tasks_max,
+            clock_error_seconds=self._clock_spread,
         )
         self.postman = Postman(self)
         self.slots = [Slot(self, n, ticks=n < plan.tickers) for n in range(plan.slots)]
@@ -99,7 +104,7 @@ class World:
         while self.loop.time() < self._chaos_ends() and not self._is_over():
             await asyncio.sleep(LOOK_SECONDS)
         self._heal()
-        deadline = self.loop.time() + HEALED_SECONDS_MAX + self._clock_errors[1] - self._clock_errors[0]
+        deadline = self.loop.time() + HEALED_SECONDS_MAX + self._clock_spread()
         while not self._is_over():
             if self.loop.time() > deadline:
                 self.checked(self._name_the_stuck)
@@ -147,9 +152,9 @@ class World:
 
     # --- what processes need ------------------------------------------------------------------------
 
-    def process(self, name: str, *, seed: str, clock: Callable[[], float]) -> Process:
+    def process(self, name: str, *, group: str, clock: Callable[[], float]) -> Process:
         """A new process."""
-        process = Process(self, name, seed=f"{self.plan.seed} {seed}", clock=clock)
+        process = Process(self, name, group=group, seed=f"{self.plan.seed} {name}", clock=clock)
         self._processes.append(process)
         return process
 
@@ -221,7 +226,7 @@ class World:
             broken("SENT_BEFORE_INTENT", f"task {task_id}, attempt {number} by {worker_id}")
         task = self.life.tasks[task_id]
         owns = (task.status, task.attempt, task.worker_id) == ("processing", number, claimed_by)
-        if not owns and not self._clock_errors[1] - self._clock_errors[0]:
+        if not owns and not self._clock_spread():
             broken("SENT_WITHOUT_OWNING", f"attempt {number} by {worker_id}, claimed by {claimed_by}: {task}")
 
     # --- the service --------------------------------------------------------------------------------
@@ -335,6 +340,9 @@ class World:
         for slot in self.slots:
             error = slot.clock_error()
             self._clock_errors = [min(self._clock_errors[0], error), max(self._clock_errors[1], error)]
+
+    def _clock_spread(self) -> float:
+        return self._clock_errors[1] - self._clock_errors[0]
 
     def draw_bonus_seconds(self) -> float | None:
         """Whether the credits that a user buys come as a bonus, and how long they last."""

@@ -66,14 +66,19 @@ class ServiceMetrics:
             registry=self._registry,
             buckets=_HTTP_BOUNDS_SECONDS,
         )
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._registry.register(_FromDatabase(self._families))
 
     def on_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answer; `route` is a template, so the number of series is bounded."""
         if method not in _METHODS:
             method = "OTHER"
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        series = self._series.get((method, route, status))
+        if series is None:
+            series = (self._requests.labels(method, route, str(status)), self._seconds.labels(route))
+            self._series[method, route, status] = series
+        series[0].inc()
+        series[1].observe(seconds)
 
     async def render(self) -> bytes:
         """The page in Prometheus' text format."""

@@ -20,7 +20,7 @@ from rushes.engine.worker import Worker, WorkerConfig
 from rushes.providers.base import Provider, ProviderConfig, ProviderLimits
 from rushes.providers.http import PyreqwestTransport
 from rushes.settings import Settings
-from rushes.store.database import Database
+from rushes.store.database import POSTGRESQL_IDLE_SECONDS, Database
 
 
 def wall_clock_ms() -> int:
@@ -43,7 +43,12 @@ def new_worker_id() -> str:
 
 def open_database(settings: Settings) -> Database:
     """The configured database; for a SQLite file its folder is made. Nothing is migrated."""
-    database = Database(settings.database_url, busy_timeout_seconds=settings.sqlite_busy_timeout_seconds)
+    database = Database(
+        settings.database_url,
+        busy_timeout_seconds=settings.sqlite_busy_timeout_seconds,
+        # a worker that stands still for a lease must not hold up those who take over
+        postgresql_idle_seconds=min(POSTGRESQL_IDLE_SECONDS, settings.lease_seconds),
+    )
     path = database.sqlite_path
     if path is not None:
         try:

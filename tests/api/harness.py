@@ -150,7 +150,7 @@ class Tenant:
     def __init__(self, base_url: str, account: str, key: str) -> None:
         self.base_url, self.account, self.key = base_url, account, key
         self.http = httpx2.Client(
-            base_url=base_url, headers={"x-api-key": key}, timeout=30, trust_env=False, verify=False
+            base_url=base_url, headers={"x-api-key": key}, timeout=15, trust_env=False, verify=False
         )
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx2.Response:

@@ -214,7 +214,7 @@ def test_the_cursor_walks_all_batches_once_newest_first(idle_tenant: Tenant) -> 
     assert seen == made[::-1]
 
 
-def test_items_are_paged_and_filtered_with_their_totals(tenant: Tenant, idle_tenant: Tenant) -> None:
+def test_items_are_paged_and_filtered_with_their_totals(idle_tenant: Tenant) -> None:
     batch_id = idle_tenant.batch(*(f"p{n}" for n in range(5)))["batch_id"]
     page = idle_tenant.get(f"/v1/batches/{batch_id}/items", params={"limit": 2, "offset": 3})
     assert [item["index"] for item in page["items"]] == [3, 4]
@@ -261,6 +261,20 @@ def test_a_failed_item_is_tried_again_with_a_new_reservation(database_url: str) 
         assert again["error"] == "ITEM_NOT_RETRYABLE"
         assert tenant.post(f"/v1/batches/{batch_id}/items/7/retry", status=404)
         assert tenant.post(f"/v1/batches/{batch_id}/items/bat_0-1/retry", status=404)
+
+
+def test_a_batch_that_asks_for_retries_gets_them_before_it_ends(database_url: str) -> None:
+    with (
+        running_simulator(knobs(render_seconds=0.1, error=0.5, seed=11)) as flaky,
+        running_service(database_url, flaky.base_url) as running,
+    ):
+        tenant = running.tenant(credits=10_000)
+        batch_id = tenant.batch(*(f"p{n}" for n in range(12)), retries=5)["batch_id"]
+        batch = tenant.finished(batch_id)
+        assert batch["succeeded_count"] >= 11
+        assert batch["credits_reserved"] > 120, "each try has a reservation of its own"
+        assert batch["credits_settled"] == 10 * batch["succeeded_count"]
+        assert batch["credits_reserved"] == batch["credits_settled"] + batch["credits_refunded"]
 
 
 def test_an_export_has_every_item_exactly_as_it_is(idle_tenant: Tenant) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from rushes.api.edge import response_headers
-from rushes.api.parts import Parts
+from rushes.api.parts import ApiParts
 from rushes.api.problems import Refusal
 from rushes.domain.api_key import api_key_hash, is_api_key
 from rushes.store import keys
@@ -30,13 +30,13 @@ class KeyRing:
 
     async def owner_of(self, key: str) -> KeyOwner | None:
         """The owner, unless the key is nobody's or was revoked."""
-        if not is_api_key(key):
-            return None
         key_hash = api_key_hash(key)
         now = asyncio.get_running_loop().time()
         known = self._known.get(key_hash)
         if known is not None and now < known[1]:
             return known[0]
+        if not is_api_key(key):
+            return None
         owner = await self._database.read(keys.owner_if_valid, key_hash)
         self._known[key_hash] = (owner, now + REMEMBERED_SECONDS)
         self._known.move_to_end(key_hash)
@@ -54,7 +54,8 @@ def _key_of(request: Request) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-async def _authenticated(request: Request, parts: Parts) -> KeyOwner:
+async def _authenticated(request: Request) -> KeyOwner:
+    parts: ApiParts = request.app.state.parts
     key = _key_of(request)
     if key is None:
         raise Refusal(

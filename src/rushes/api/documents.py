@@ -156,6 +156,12 @@ def add_openapi(app: FastAPI, *, body_models: tuple[type[Any], ...]) -> None:
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "workerSecret": {"type": "apiKey", "in": "header", "name": "x-worker-secret"},
             }
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            for operations in made["paths"].values():
+                for operation in operations.values():
+                    if _is_fastapis_own(operation["responses"].get("422")):
+                        del operation["responses"]["422"]  # an id that can be none is not found
             for path, operations in made["paths"].items():
                 if path.startswith("/v1/"):
                     for operation in operations.values():
@@ -166,3 +172,8 @@ def add_openapi(app: FastAPI, *, body_models: tuple[type[Any], ...]) -> None:
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+
+
+def _is_fastapis_own(answer: Mapping[str, Any] | None) -> bool:
+    """Whether FastAPI put the refusal there by itself, for a path's parameter."""
+    return answer is not None and PROBLEM_TYPE not in answer["content"]

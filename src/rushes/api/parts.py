@@ -56,9 +56,10 @@ class ApiParts:
     tick: Callable[[], Awaitable[dict[str, Any]]]
 
 
-def _parts_of(request: Request) -> ApiParts:
+async def parts_of(request: Request) -> ApiParts:
+    """The parts of this request's app. Not a plain function, which FastAPI would run on a thread."""
     parts: ApiParts = request.app.state.parts
     return parts
 
 
-Parts = Annotated[ApiParts, Depends(_parts_of)]
+Parts = Annotated[ApiParts, Depends(parts_of)]

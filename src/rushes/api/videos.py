@@ -211,6 +211,9 @@ async def _fields(request: Request) -> Mapping[str, Any]:
         raise Refusal(400, "INVALID_FORM", message[:300]) from None
     try:
         fields = _text_fields(form)
+        raw.decode()  # the parser would read what is not UTF-8 as another alphabet
+    except UnicodeDecodeError:
+        raise Refusal(400, "INVALID_FORM", "the form is not UTF-8") from None
     finally:
         await form.close()
     if _REFERENCE_FORM_FIELD in fields:

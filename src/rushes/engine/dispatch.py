@@ -66,13 +66,26 @@ def fair_shares(candidates: Sequence[CandidateBatch], limit: int) -> dict[int, i
 
 
 def claim_fairly(
-    connection: Connection, *, provider: str, worker_id: str, limit: int, now_ms: int
+    connection: Connection,
+    *,
+    provider: str,
+    worker_id: str,
+    limit: int,
+    now_ms: int,
+    in_flight_max: int | None = None,
 ) -> list[ClaimedTask]:
     """One transaction: commit the intent to submit up to `limit` tasks, shared fairly.
 
-    Raises `LeaseLost` when the worker was declared dead.
+    With `in_flight_max` no more than that many tasks of the provider are in flight afterwards, whoever
+    owns them. Raises `LeaseLost` when the worker was declared dead.
     """
     workers.require_lease(connection, worker_id, now_ms)
+    if in_flight_max is not None:
+        limit = min(
+            limit, in_flight_max - tasks.lock_and_count_in_flight(connection, provider, in_flight_max)
+        )
+        if limit <= 0:
+            return []
     candidates = tasks.dispatchable_batches(connection, provider)
     claimed: list[ClaimedTask] = []
     shares = fair_shares(candidates, limit)
@@ -155,11 +168,8 @@ class Dispatcher:
         self._may_send = may_send
         self._in_flight = in_flight
         self._in_flight_max = in_flight_max
-        self.limit = RateLimit(submits_per_second)
-        self._submits_max = min(provider.limits.connections_max, CLAIM_TASKS_MAX)
-        if submits_per_second is not None:
-            # claim no more than can be sent within about a second, so that a crash leaves little in doubt
-            self._submits_max = max(1, min(self._submits_max, int(submits_per_second)))
+        self.limit = RateLimit(None)
+        self.use_rate(submits_per_second)
         self._callback_url = callback_url
         self._on_accepted = on_accepted
         self._on_unconfirmed = on_unconfirmed
@@ -167,6 +177,15 @@ class Dispatcher:
         self._stopped = False
         self._wake = asyncio.Event()
         self._submits: set[asyncio.Task[None]] = set()
+
+    def use_rate(self, submits_per_second: float | None) -> None:
+        """A new limit from now on: None for no limit, 0 to claim nothing."""
+        self.limit.change(submits_per_second)
+        self._submits_max = min(self.provider.limits.connections_max, CLAIM_TASKS_MAX)
+        if submits_per_second is not None:
+            # claim no more than can be sent within about a second, so that a crash leaves little in doubt
+            sendable = max(1, int(submits_per_second)) if submits_per_second > 0 else 0
+            self._submits_max = min(self._submits_max, sendable)
 
     def wake(self) -> None:
         """Look for pending tasks now."""
@@ -209,6 +228,7 @@ class Dispatcher:
                 provider=self.provider.name,
                 worker_id=self._worker_id,
                 limit=limit,
+                in_flight_max=self.provider.limits.in_flight_tasks_max,
                 now_ms=self._now_ms(),
             )
         except StoreError as error:
@@ -270,11 +290,11 @@ class Dispatcher:
     async def _send(self, task: ClaimedTask) -> SubmitOutcome:
         loop = asyncio.get_running_loop()
         try:
-            await self.limit.acquire()
+            permitted = await self.limit.acquire()
         except asyncio.CancelledError:
             self._act(task, NotSent("the worker stopped before it was sent"))
             raise
-        if not self._may_send() or self._health.submits_permitted(loop.time()) <= 0:
+        if not permitted or not self._may_send() or self._health.submits_permitted(loop.time()) <= 0:
             return NotSent("held back")
         request = SubmitRequest(
             api_model=task.api_model,

@@ -3,8 +3,11 @@
 import asyncio
 from math import inf
 
-BURST_SHARE = 10
-"""A burst is at most this part of what a second allows: a tenth."""
+BURST_SHARE = 20
+"""A burst is at most this part of what a second allows: a twentieth."""
+
+JITTER_SECONDS = 0.05
+"""By how much less time may lie between requests where they arrive than where they left."""
 
 
 LOOK_AGAIN_SECONDS = 1.0
@@ -12,12 +15,12 @@ LOOK_AGAIN_SECONDS = 1.0
 
 
 class RateLimit:
-    """Lets through at most `per_second` in any one second, in bursts of at most a tenth; None limits nothing.
+    """Lets through at most `per_second` in any one second, in bursts of a twentieth; None limits nothing.
 
     The "virtual scheduling" form of the generic cell rate algorithm (ITU-T I.371): one number, the time at
     which the bucket would be empty. A leaky bucket admits its burst on top of its rate, so the rate is
-    lowered by the burst's share. `per_second` may change at any time. Times are the event loop's, in
-    seconds.
+    lowered by the burst's share; and by a little more, so that the limit also holds where the requests
+    arrive. `per_second` may change at any time. Times are the event loop's, in seconds.
     """
 
     __slots__ = ("_empty_at", "_slack_seconds", "_step_seconds")
@@ -35,7 +38,7 @@ class RateLimit:
             self._step_seconds = inf
         else:
             burst = max(1.0, per_second / BURST_SHARE)
-            rate = per_second - burst if per_second > 2 * burst else per_second / 2
+            rate = max(per_second - burst, per_second / 2) / (1 + JITTER_SECONDS)
             self._step_seconds = 1 / rate
             self._slack_seconds = (burst - 1) / rate
 
@@ -57,13 +60,15 @@ class RateLimit:
         if 0.0 < self._step_seconds < inf:
             self._empty_at = max(self._empty_at, now) + self._step_seconds
 
-    async def acquire(self) -> None:
-        """Wait until one may go, and let it go. Waits for ever while the limit is 0."""
+    async def acquire(self, *, until: float = inf) -> bool:
+        """Wait until one may go, and let it go; False, at once, when that is not before `until` or never."""
         loop = asyncio.get_running_loop()
         while True:
             now = loop.time()
             permitted_at = self.permitted_at(now)
+            if permitted_at >= until or now >= until:
+                return False
             if permitted_at <= now:
                 self.take(now)
-                return
+                return True
             await asyncio.sleep(min(permitted_at - now, LOOK_AGAIN_SECONDS))

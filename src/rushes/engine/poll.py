@@ -157,7 +157,13 @@ class Poller:
         self._idle: list[asyncio.Future[None]] = []
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = inf
+        self._stopped = False
         self._counter = 0
+
+    def use_rate(self, polls_per_second: float | None) -> None:
+        """A new limit from now on: None for no limit, 0 to poll nothing."""
+        self.limit.change(polls_per_second)
+        self.budget.change(self.limit.sustained_per_second)
 
     # --- tasks in flight ------------------------------------------------------------------------------
 
@@ -210,18 +216,23 @@ class Poller:
 
     async def run(self) -> None:
         """Poll what is due until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self.provider.limits.connections_max):
-                    group.create_task(self._poll_forever())
-        finally:
-            self._set_alarm(inf)
+        self._stopped = False
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.provider.limits.connections_max):
+                group.create_task(self._poll_forever())
+            try:
+                await asyncio.get_running_loop().create_future()  # until cancelled
+            finally:
+                # A request that is answered in the very moment in which it is cancelled is an answered
+                # one, and its poller does not hear of the cancellation.
+                self._stopped = True
+                self._set_alarm(inf)
 
     async def _poll_forever(self) -> None:
         """Poll one task after the other; without one that is due, wait to be woken."""
         loop = asyncio.get_running_loop()
         heap, idle = self._heap, self._idle
-        while True:
+        while not self._stopped:
             now = loop.time()
             task = self._take(now)
             if task is None:
@@ -292,16 +303,21 @@ class Poller:
     async def poll_once(self, task: RemoteTask) -> None:
         """Ask the provider once about a task and act on the answer."""
         task.polls += 1
+        asked_at = self._now()
         try:
             result: PollResult = await self.provider.poll_remote_task(task.remote_task_id)
         except Exception as error:  # a provider must not raise; one that does is contained and named
             log.error(telemetry.PROVIDER_RAISED, provider=self.provider.name, error=type(error).__name__)
             result = NoAnswer(f"the provider raised {type(error).__name__}")
-        self.apply(task, result)
+        self.apply(task, result, asked_at=asked_at)
 
-    def apply(self, task: RemoteTask, result: PollResult) -> None:
-        """Act on one poll's answer: a verdict goes to be settled, anything else is asked again later."""
+    def apply(self, task: RemoteTask, result: PollResult, *, asked_at: float | None = None) -> None:
+        """Act on one poll's answer: a verdict goes to be settled, anything else is asked again later.
+
+        `asked_at` is when the poll left, now if None: the last poll is one that was asked past the deadline.
+        """
         now = self._now()
+        asked_at = now if asked_at is None else asked_at
         counts = self.counts
         counts.scanned += 1
         self._health.on_poll(result, now)
@@ -315,10 +331,11 @@ class Poller:
                     task.progress = progress
                     self._moved.setdefault(task.task_id, task)
                 self._learn_running(task, now, progress)
-                if now >= task.hard_deadline:
+                if asked_at >= task.hard_deadline:
                     self._conclude(task, Failed(TIMEOUT, FailureType.TIMEOUT))
                 else:
-                    self._push(task, min(now + self._delay_seconds(task, now, progress), task.hard_deadline))
+                    due = now + self._delay_seconds(task, now, progress)
+                    self._push(task, min(due, max(now, task.hard_deadline)))
             case NoAnswer(retry_after_seconds=retry_after):
                 counts.transient_errors += 1
                 task.errors += 1

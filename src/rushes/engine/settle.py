@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -49,11 +49,20 @@ _RESOLUTIONS = Rows(task_id=int, batch_id=int, attempt=int, kind=str, credits=in
 # --- transactions -------------------------------------------------------------------------------------
 
 
-def resolve(connection: Connection, finished: Sequence[FinishedTask], now_ms: int) -> int:
+BeforeClosing: TypeAlias = Callable[[Connection, Sequence[FinishedTask], int], object]
+"""What may still happen to tasks that have just ended, before batches that are complete are closed."""
+
+
+def resolve(
+    connection: Connection,
+    finished: Sequence[FinishedTask],
+    now_ms: int,
+    before_closing: BeforeClosing | None = None,
+) -> int:
     """Settle or refund tasks that this transaction has just ended, and close batches that are complete.
 
     Every failure passes here, once: the primary key of `task_resolutions` refuses a second time.
-    Returns how many batches were closed.
+    `before_closing(connection, finished, now_ms)` may open batches again. Returns how many were closed.
     """
     if not finished:
         return 0
@@ -89,6 +98,9 @@ def resolve(connection: Connection, finished: Sequence[FinishedTask], now_ms: in
     batches.write_reservations(connection, reservations)
     batches.write_counters(connection, counters.values())
     batches.insert_events(connection, events, now_ms)
+    if before_closing is not None:
+        before_closing(connection, finished, now_ms)
+    # what was opened again meanwhile is left alone: closing looks at the stored counters
     complete = [batch.batch_id for batch in counters.values() if batch.pending + batch.processing == 0]
     return sum(finalize_batch_credits(connection, batch_id, now_ms) for batch_id in complete)
 
@@ -183,7 +195,14 @@ class Applied:
     closed_batches: int
 
 
-def apply_group(connection: Connection, group: Group, *, worker_id: str, now_ms: int) -> Applied:
+def apply_group(
+    connection: Connection,
+    group: Group,
+    *,
+    worker_id: str,
+    now_ms: int,
+    before_closing: BeforeClosing | None = None,
+) -> Applied:
     """Commit a group. Each statement is guarded by status and attempt, and by the owner where it ends one."""
     if group.accepted:
         tasks.record_accepted_if_attempt(connection, group.accepted)
@@ -217,7 +236,7 @@ def apply_group(connection: Connection, group: Group, *, worker_id: str, now_ms:
             now_ms=now_ms,
         )
         back += [batch_id for _, batch_id in resubmitted]
-    closed_batches = resolve(connection, finished, now_ms)
+    closed_batches = resolve(connection, finished, now_ms, before_closing)
     count_returned(connection, back)
     return Applied(
         settled=frozenset(task.task_id for task in finished),
@@ -254,13 +273,16 @@ class Committer:
         now_ms: Callable[[], int],
         on_settled: Callable[[int, SettleOutcome], None],
         on_commit: Callable[[int, float], None] = lambda _size, _seconds: None,
+        before_closing: BeforeClosing | None = None,
     ) -> None:
         self._database = database
         self._worker_id = worker_id
         self._now_ms = now_ms
         self._on_settled = on_settled
         self._on_commit = on_commit
+        self._before_closing = before_closing
         self._group = Group()
+        self._in_hand: Group | None = None
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -313,13 +335,21 @@ class Committer:
         await self._idle.wait()
 
     async def run(self) -> None:
-        """Commit groups until cancelled."""
+        """Commit groups until cancelled; run again, it goes on with the group that it was cancelled in.
+
+        That group may have been committed already: to commit it once more changes nothing.
+        """
+        if self._in_hand is not None or len(self._group):
+            self._wake.set()
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while len(self._group):
-                await self._gather()
-                await self._commit(self._take())
+            while self._in_hand is not None or len(self._group):
+                if self._in_hand is None:
+                    await self._gather()
+                    self._in_hand = self._take()
+                await self._commit(self._in_hand)
+                self._in_hand = None
             self._idle.set()
 
     async def _gather(self) -> None:
@@ -349,7 +379,11 @@ class Committer:
             started = asyncio.get_running_loop().time()
             try:
                 applied = await self._database.transact(
-                    apply_group, group, worker_id=self._worker_id, now_ms=self._now_ms()
+                    apply_group,
+                    group,
+                    worker_id=self._worker_id,
+                    now_ms=self._now_ms(),
+                    before_closing=self._before_closing,
                 )
             except StatementRefused as error:
                 await self._commit_one_by_one(group, error)

@@ -1,6 +1,6 @@
 """The steward: leases, adoption, unconfirmed submits, expiring credits and leftovers of cancelled batches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from rushes.engine.accept import sweep_cancelled
 from rushes.store import ledger, tasks, workers
 from rushes.store.database import Database
 from rushes.store.tasks import OwnedTask
+from rushes.store.workers import Standing, Survey
 
 ADOPT_TASKS_MAX = 10_000
 """Tasks adopted in one transaction; a worker takes as many transactions as it needs."""
@@ -76,31 +77,51 @@ class Steward:
         self._holds = holds
         self._memory_in_doubt = False
 
-    async def renew_lease(self, report: str) -> None:
-        """Extend the worker's lease; raises `LeaseLost` when it was declared dead."""
-        alive = await self._database.transact(
+    async def renew_lease(self, report: str, holds: Mapping[str, int]) -> list[Standing]:
+        """Extend the worker's lease; returns who lives. Raises `LeaseLost` when it was declared dead."""
+        now_ms = self._now_ms()
+        standings = await self._database.transact(
             workers.renew_lease_if_alive,
             self._worker_id,
-            lease_expires_at_ms=self._now_ms() + self._lease_ms,
+            lease_expires_at_ms=now_ms + self._lease_ms,
             report=report,
+            holds=holds,
+            now_ms=now_ms,
         )
-        if not alive:
+        if standings is None:
             raise workers.LeaseLost(f"worker {self._worker_id} was declared dead")
+        return standings
 
-    async def adopt(self, *, limit: int) -> int:
-        """Take over tasks of dead workers, at most `limit`; returns how many."""
+    async def adopt(
+        self, *, limit: int, adoptable: Callable[[Survey], Mapping[str, int]] | None = None
+    ) -> int:
+        """Take over tasks of dead workers, at most `limit`; returns how many.
+
+        `adoptable(survey)` says how many of each provider are this worker's; without it all are.
+        """
         if self._memory_in_doubt:
             await self._remember()
-        total = 0
         if not await self._database.read(workers.any_dead, self._worker_id, now_ms=self._now_ms()):
             return 0
+        rooms: Mapping[str, int] = dict.fromkeys(self._providers, limit)
+        if adoptable is not None:
+            rooms = adoptable(await self._database.read(workers.survey, self._now_ms()))
+        total = 0
+        for provider, room in rooms.items():
+            total += await self._adopt(provider, min(room, limit - total))
+        if total:
+            log.info(telemetry.TASKS_ADOPTED, count=total)
+        return total
+
+    async def _adopt(self, provider: str, limit: int) -> int:
+        total = 0
         while total < limit:
             room = min(ADOPT_TASKS_MAX, limit - total)
             try:
                 adopted = await self._database.transact(
                     workers.adopt,
                     self._worker_id,
-                    providers=self._providers,
+                    providers=[provider],
                     now_ms=self._now_ms(),
                     limit=room,
                 )
@@ -112,8 +133,6 @@ class Steward:
             total += len(adopted)
             if len(adopted) < room:
                 break
-        if total:
-            log.info(telemetry.TASKS_ADOPTED, count=total)
         return total
 
     async def _remember(self) -> None:
@@ -145,13 +164,25 @@ class Steward:
     async def look_after_unconfirmed(self, on_found: Callable[[OwnedTask, str], None]) -> None:
         """Follow unconfirmed attempts whose remote id became known; give up those past their grace.
 
-        `on_found(task, remote_task_id)` hears of the former.
+        `on_found(task, remote_task_id)` hears of the former. Attempts that are not in flight any more, or not
+        this worker's, are forgotten.
         """
         if not self.unconfirmed:
             return
-        found = await self._database.read(tasks.remote_ids_of, list(self.unconfirmed))
-        for task_id, remote_task_id in found.items():
-            on_found(self.unconfirmed.pop(task_id), remote_task_id)
+        looked_for = list(self.unconfirmed.values())
+        standing = await self._database.read(
+            tasks.remote_ids_if_owned,
+            [(task.task_id, task.attempt) for task in looked_for],
+            worker_id=self._worker_id,
+        )
+        for task in looked_for:
+            remote_task_id = standing.get(task.task_id)
+            is_still_unknown = task.task_id in standing and remote_task_id is None
+            if is_still_unknown or self.unconfirmed.get(task.task_id) is not task:
+                continue
+            del self.unconfirmed[task.task_id]
+            if remote_task_id is not None:
+                on_found(task, remote_task_id)
         now_ms = self._now_ms()
         for task in list(self.unconfirmed.values()):
             since_ms = task.dispatched_at_ms if task.unconfirmed_at_ms is None else task.unconfirmed_at_ms

@@ -22,9 +22,11 @@ from rushes.engine.dispatch import Dispatcher
 from rushes.engine.meters import CountedSubmits, Meters
 from rushes.engine.nudges import Nudges
 from rushes.engine.poll import Poller, RemoteTask
+from rushes.engine.retries import retry_failed
 from rushes.engine.settle import Committer, SettleOutcome
+from rushes.engine.shares import Share, Shares
 from rushes.engine.steward import Steward, UnconfirmedPolicy
-from rushes.providers.base import Provider
+from rushes.providers.base import Provider, ProviderLimits
 from rushes.providers.health import ProviderHealth
 from rushes.store import render_times, workers
 from rushes.store.database import Database
@@ -53,7 +55,8 @@ REFUSED_SECONDS = 60.0
 """How long a task whose verdict the database refused waits for its next poll."""
 
 ADOPTED_SPREAD_SECONDS = 5.0
-"""Over how long the first polls of adopted tasks are spread."""
+ADOPTED_POLLS_PER_SECOND = 4000.0
+"""Over how long the first polls of adopted tasks are spread, and how many there are a second at most."""
 
 UNLISTED_SOFT_DEADLINE_SECONDS = 1800.0
 UNLISTED_HARD_DEADLINE_SECONDS = 7200.0
@@ -96,6 +99,25 @@ class _Lane:
 
     def __init__(self, *, health: ProviderHealth, poller: Poller, dispatcher: Dispatcher) -> None:
         self.health, self.poller, self.dispatcher = health, poller, dispatcher
+
+    @property
+    def limits(self) -> ProviderLimits:
+        """The provider's limits, for all workers together."""
+        return self.poller.provider.limits
+
+    @property
+    def tasks(self) -> dict[int, RemoteTask]:
+        """The tasks in flight, oldest first."""
+        return self.poller.tasks
+
+    def use(self, share: Share) -> None:
+        """Keep to these rates from now on."""
+        self.poller.use_rate(share.polls_per_second)
+        self.dispatcher.use_rate(share.submits_per_second)
+
+    def forget(self, task_id: int) -> None:
+        """Stop polling a task."""
+        self.poller.forget(task_id)
 
 
 class Worker:
@@ -142,6 +164,7 @@ class Worker:
             now_ms=self._now_ms,
             on_settled=self._on_settled,
             on_commit=self.meters.committed,
+            before_closing=retry_failed,
         )
         self.steward = Steward(
             self._database,
@@ -156,6 +179,7 @@ class Worker:
             holds=self._holds,
         )
         self.lanes = {name: self._lane(provider) for name, provider in self._providers.items()}
+        self.shares = Shares(self._database, worker_id=self.worker_id, now_ms=self._now_ms, lanes=self.lanes)
         self.nudges = Nudges(
             self._database,
             worker_id=self.worker_id,
@@ -236,18 +260,19 @@ class Worker:
                 task.cancel()
         log.info(telemetry.WORKER_STOPPED, worker_id=self.worker_id)
 
-    async def _register(self, stop: asyncio.Event) -> bool:
+    async def _register(self, stop: asyncio.Event, *, takes_share: bool = True) -> bool:
         pause_seconds = 0.1
         while not stop.is_set():
             started = self._now()
             try:
-                await self._database.transact(
+                others_live = await self._database.transact(
                     workers.register,
                     self.worker_id,
                     host=self._config.host,
                     pid=self._config.pid,
                     now_ms=self._now_ms(),
                     lease_expires_at_ms=self._now_ms() + int(self._config.lease_seconds * 1000),
+                    holds=self.shares.holds_at_first() if takes_share else None,
                 )
             except StoreError as error:
                 if not error.retryable:
@@ -258,6 +283,7 @@ class Worker:
                 pause_seconds = min(pause_seconds * 2, 5.0)
                 continue
             self._lease_valid_until = started + self._config.lease_seconds
+            self.shares.begin(others_live=others_live, until=self._now() + self._config.lease_seconds)
             return True
         return False
 
@@ -307,11 +333,11 @@ class Worker:
             await asyncio.sleep(interval)
             started = self._now()
             try:
-                await self.steward.renew_lease(self.report())
+                standings = await self.steward.renew_lease(self.report(), self.shares.holds())
+                self._lease_valid_until = started + self._config.lease_seconds
+                await self.shares.keep(standings, self._now())
             except StoreError as error:
                 log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
-                continue
-            self._lease_valid_until = started + self._config.lease_seconds
 
     async def _keep_house(self) -> None:
         """Adopt, follow up unconfirmed submits, store progress, and the rest of the upkeep."""
@@ -322,7 +348,9 @@ class Worker:
                 if self._now() >= learned_at:
                     learned_at = self._now() + LEARNED_SECONDS
                     await self._share_learned()
-                await self.steward.adopt(limit=IN_FLIGHT_TASKS_MAX - self.in_flight)
+                await self.steward.adopt(
+                    limit=IN_FLIGHT_TASKS_MAX - self.in_flight, adoptable=self.shares.adoptable
+                )
                 await self.steward.look_after_unconfirmed(self._on_found)
                 if self._now() >= upkeep_at:
                     await self.steward.keep_house()
@@ -346,7 +374,7 @@ class Worker:
         before = self.committer.settled_total
         report = TickReport()
         stop = asyncio.Event()
-        if not await self._register(stop):
+        if not await self._register(stop, takes_share=False):
             return report
         async with asyncio.TaskGroup() as group:
             committing = group.create_task(self.committer.run())
@@ -386,8 +414,9 @@ class Worker:
         waiting = list(lane.poller.tasks.values())
 
         async def poll_in_turn() -> None:
-            while waiting and self._now() < until:
-                await lane.poller.poll_once(waiting.pop())
+            while waiting and await lane.poller.limit.acquire(until=until):
+                if waiting:
+                    await lane.poller.poll_once(waiting.pop())
 
         await asyncio.gather(*(poll_in_turn() for _ in range(lane.poller.provider.limits.connections_max)))
 
@@ -409,7 +438,8 @@ class Worker:
             self.steward.hold_unconfirmed(task)
             return
         # adopted tasks come all at once; their first polls are spread out
-        delay = self._jitter.random() * ADOPTED_SPREAD_SECONDS
+        spread_seconds = max(ADOPTED_SPREAD_SECONDS, self.in_flight / ADOPTED_POLLS_PER_SECOND)
+        delay = self._jitter.random() * spread_seconds
         self._follow(
             task, task.remote_task_id, progress=task.progress, first_delay_seconds=delay, is_adopted=True
         )

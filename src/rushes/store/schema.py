@@ -158,6 +158,8 @@ workers = Table(
     Column("started_at_ms", BigInteger, nullable=False),
     Column("lease_expires_at_ms", BigInteger, nullable=False, index=True),
     Column("report", Text, nullable=False, server_default=text("'{}'")),
+    # tasks in flight by provider when the lease was renewed: what the workers' shares follow from
+    Column("holds", Text, nullable=False, server_default=text("'{}'")),
 )
 
 video_tasks = Table(
@@ -210,6 +212,7 @@ video_tasks = Table(
     Index(
         "ix_video_tasks_owned",
         "worker_id",
+        "provider",
         sqlite_where=text("status = 'processing'"),
         postgresql_where=text("status = 'processing'"),
     ),

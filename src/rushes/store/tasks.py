@@ -1,9 +1,8 @@
 """Rows of `video_tasks`. Every change of a task in flight is guarded, and the guard is in its name.
 
 Groups go through one statement each (see `Rows`). What is picked with a LIMIT is picked in a MATERIALIZED
-query: PostgreSQL may run a subquery that locks rows more than once, and would then pick too many. On
-SQLite a unary `+` keeps the planner from choosing an index of a guard column over the primary key, which
-made the same UPDATE a thousand times slower.
+query: PostgreSQL may run a subquery that locks rows more than once, and would then pick too many. Guards
+are written so that no planner takes an index of theirs over the primary key (see `unindexed`).
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,15 @@ import msgspec
 from sqlalchemy import Connection, Row
 
 from rushes.domain.task import CANCELLED, Failed, FailureType, Succeeded, TaskStatus, Verdict
-from rushes.store.database import Rows, for_update, skip_locked, statement, unindexed, update_returning
+from rushes.store.database import (
+    Rows,
+    for_update,
+    is_postgresql,
+    skip_locked,
+    statement,
+    unindexed,
+    update_returning,
+)
 
 CANDIDATE_BATCHES_MAX = 256
 """Batches that one claim looks at, least recently served first."""
@@ -106,6 +113,26 @@ def dispatchable_batches(connection: Connection, provider: str) -> list[Candidat
     return [CandidateBatch(*row) for row in rows]
 
 
+def lock_and_count_in_flight(connection: Connection, provider: str, count_max: int) -> int:
+    """The provider's tasks in flight, of all workers, counted up to `count_max`.
+
+    Until the transaction ends, others who ask this for the same provider wait.
+    """
+    if is_postgresql(connection):
+        connection.execute(
+            statement("SELECT pg_advisory_xact_lock(hashtextextended('in flight at ' || :provider, 0))"),
+            {"provider": provider},
+        )
+    found = connection.scalar(
+        statement(
+            "SELECT count(*) FROM (SELECT 1 FROM video_tasks WHERE status = 'processing'"
+            " AND provider = :provider LIMIT :count_max) AS counted"
+        ),
+        {"provider": provider, "count_max": count_max},
+    )
+    return int(found or 0)
+
+
 def claim_if_pending(
     connection: Connection, batch_id: int, *, provider: str, worker_id: str, limit: int, now_ms: int
 ) -> list[ClaimedTask]:
@@ -117,7 +144,7 @@ def claim_if_pending(
             f" LIMIT :limit{skip_locked(connection)})"
             " UPDATE video_tasks SET status = 'processing', attempt = attempt + 1, worker_id = :worker_id,"
             " dispatched_at_ms = :now, unconfirmed_at_ms = NULL, remote_task_id = NULL, progress = 0"
-            " WHERE id IN (SELECT id FROM picked) AND status = 'pending'"
+            f" WHERE id IN (SELECT id FROM picked) AND {unindexed(connection, 'status')} = 'pending'"
             " RETURNING id, batch_id, attempt, provider, model, api_model, prompt, options,"
             " dispatched_at_ms, item_index"
         ),
@@ -141,8 +168,7 @@ _FINISHED = Rows(id=int, attempt=int, status=str, progress=int, video_url=str, e
 
 def _still_at_attempt(connection: Connection) -> str:
     status = unindexed(connection, "video_tasks.status")
-    attempt = unindexed(connection, "video_tasks.attempt")
-    return f"video_tasks.id = v.id AND {attempt} = v.attempt AND {status} = 'processing'"
+    return f"video_tasks.id = v.id AND +video_tasks.attempt = v.attempt AND {status} = 'processing'"
 
 
 def _still_owned(connection: Connection) -> str:
@@ -329,17 +355,34 @@ def cancel_if_pending(
             f" AND batch_id = :batch_id ORDER BY id LIMIT :limit{for_update(connection)})"
             " UPDATE video_tasks SET status = 'failed', error = :error, failure_type = 'cancelled',"
             " completed_at_ms = :now WHERE id IN (SELECT id FROM picked)"
-            " AND status = 'pending' RETURNING id, batch_id, account_id, attempt, credits, status"
+            f" AND {unindexed(connection, 'status')} = 'pending'"
+            " RETURNING id, batch_id, account_id, attempt, credits, status"
         ),
         {"error": CANCELLED, "now": now_ms, "batch_id": batch_id, "limit": limit},
     )
     return [_finished(row, TaskStatus.PENDING) for row in result.all()]
 
 
+def wait_for_own_transactions(connection: Connection, worker_id: str) -> None:
+    """Wait until every claim and adoption of the worker has ended, also one whose connection was lost.
+
+    They hold the worker's row; a COMMIT that was on its way when the connection was cut may take effect
+    later. Nothing to wait for on SQLite, where a process has one writer.
+    """
+    connection.execute(
+        statement(f"SELECT id FROM workers WHERE id = :worker_id{for_update(connection)}"),
+        {"worker_id": worker_id},
+    )
+
+
 def owned_without_remote_id(
     connection: Connection, *, provider: str, worker_id: str
 ) -> list[tuple[int, int]]:
-    """`(task_id, attempt)` of the worker's tasks in flight that are neither named nor unconfirmed."""
+    """`(task_id, attempt)` of the worker's tasks in flight that are neither named nor unconfirmed.
+
+    For a worker that cannot know whether its claim took effect.
+    """
+    wait_for_own_transactions(connection, worker_id)
     result = connection.execute(
         statement(
             "SELECT id, attempt FROM video_tasks WHERE worker_id = :worker_id AND status = 'processing'"
@@ -358,19 +401,36 @@ def _finished(row: Sequence[Any], was: TaskStatus) -> FinishedTask:
 _STATUSES = {status.value: status for status in TaskStatus}
 
 
+def hand_over_if_owned(
+    connection: Connection, rows: Sequence[tuple[int, int]], *, worker_id: str, to_worker_id: str
+) -> list[int]:
+    """Make these `(task_id, attempt)` another worker's; returns those that were.
+
+    An attempt without a remote id stays: only the worker that sent it can learn what became of it.
+    """
+    result = connection.execute(
+        statement(
+            f"UPDATE video_tasks SET worker_id = :to_worker_id FROM {_GUARD.sql(connection)}"
+            f" WHERE {_still_owned(connection)} AND video_tasks.remote_task_id IS NOT NULL"
+            " RETURNING video_tasks.id"
+        ),
+        {**_GUARD.parameters(connection, rows), "worker_id": worker_id, "to_worker_id": to_worker_id},
+    )
+    return [row[0] for row in result.all()]
+
+
 # --- for owners that must look again ------------------------------------------------------------------
 
 
-def remote_ids_of(connection: Connection, task_ids: Sequence[int]) -> dict[int, str]:
-    """The remote ids that have meanwhile become known of these unconfirmed tasks in flight."""
+def remote_ids_if_owned(
+    connection: Connection, rows: Sequence[tuple[int, int]], *, worker_id: str
+) -> dict[int, str | None]:
+    """The remote ids, as far as they are known, of those `(task_id, attempt)` that are still in flight."""
     result = connection.execute(
         statement(
-            f"SELECT t.id, t.remote_task_id FROM video_tasks t, {_IDS.sql(connection)}"
-            " WHERE t.id = v.id AND t.remote_task_id IS NOT NULL"
+            f"SELECT video_tasks.id, video_tasks.remote_task_id FROM video_tasks, {_GUARD.sql(connection)}"
+            f" WHERE {_still_owned(connection)}"
         ),
-        _IDS.parameters(connection, [(task_id,) for task_id in task_ids]),
+        {**_GUARD.parameters(connection, rows), "worker_id": worker_id},
     )
     return {row[0]: row[1] for row in result}
-
-
-_IDS = Rows(id=int)

@@ -1,13 +1,15 @@
 """Workers and their leases. A task in flight names its worker; a worker whose lease ran out loses them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy import Connection, delete, insert, select
 
 from rushes.domain.errors import RushesError
 from rushes.store import schema
 from rushes.store.database import Rows, is_postgresql, skip_locked, statement
-from rushes.store.tasks import OwnedTask, owned_task_from_row
+from rushes.store.tasks import OwnedTask, hand_over_if_owned, owned_task_from_row, wait_for_own_transactions
 
 _ADOPTED_COLUMNS = (
     "id, batch_id, attempt, provider, model, remote_task_id, progress, dispatched_at_ms, unconfirmed_at_ms"
@@ -22,28 +24,109 @@ class LeaseLost(RushesError):
     code = "LEASE_LOST"
 
 
+JOINING = -1
+"""What a worker holds of a provider whose tasks it will serve, but does not take yet."""
+
+RELEASED = "released"
+"""The worker, never alive, that owns the tasks which a live one has given away."""
+
+_REGISTER_LOCK = 0x6A6F696E
+"""Held while registering, so that of two workers which join at once one sees the other ("join" in ASCII)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A live worker as the others see it: its tasks in flight by provider, of all that it serves."""
+
+    worker_id: str
+    holds: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The live workers, oldest first, and the tasks in flight without a live owner, by provider."""
+
+    standings: list[Standing]
+    free: Mapping[str, int]
+
+
 def register(
-    connection: Connection, worker_id: str, *, host: str, pid: int, now_ms: int, lease_expires_at_ms: int
-) -> None:
-    """Add the worker with its first lease."""
+    connection: Connection,
+    worker_id: str,
+    *,
+    host: str,
+    pid: int,
+    now_ms: int,
+    lease_expires_at_ms: int,
+    holds: Mapping[str, int] | None = None,
+) -> bool:
+    """Add the worker with its first lease; tells whether other workers live.
+
+    `holds` names the providers that it serves; without it the worker counts for nobody's share.
+    """
+    if is_postgresql(connection):
+        connection.execute(statement("SELECT pg_advisory_xact_lock(:key)"), {"key": _REGISTER_LOCK})
     connection.execute(
         insert(schema.workers).values(
-            id=worker_id, host=host, pid=pid, started_at_ms=now_ms, lease_expires_at_ms=lease_expires_at_ms
+            id=worker_id,
+            host=host,
+            pid=pid,
+            started_at_ms=now_ms,
+            lease_expires_at_ms=lease_expires_at_ms,
+            holds=msgspec.json.encode(holds or {}).decode(),
         )
     )
+    others = connection.scalar(
+        statement("SELECT 1 FROM workers WHERE lease_expires_at_ms > :now AND id <> :me LIMIT 1"),
+        {"now": now_ms, "me": worker_id},
+    )
+    return others is not None
 
 
 def renew_lease_if_alive(
-    connection: Connection, worker_id: str, *, lease_expires_at_ms: int, report: str
-) -> bool:
-    """Extend the lease; False when another worker has declared this one dead."""
+    connection: Connection,
+    worker_id: str,
+    *,
+    lease_expires_at_ms: int,
+    report: str,
+    holds: Mapping[str, int],
+    now_ms: int,
+) -> list[Standing] | None:
+    """Extend the lease; all live workers, or None when another worker has declared this one dead."""
     c = schema.workers.c
     result = connection.execute(
         schema.workers.update()
         .where(c.id == worker_id, c.lease_expires_at_ms > 0)
-        .values(lease_expires_at_ms=lease_expires_at_ms, report=report)
+        .values(
+            lease_expires_at_ms=lease_expires_at_ms,
+            report=report,
+            holds=msgspec.json.encode(holds).decode(),
+        )
     )
-    return result.rowcount == 1
+    return standings(connection, now_ms) if result.rowcount == 1 else None
+
+
+def standings(connection: Connection, now_ms: int) -> list[Standing]:
+    """The workers with a valid lease, oldest first."""
+    rows = connection.execute(
+        statement(
+            "SELECT id, holds FROM workers WHERE lease_expires_at_ms > :now ORDER BY started_at_ms, id"
+        ),
+        {"now": now_ms},
+    )
+    return [Standing(row[0], msgspec.json.decode(row[1], type=dict[str, int])) for row in rows]
+
+
+def survey(connection: Connection, now_ms: int) -> Survey:
+    """Who lives, and how much there is to adopt."""
+    rows = connection.execute(
+        statement(
+            "SELECT t.provider, count(*) FROM workers w JOIN video_tasks t ON t.worker_id = w.id"
+            " AND t.status = 'processing' WHERE w.lease_expires_at_ms <= :now GROUP BY t.provider"
+        ),
+        {"now": now_ms},
+    )
+    return Survey(standings(connection, now_ms), {row[0]: row[1] for row in rows})
 
 
 def require_lease(connection: Connection, worker_id: str, now_ms: int) -> None:
@@ -136,7 +219,7 @@ def _take_over(
             "WITH picked AS MATERIALIZED (SELECT id FROM video_tasks"
             " WHERE worker_id = :dead AND status = 'processing'"
             f" AND provider IN (SELECT v.name FROM {_NAMES.sql(connection)})"
-            f" ORDER BY id LIMIT :limit{skip_locked(connection)})"
+            f" LIMIT :limit{skip_locked(connection)})"  # no order: any of them will do, without a sort
             " UPDATE video_tasks SET worker_id = :me, unconfirmed_at_ms = CASE"
             " WHEN remote_task_id IS NULL AND unconfirmed_at_ms IS NULL THEN :now"
             " ELSE unconfirmed_at_ms END WHERE id IN (SELECT id FROM picked)"
@@ -158,6 +241,7 @@ def owned_in_flight(connection: Connection, worker_id: str, *, providers: Sequen
 
     For a worker that cannot know whether its adoption took effect.
     """
+    wait_for_own_transactions(connection, worker_id)
     rows = connection.execute(
         statement(
             f"SELECT {_ADOPTED_COLUMNS} FROM video_tasks WHERE worker_id = :me AND status = 'processing'"
@@ -167,6 +251,23 @@ def owned_in_flight(connection: Connection, worker_id: str, *, providers: Sequen
         {**_NAMES.parameters(connection, [(name,) for name in providers]), "me": worker_id},
     )
     return [owned_task_from_row(row) for row in rows]
+
+
+def release_share_if_owned(
+    connection: Connection, rows: Sequence[tuple[int, int]], *, worker_id: str, now_ms: int
+) -> list[int]:
+    """Give these `(task_id, attempt)` to whoever adopts them; returns the tasks that were given away.
+
+    Their row in `workers` is locked first, so that an adopter cannot delete it as an empty one meanwhile.
+    """
+    connection.execute(
+        statement(
+            "INSERT INTO workers (id, host, pid, started_at_ms, lease_expires_at_ms)"
+            " VALUES (:id, '', 0, :now, 0) ON CONFLICT (id) DO UPDATE SET lease_expires_at_ms = 0"
+        ),
+        {"id": RELEASED, "now": now_ms},
+    )
+    return hand_over_if_owned(connection, rows, worker_id=worker_id, to_worker_id=RELEASED)
 
 
 def live_workers(connection: Connection, now_ms: int) -> Sequence[dict[str, object]]:

@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("started_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("lease_expires_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("report", sa.Text(), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("holds", sa.Text(), server_default=sa.text("'{}'"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
     )
     op.create_index(op.f("ix_workers_lease_expires_at_ms"), "workers", ["lease_expires_at_ms"], unique=False)
@@ -242,7 +243,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_video_tasks_owned",
         "video_tasks",
-        ["worker_id"],
+        ["worker_id", "provider"],
         unique=False,
         sqlite_where=sa.text("status = 'processing'"),
         postgresql_where=sa.text("status = 'processing'"),

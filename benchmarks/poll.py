@@ -1,0 +1,227 @@
+"""The poll path: polls per second of the whole engine, against the bare HTTP client and against its peers.
+
+The engine follows tasks in flight and polls each as soon as it was answered: `running` four times, then
+`succeeded`. All of it is durable: every task is settled in the database, with its ledger entry, counters
+and event. The bare loop is the same HTTP client with the same number of connections, asking the same
+server the same questions, and doing nothing with the answers. The two take turns in one process.
+"""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import uvloop
+from pyreqwest.client import ClientBuilder
+
+from benchmarks import _peers
+from benchmarks._installation import (
+    Spent,
+    Stopwatch,
+    fresh_database,
+    grsai_at,
+    median,
+    new_worker,
+    postgresql_server,
+    require_settled,
+    seed_in_flight,
+)
+from benchmarks._server import ALWAYS_RUNNING, RunningServer, ceiling_per_s, running_server
+from benchmarks.report import write_section
+from rushes.providers.base import ProviderLimits
+from rushes.store.database import Database
+
+POLLS_PER_TASK = 5
+CONNECTIONS = ProviderLimits().connections_max
+RATIO_TO_BARE_MIN = 0.8
+RATIO_TO_PEER_MIN = 25.0
+TASKS = 12_000
+ROUNDS = 2
+BARE_SECONDS = 1.5
+PEER_TASKS = 300
+FAR_LATENCY_SECONDS = 0.02
+FAR_CONNECTIONS = 256
+FAR_PEER_TASKS = 20
+NOTHING_SETTLED_SECONDS_MAX = 60.0
+
+
+def run(
+    *,
+    tasks: int = TASKS,
+    rounds: int = ROUNDS,
+    bare_seconds: float = BARE_SECONDS,
+    only_peers: tuple[str, ...] = tuple(_peers.PEERS),
+    peer_tasks: int = PEER_TASKS,
+) -> dict[str, Any]:
+    """Print the tables and write the section `poll`; returns it."""
+    paths: dict[str, Any] = {}
+    with postgresql_server() as uri:
+        for scheme in ("http", "https"):
+            with running_server(running_answers=ALWAYS_RUNNING, tls=scheme == "https") as server:
+                ceiling = uvloop.run(ceiling_per_s(server, seconds=bare_seconds))
+            print(f"{scheme}: the server alone answers {ceiling:,.0f} polls/s")
+            for dialect in ("sqlite", "postgresql"):
+                path = uvloop.run(
+                    _path(dialect, uri, tls=scheme == "https", tasks=tasks, rounds=rounds, bare=bare_seconds)
+                )
+                path["server_ceiling_per_s"] = ceiling
+                paths[f"{scheme}, {dialect}"] = path
+                _print_path(f"{scheme}, {dialect}", path)
+        found = _peers.run_all(uri, tasks=peer_tasks, only=only_peers)
+        far_away = _far_away(uri, tasks=tasks, peer_tasks=min(peer_tasks, FAR_PEER_TASKS))
+        data = _summary(paths, found) | {"far_away": far_away}
+    write_section("poll", data)
+    return data
+
+
+def _far_away(uri: str, *, tasks: int, peer_tasks: int) -> dict[str, float]:
+    """The engine and the sequential loop, both on PostgreSQL, against a server that answers after 20 ms."""
+    peer = _peers.run_all(
+        uri, tasks=peer_tasks, only=(_peers.SEQUENTIAL,), latency_seconds=FAR_LATENCY_SECONDS
+    )[_peers.SEQUENTIAL]["polls_per_s"]
+    with (
+        running_server(running_answers=POLLS_PER_TASK - 1, latency_seconds=FAR_LATENCY_SECONDS) as server,
+        fresh_database("postgresql", server_uri=uri) as database,
+    ):
+        seed_in_flight(database, tasks)
+        limits = ProviderLimits(connections_max=FAR_CONNECTIONS)
+        polls, spent = uvloop.run(_engine(database, server, tasks, limits))
+        require_settled(database, tasks)
+    engine = polls / spent.seconds
+    print(f"  a server {FAR_LATENCY_SECONDS * 1000:.0f} ms away: engine {engine:,.0f} polls/s")
+    print(f"  {'':31} sequential loop {peer:,.0f}: {engine / peer:.0f} x")
+    return {
+        "latency_seconds": FAR_LATENCY_SECONDS,
+        "engine_polls_per_s": engine,
+        "sequential_polls_per_s": peer,
+        "ratio": engine / peer,
+    }
+
+
+def _print_path(name: str, path: Mapping[str, float]) -> None:
+    verdict = "met" if path["ratio_to_bare_client"] >= RATIO_TO_BARE_MIN else "MISSED"
+    print(
+        f"  {name:17} engine {path['engine_polls_per_s']:8,.0f} polls/s"
+        f" at {path['engine_cpu_us_per_poll']:5.1f} us of CPU each;"
+        f" bare client {path['bare_client_polls_per_s']:8,.0f} at {path['bare_cpu_us_per_poll']:5.1f} us;"
+        f" server {path['server_cpu_us_per_poll']:4.1f} us"
+    )
+    print(f"  {'':17} ratio {path['ratio_to_bare_client']:.2f}, at least {RATIO_TO_BARE_MIN}: {verdict}")
+
+
+def _summary(paths: Mapping[str, Any], peers: Mapping[str, Any]) -> dict[str, Any]:
+    """The headline is plain HTTP on PostgreSQL, where the peers run too."""
+    headline = paths["http, postgresql"]
+    rates = {name: found["polls_per_s"] for name, found in peers.items() if "polls_per_s" in found}
+    best = max(rates.values(), default=0.0)
+    ratio = headline["engine_polls_per_s"] / best if best else None
+    queues = max((rate for name, rate in rates.items() if name != _peers.SEQUENTIAL), default=0.0)
+    to_queues = headline["engine_polls_per_s"] / queues if queues else None
+    for name, found in peers.items():
+        if name in rates:
+            print(f"  {name:34} {rates[name]:8,.0f} polls/s")
+        else:
+            print(f"  {name:34} skipped: {found['skipped']}")
+    if ratio is not None:
+        verdict = "met" if ratio >= RATIO_TO_PEER_MIN else "MISSED"
+        print(f"  the engine does {ratio:.1f} x the best of them, at least {RATIO_TO_PEER_MIN:g}: {verdict}")
+    if to_queues is not None:
+        verdict = "met" if to_queues >= RATIO_TO_PEER_MIN else "MISSED"
+        print(f"  and {to_queues:.1f} x the best of the frameworks: {verdict}")
+    return {
+        "engine_polls_per_s": headline["engine_polls_per_s"],
+        "bare_client_polls_per_s": headline["bare_client_polls_per_s"],
+        "ratio_to_bare_client": headline["ratio_to_bare_client"],
+        "paths": dict(paths),
+        "peers": rates,
+        "peers_skipped": {name: found["skipped"] for name, found in peers.items() if name not in rates},
+        "ratio_to_best_peer": ratio,
+        "ratio_to_best_framework": to_queues,
+        "python": sys.version.split()[0],
+    }
+
+
+# --- the engine and the bare client, in turns ---------------------------------------------------------
+
+
+async def _path(dialect: str, uri: str, *, tls: bool, tasks: int, rounds: int, bare: float) -> dict[str, Any]:
+    """One database over one transport: medians over the rounds."""
+    found: list[dict[str, float]] = []
+    for _ in range(rounds):
+        with running_server(running_answers=POLLS_PER_TASK - 1, tls=tls) as server:
+            before, cpu_before = await _bare(server, seconds=bare)
+            with fresh_database(dialect, server_uri=uri) as database:
+                seed_in_flight(database, tasks)
+                at_start = server.stats()
+                polls, spent = await _engine(database, server, tasks)
+                at_end = server.stats()
+                require_settled(database, tasks)
+            after, cpu_after = await _bare(server, seconds=bare)
+        engine_per_s, bare_per_s = polls / spent.seconds, (before + after) / 2
+        served = at_end["requests"] - at_start["requests"]
+        found.append(
+            {
+                "engine_polls_per_s": engine_per_s,
+                "engine_cpu_us_per_poll": spent.cpu_seconds / polls * 1e6,
+                "bare_client_polls_per_s": bare_per_s,
+                "bare_cpu_us_per_poll": (cpu_before + cpu_after) / 2 * 1e6,
+                "server_cpu_us_per_poll": (at_end["cpu_seconds"] - at_start["cpu_seconds"]) / served * 1e6,
+                "ratio_to_bare_client": engine_per_s / bare_per_s,
+            }
+        )
+    return {name: median([each[name] for each in found]) for name in found[0]} | {"rounds": found}
+
+
+async def _engine(
+    database: Database, server: RunningServer, tasks: int, limits: ProviderLimits | None = None
+) -> tuple[int, Spent]:
+    """A worker from its start, with adopting the tasks, to the last one settled; polls and what it took."""
+    worker = new_worker(database, grsai_at(server, limits))
+    stop = asyncio.Event()
+    stopwatch = Stopwatch()
+    running = asyncio.create_task(worker.run(stop))
+    settled, settled_at = 0, 0.0
+    while worker.committer.settled_total < tasks:
+        await asyncio.sleep(0.02)
+        if running.done():
+            await running
+        now = asyncio.get_running_loop().time()
+        if worker.committer.settled_total > settled:
+            settled, settled_at = worker.committer.settled_total, now
+        elif settled and now - settled_at > NOTHING_SETTLED_SECONDS_MAX:
+            raise AssertionError(f"stuck with {settled} of {tasks} tasks settled")
+    spent = stopwatch.read()
+    polls = sum(lane.poller.counts.scanned for lane in worker.lanes.values())
+    stop.set()
+    await running
+    return polls, spent
+
+
+async def _bare(server: RunningServer, *, seconds: float) -> tuple[float, float]:
+    """Polls per second, and CPU seconds per poll, of the HTTP client alone."""
+    builder = ClientBuilder().no_proxy().follow_redirects(False).max_connections(CONNECTIONS)
+    if server.certificate_pem is not None:
+        builder = builder.add_root_certificate_pem(server.certificate_pem)
+    client = builder.build()
+    url = f"{server.base_url}/v1/draw/result"
+    headers = {"authorization": "Bearer key", "content-type": "application/json"}
+    loop = asyncio.get_running_loop()
+    polls = 0
+
+    async def poll_on(number: int) -> None:
+        nonlocal polls
+        body = b'{"id":"bare-%07d"}' % number
+        while loop.time() < until:
+            response = await client.post(url).headers(headers).body_bytes(body).build().send()
+            await response.bytes()
+            polls += 1
+
+    until = loop.time() + 0.2  # connect, and warm up
+    await asyncio.gather(*(poll_on(number) for number in range(CONNECTIONS)))
+    polls = 0
+    until = loop.time() + seconds
+    stopwatch = Stopwatch()
+    await asyncio.gather(*(poll_on(number) for number in range(CONNECTIONS)))
+    spent = stopwatch.read()
+    await client.close()
+    return polls / spent.seconds, spent.cpu_seconds / polls

@@ -1,0 +1,12 @@
+"""Bugs planted on purpose: each breaks one rule that keeps a promise, and the simulation must find it.
+
+The database's own guards (primary keys, checks, triggers) stay in place: a bug that only they stop shows
+as a refused statement in the worker's log, which the simulation also counts as a failure.
+"""
+
+from simulation.bugs import dispatching, money, ownership, settling
+from simulation.bugs.bug import Bug
+
+BUGS: tuple[Bug, ...] = (*money.BUGS, *settling.BUGS, *ownership.BUGS, *dispatching.BUGS)
+
+__all__ = ["BUGS", "Bug"]

@@ -1,0 +1,162 @@
+"""Health, metrics and the tick: what an operator sees and runs."""
+
+import re
+from collections.abc import Callable
+
+import httpx2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from rushes import telemetry
+from rushes.api import models
+from rushes.providers.simulator import SimulatorThread, running_simulator
+from tests.api.harness import SECRETS, RunningService, assert_problem, eventually, running_service
+from tests.engine.harness import knobs
+
+
+def get(service: RunningService, path: str, **headers: str) -> httpx2.Response:
+    """Without a key."""
+    return httpx2.get(service.base_url + path, headers=headers, trust_env=False, verify=False)
+
+
+def test_a_service_with_a_worker_is_ready(service: RunningService) -> None:
+    assert get(service, "/healthz").json() == {"ok": True}
+    answer = eventually(lambda: get(service, "/readyz"), lambda answer: answer.status_code == 200)
+    models.Ready.model_validate(answer.json())
+
+
+def test_without_a_worker_it_is_alive_but_not_ready(idle_service: RunningService) -> None:
+    assert get(idle_service, "/healthz").status_code == 200
+    answer = get(idle_service, "/readyz")
+    assert answer.status_code == 503
+    problem = assert_problem(answer)
+    assert (problem["error"], problem["live_worker"]) == ("NOT_READY", False)
+
+
+def test_an_old_schema_and_a_lost_database_are_not_ready(
+    new_database_url: Callable[[str], str], simulator: SimulatorThread
+) -> None:
+    with running_service(new_database_url("postgresql"), simulator.base_url) as running:
+        eventually(lambda: get(running, "/readyz").status_code, lambda status: status == 200)
+
+        async def set_back(rushes: object) -> None:
+            from sqlalchemy import text
+
+            await rushes.database.transact(  # type: ignore[attr-defined]
+                lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+            )
+
+        running.ask(set_back)
+        problem = assert_problem(get(running, "/readyz"))
+        assert (problem["status"], problem["schema_revision"]) == (503, "0001")
+        assert "rushes migrate" in problem["message"]
+
+
+def metrics_of(service: RunningService) -> dict[str, list[tuple[dict[str, str], float]]]:
+    """Samples by name."""
+    answer = get(service, "/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return found
+
+
+def value(samples: list[tuple[dict[str, str], float]], **labels: str) -> float:
+    """The sum of the samples with these labels."""
+    return sum(number for given, number in samples if labels.items() <= given.items())
+
+
+def test_metrics_tell_of_tasks_credits_polls_and_settling(database_url: str) -> None:
+    with (
+        running_simulator(knobs(render_seconds=0.2, error=0.5, seed=3)) as simulator,
+        running_service(database_url, simulator.base_url) as service,
+    ):
+        tenant = service.tenant(credits=1000)
+        batch = tenant.finished(tenant.batch(*(f"p{n}" for n in range(20)))["batch_id"])
+        found = eventually(
+            lambda: metrics_of(service),
+            lambda found: value(found["rushes_tasks"], status="processing") == 0,
+        )
+        assert value(found["rushes_tasks"], status="succeeded") == batch["succeeded_count"]
+        assert value(found["rushes_tasks"], status="failed") == batch["failed_count"] > 0
+        moved = found["rushes_credits_total"]
+        assert value(moved, type="purchase") == 1000
+        assert value(moved, type="reserve") == 200
+        assert value(moved, type="settle") + value(moved, type="refund") == 200
+        assert value(moved, type="expire") == 0
+        assert value(found["rushes_submits_total"], outcome="accepted") == 20
+        assert value(found["rushes_polls_total"], outcome="succeeded") == batch["succeeded_count"]
+        assert value(found["rushes_poll_lateness_seconds_count"]) >= 20
+        assert value(found["rushes_settle_group_size_sum"]) >= 40
+        assert value(found["rushes_settle_seconds_count"]) >= 1
+        assert value(found["rushes_provider_state"], provider="grsai", state="closed") == 1
+        assert value(found["rushes_live_workers"]) == 1
+        routes = {labels["route"] for labels, _ in found["rushes_http_requests_total"]}
+        assert "/batches/{batch_id}" in routes
+        assert not any(batch["batch_id"] in route for route in routes)
+
+
+def test_every_metric_name_stands_in_telemetry(service: RunningService) -> None:
+    names = {text for name, text in vars(telemetry).items() if name.startswith("METRIC_")}
+    families = re.findall(r"^# TYPE (\w+) ", get(service, "/metrics").text, re.MULTILINE)
+    assert {family.removesuffix("_total") for family in families} == names
+
+
+def test_a_metrics_token_closes_the_page(new_database_url: Callable[[str], str]) -> None:
+    with running_service(
+        new_database_url("sqlite"), environment={"RUSHES_METRICS_TOKEN": "scrape-me"}, with_worker=False
+    ) as running:
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer"}):
+            answer = get(running, "/metrics", **headers)
+            assert (answer.status_code, assert_problem(answer)["error"]) == (401, "METRICS_UNAUTHORIZED")
+        assert get(running, "/metrics", authorization="Bearer scrape-me").status_code == 200
+
+
+# --- the tick -------------------------------------------------------------------------------------------
+
+
+def tick(service: RunningService, secret: str | None) -> httpx2.Response:
+    """One pass."""
+    headers = [] if secret is None else [(b"x-worker-secret", secret.encode())]
+    return httpx2.post(
+        f"{service.base_url}/internal/batch-worker",
+        headers=headers,
+        timeout=30,
+        trust_env=False,
+        verify=False,
+    )
+
+
+def test_ticks_alone_run_a_batch_to_its_end(database_url: str) -> None:
+    with (
+        running_simulator(knobs(render_seconds=0.3)) as simulator,
+        running_service(database_url, simulator.base_url, with_worker=False) as service,
+    ):
+        tenant = service.tenant()
+        batch_id = tenant.batch("a", "b")["batch_id"]
+        first = tick(service, SECRETS["RUSHES_WORKER_SECRET"]).json()
+        models.Tick.model_validate(first)
+        assert first["dispatch"]["submitted"] == 2
+        eventually(
+            lambda: (tick(service, SECRETS["RUSHES_WORKER_SECRET"]), tenant.get(f"/v1/batches/{batch_id}"))[
+                1
+            ],
+            lambda batch: batch["status"] == "succeeded",
+        )
+
+
+@pytest.mark.parametrize("secret", [None, "", "wrong", "☃", SECRETS["RUSHES_WORKER_SECRET"] + "x"])
+def test_a_tick_needs_the_operators_secret(idle_service: RunningService, secret: str | None) -> None:
+    answer = tick(idle_service, secret)
+    assert (answer.status_code, assert_problem(answer)["error"]) == (401, "WORKER_UNAUTHORIZED")
+
+
+def test_without_a_worker_secret_there_is_no_tick(new_database_url: Callable[[str], str]) -> None:
+    with running_service(
+        new_database_url("sqlite"), environment={"RUSHES_WORKER_SECRET": ""}, with_worker=False
+    ) as running:
+        answer = tick(running, "anything")
+        assert (answer.status_code, assert_problem(answer)["error"]) == (503, "WORKER_SECRET_NOT_SET")

@@ -1,0 +1,60 @@
+"""The benchmarks run, at sizes that say nothing about speed, so that they cannot rot unseen."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import _peers, lateness, machines, memory, poll, report, settle
+
+
+@pytest.fixture(autouse=True)
+def report_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The report of the machine's last real run is left alone."""
+    path = tmp_path / "bench.json"
+    for module in (poll, settle, lateness, memory, machines):
+        monkeypatch.setattr(
+            module, "write_section", lambda name, data: report.write_section(name, data, path=path)
+        )
+    return path
+
+
+def test_poll(report_path: Path) -> None:
+    found = poll.run(tasks=60, rounds=1, bare_seconds=0.1, only_peers=(_peers.SEQUENTIAL,), peer_tasks=5)
+    assert found["engine_polls_per_s"] > 0
+    assert 0 < found["ratio_to_bare_client"] < 10
+    assert found["peers"][_peers.SEQUENTIAL] > 0
+    assert json.loads(report_path.read_text())["poll"]["ratio_to_best_peer"] > 0
+
+
+def test_peers_that_are_not_installed_are_skipped_by_name() -> None:
+    missing = [
+        name for name, (_, packages) in _peers.PEERS.items() if not all(map(_peers.is_installed, packages))
+    ]
+    for name, found in _peers.run_all("postgresql://unused", tasks=1, only=tuple(missing)).items():
+        assert "not installed" in found["skipped"], name
+
+
+def test_settle() -> None:
+    found = settle.run(tasks=200, rounds=1, accept=50)
+    for dialect in settle.DIALECTS:
+        assert found[dialect]["settled_per_s"] > 0
+        assert found[dialect]["ratio_to_raw"] > 0
+
+
+def test_lateness() -> None:
+    found = lateness.run(tasks=40, interval=0.4, seconds=0.6)
+    for dialect in ("sqlite", "postgresql"):
+        assert found[dialect]["early_polls"] == 0
+        assert found[dialect]["polls_per_s"] > 10
+
+
+def test_memory() -> None:
+    found = memory.run(tasks=60, few=20, seconds=0.1, dialects=("sqlite",))
+    assert found["sqlite"]["many"]["adopt_seconds"] > 0
+
+
+def test_machines() -> None:
+    found = machines.run(counts=(2,), tasks=40, finished_rows=1000, in_flight_rows=700, lease_seconds=0.5)
+    assert found["throughput"]["2"]["polls_per_s"] > 0
+    assert found["rows"]["rows"] == 1700

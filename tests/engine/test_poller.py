@@ -1,0 +1,152 @@
+"""The poller alone: when it polls, and that it stops."""
+
+import asyncio
+import random
+
+from rushes.domain.schedule import LadderSchedule
+from rushes.domain.task import PollResult, Processing, SubmitOutcome, Verdict
+from rushes.engine.poll import PROGRESS_ROWS_MAX, Poller, RemoteTask
+from rushes.providers.base import ProviderLimits, SubmitRequest
+from rushes.providers.health import ProviderHealth
+
+
+class SlowAnswers:
+    """A provider that answers `running` after `seconds`; a cancelled question is answered all the same.
+
+    That is what an HTTP client in another thread does when the answer comes in the moment of the cancel.
+    """
+
+    name = "slow"
+
+    def __init__(self, seconds: float, connections_max: int = 3) -> None:
+        self.seconds = seconds
+        self.limits = ProviderLimits(connections_max=connections_max)
+        self.asked: list[tuple[float, str]] = []
+
+    async def submit(self, request: SubmitRequest) -> SubmitOutcome:
+        raise NotImplementedError
+
+    async def poll_remote_task(self, remote_task_id: str) -> PollResult:
+        self.asked.append((asyncio.get_running_loop().time(), remote_task_id))
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+        return Processing(50)
+
+    def remote_task_id_of_callback(self, body: bytes) -> str | None:
+        return None
+
+
+class Verdicts:
+    def verdict(self, task_id: int, attempt: int, verdict: Verdict) -> None:
+        raise AssertionError("nothing ends here")
+
+
+def poller_of(provider: SlowAnswers, *, interval_seconds: float, late: list[float] | None = None) -> Poller:
+    return Poller(
+        provider,
+        health=ProviderHealth(),
+        schedule=LadderSchedule(interval_seconds, interval_seconds),
+        sink=Verdicts(),
+        jitter=random.Random(1),
+        polls_per_second=None,
+        backoff_seconds_max=1.0,
+        on_late=None if late is None else late.append,
+    )
+
+
+def task(number: int) -> RemoteTask:
+    now = asyncio.get_running_loop().time()
+    return RemoteTask(
+        task_id=number,
+        attempt=1,
+        model="sora-2",
+        remote_task_id=f"r-{number}",
+        progress=0,
+        sent_at=now,
+        soft_deadline=now + 1000,
+        hard_deadline=now + 2000,
+    )
+
+
+def test_a_cancelled_poller_stops_even_when_its_answers_arrive_in_that_moment() -> None:
+    async def scenario() -> None:
+        provider = SlowAnswers(0.05)
+        poller = poller_of(provider, interval_seconds=0.001)
+        for number in range(20):
+            poller.add(task(number))
+        running = asyncio.create_task(poller.run())
+        await asyncio.sleep(0.2)
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=1.0)
+        assert done, "it went on polling"
+        asked = len(provider.asked)
+        await asyncio.sleep(0.1)
+        assert len(provider.asked) == asked > 0
+
+    asyncio.run(scenario())
+
+
+def test_every_task_is_polled_when_it_is_due_and_never_before() -> None:
+    async def scenario() -> None:
+        late: list[float] = []
+        provider = SlowAnswers(0.0, connections_max=8)
+        poller = poller_of(provider, interval_seconds=0.1, late=late)
+        running = asyncio.create_task(poller.run())
+        for number in range(50):
+            poller.add(task(number))
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(0.5)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert {remote_id for _, remote_id in provider.asked} == {f"r-{number}" for number in range(50)}
+        assert len(provider.asked) >= 50 * 3
+        assert min(late) >= 0.0
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_polled_without_a_lease_and_all_of_it_afterwards() -> None:
+    async def scenario() -> None:
+        provider = SlowAnswers(0.0)
+        has_lease = False
+        poller = Poller(
+            provider,
+            health=ProviderHealth(),
+            schedule=LadderSchedule(0.05, 0.05),
+            sink=Verdicts(),
+            jitter=random.Random(1),
+            polls_per_second=None,
+            backoff_seconds_max=1.0,
+            may_poll=lambda _now: has_lease,
+        )
+        running = asyncio.create_task(poller.run())
+        poller.add(task(1))
+        await asyncio.sleep(0.3)
+        assert provider.asked == []
+        has_lease = True
+        await asyncio.sleep(1.2)
+        assert provider.asked
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_progress_is_stored_in_bounded_portions_and_none_is_forgotten() -> None:
+    async def scenario() -> None:
+        poller = poller_of(SlowAnswers(0.0), interval_seconds=100.0)
+        count = PROGRESS_ROWS_MAX + 10
+        followed = [task(number) for number in range(count)]
+        for each in followed:
+            poller.add(each)
+            poller.apply(each, Processing(40))
+        poller.apply(followed[0], Processing(60))
+        first = poller.take_progress()
+        assert len(first) == PROGRESS_ROWS_MAX
+        assert first[0] == (0, 1, 60)
+        assert len(poller.take_progress()) == 10
+        assert poller.take_progress() == []
+
+    asyncio.run(scenario())

@@ -1,0 +1,161 @@
+"""Retries that a batch asked for: in the failing transaction, each one paid, never more than asked for."""
+
+import pytest
+
+from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, Failed, FailureType, Verdict
+from rushes.engine import accept, tenant
+from rushes.engine.audit import audit
+from rushes.engine.retries import retry_failed
+from rushes.engine.settle import Group, apply_group
+from rushes.store.database import Database
+from rushes.store.tasks import ClaimedTask
+from tests.books import WORKER, Books, request, video
+
+BROKEN = Failed("error", FailureType.MODEL_ERROR)
+
+
+@pytest.fixture
+def books(database: Database) -> Books:
+    """A database and a clock."""
+    return Books(database)
+
+
+def batch(books: Books, prices: list[int], *, retries_max: int, granted: int) -> int:
+    """A batch that asks for retries; returns its row id."""
+    account_id = books.account()
+    books.grant(account_id, granted)
+    made = books.database.run(
+        tenant.create_batch,
+        request(account_id, prices, request_id="bat_1"),
+        public_id="bat_1",
+        retries_max=retries_max,
+        now_ms=books.now_ms,
+    )
+    return int(books.row("SELECT id FROM batches WHERE public_id = :id", id=made["batch_id"])["id"])
+
+
+def end(books: Books, task: ClaimedTask, verdict: Verdict) -> None:
+    """The task ends as a worker would end it."""
+    books.name([task])
+    books.database.run(
+        apply_group,
+        Group(verdicts=[(task.task_id, task.attempt, verdict)]),
+        worker_id=WORKER,
+        now_ms=books.now_ms,
+        before_closing=retry_failed,
+    )
+
+
+def assert_sound(books: Books) -> None:
+    """The audit finds nothing."""
+    report = books.database.run_reading(audit)
+    assert report.ok, report.violations
+
+
+def test_a_failed_item_is_tried_again_until_it_succeeds_and_each_try_is_paid(books: Books) -> None:
+    batch(books, [7], retries_max=3, granted=100)
+    for _ in range(2):
+        (task,) = books.claim()
+        end(books, task, BROKEN)
+        row = books.row("SELECT * FROM batches")
+        assert (row["status"], row["pending_count"], row["failed_count"]) == ("processing", 1, 0)
+        assert row["finalized_at_ms"] is None
+        assert_sound(books)
+    (task,) = books.claim()
+    end(books, task, video(task))
+    row = books.row("SELECT * FROM batches")
+    assert (row["status"], row["succeeded_count"], row["total_count"]) == ("succeeded", 1, 1)
+    assert (row["credits_reserved"], row["credits_settled"], row["credits_refunded"]) == (21, 7, 14)
+    assert books.row("SELECT available, held FROM accounts") == {"available": 93, "held": 0}
+    kinds = [event["type"] for event in books.rows("SELECT type FROM batch_events ORDER BY seq")]
+    assert kinds == ["batch.processing", "video.failed", "video.failed", "video.succeeded", "batch.succeeded"]
+    assert_sound(books)
+
+
+@pytest.mark.parametrize("retries_max", [1, 5])
+def test_after_the_last_retry_the_failure_stands(books: Books, retries_max: int) -> None:
+    batch(books, [1], retries_max=retries_max, granted=100)
+    tries = 0
+    while claimed := books.claim():
+        end(books, claimed[0], BROKEN)
+        tries += 1
+    assert tries == 1 + retries_max
+    row = books.row("SELECT * FROM batches")
+    assert (row["status"], row["failed_count"]) == ("failed", 1)
+    assert books.row("SELECT available, held FROM accounts") == {"available": 100, "held": 0}
+    assert_sound(books)
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Failed("input_moderation", FailureType.INPUT_MODERATION),
+        Failed("bad parameter", FailureType.PARAM_ERROR),
+        Failed(SUBMIT_OUTCOME_UNKNOWN, FailureType.UNKNOWN),
+    ],
+)
+def test_what_would_fail_again_or_may_have_been_bought_is_not_retried(books: Books, verdict: Failed) -> None:
+    batch(books, [1], retries_max=5, granted=100)
+    (task,) = books.claim()
+    end(books, task, verdict)
+    assert books.row("SELECT status FROM batches") == {"status": "failed"}
+    assert books.claim() == []
+    assert_sound(books)
+
+
+def test_a_batch_that_did_not_ask_and_a_cancelled_one_are_left_alone(books: Books) -> None:
+    cancelled = batch(books, [1, 1], retries_max=5, granted=100)
+    books.accept(books.account(), [1], name="bat_2")
+    claimed = books.claim()
+    books.database.run(accept.cancel_batch, cancelled, now_ms=books.now_ms)
+    for task in claimed:
+        end(books, task, BROKEN)
+    statuses = {
+        row["public_id"]: row["status"] for row in books.rows("SELECT public_id, status FROM batches")
+    }
+    assert statuses == {"bat_1": "cancelled", "bat_2": "failed"}
+    assert books.claim() == []
+    assert_sound(books)
+
+
+def test_without_credits_for_a_retry_the_failure_stands_and_no_credit_moves(books: Books) -> None:
+    batch(books, [7], retries_max=5, granted=7)
+    account_id = books.account()
+    (task,) = books.claim()
+    books.name([task])
+    other = books.grant(account_id, 1)  # something to be held elsewhere, so that the refund is not enough
+    assert other
+    books.accept(account_id, [1], name="bat_2")
+
+    def fail_and_take_the_refund(connection: object) -> None:
+        def spend(inner: object, finished: object, now_ms: int) -> None:
+            accept.accept_batch(  # somebody is quicker, in the same instant
+                inner,  # type: ignore[arg-type]
+                request(account_id, [7], request_id="bat_3"),
+                public_id="bat_3",
+                now_ms=now_ms,
+            )
+            retry_failed(inner, finished, now_ms)  # type: ignore[arg-type]
+
+        apply_group(
+            connection,  # type: ignore[arg-type]
+            Group(verdicts=[(task.task_id, task.attempt, BROKEN)]),
+            worker_id=WORKER,
+            now_ms=books.now_ms,
+            before_closing=spend,
+        )
+
+    books.database.run(fail_and_take_the_refund)
+    row = books.row("SELECT * FROM batches WHERE public_id = 'bat_1'")
+    assert (row["status"], row["credits_reserved"], row["credits_refunded"]) == ("failed", 7, 7)
+    assert books.row("SELECT available, held FROM accounts") == {"available": 0, "held": 8}
+    assert_sound(books)
+
+
+def test_a_commit_that_is_run_again_retries_once(books: Books) -> None:
+    batch(books, [1], retries_max=5, granted=100)
+    (task,) = books.claim()
+    for _ in range(3):
+        end(books, task, BROKEN)
+    assert len(books.rows("SELECT * FROM video_tasks")) == 2
+    assert_sound(books)

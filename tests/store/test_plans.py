@@ -1,0 +1,214 @@
+"""Every hot statement finds its rows through an index, on both databases, in tables of over 100,000 rows.
+
+The statements are not copied here: the transactions are run, and what they send is explained.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from benchmarks.machines import insert_finished
+from sqlalchemy import Connection, event, text
+
+from benchmarks import _installation as installation
+from rushes.domain.task import Failed, FailureType, Succeeded
+from rushes.engine.dispatch import claim_fairly
+from rushes.engine.settle import Group, apply_group
+from rushes.engine.steward import keep_house
+from rushes.store import migrate, tasks, workers
+from rushes.store.database import Database
+from tests.conftest import DIALECTS
+
+FINISHED = 100_000
+IN_FLIGHT = 5_000
+PENDING = 2_000
+LARGE_TABLES = ("video_tasks", "task_resolutions", "ledger_entries", "batch_events")
+WORKER = "worker"
+
+
+@dataclass
+class Explained:
+    """Statements that were sent, each with its plan."""
+
+    dialect: str
+    plans: list[tuple[str, str]] = field(default_factory=list)
+
+    def faults(self) -> list[str]:
+        """Statements that read a large table from end to end, or find tasks to change by a wrong index."""
+        found = []
+        for statement, plan in self.plans:
+            whole = [table for table in LARGE_TABLES if self._reads_whole(table, plan)]
+            if whole:
+                found.append(f"reads all of {', '.join(whole)}: {statement}\n{plan}")
+            elif self._changes_tasks_of_a_group(statement) and not self._by_primary_key(plan):
+                found.append(f"not by the primary key: {statement}\n{plan}")
+        return found
+
+    def _reads_whole(self, table: str, plan: str) -> bool:
+        if self.dialect == "postgresql":
+            return f"Seq Scan on {table}" in plan
+        return re.search(rf"\bSCAN {table}\b(?! USING INDEX ix_video_tasks)", plan) is not None
+
+    def _changes_tasks_of_a_group(self, statement: str) -> bool:
+        return "UPDATE video_tasks" in statement
+
+    def _by_primary_key(self, plan: str) -> bool:
+        if self.dialect == "postgresql":
+            return "Index Scan using pk_video_tasks on video_tasks" in plan
+        return "SEARCH video_tasks USING INTEGER PRIMARY KEY" in plan
+
+
+@pytest.fixture(scope="module", params=DIALECTS)
+def large_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('plans') / 'plans.db'}"
+    else:
+        url = installation.new_postgresql_database(request.getfixturevalue("postgresql_uri"))
+    database = Database(url)
+    migrate.upgrade(database)
+    # PostgreSQL's statistics are made before the tasks in flight come, as on a system whose load just rose
+    database.run(insert_finished, FINISHED)
+    installation.analyze(database)
+    installation.seed_in_flight(database, IN_FLIGHT, batch_tasks=1000, analyzed=False)
+    account_id = database.run(installation.open_account, "waiting", 1_000_000)
+    database.run(installation.accept_tasks, account_id, installation.new_tasks(PENDING))
+    yield database
+    database.close()
+
+
+def explain(database: Database, transaction: Callable[[Connection], object]) -> Explained:
+    """Run the transaction, explain what it sends, and undo it."""
+    explained, sent = Explained(database.dialect), []
+
+    def remember(
+        _connection: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool
+    ) -> None:
+        if not many and any(table in statement for table in LARGE_TABLES) and "EXPLAIN" not in statement:
+            sent.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", remember)
+    try:
+        with database.engine.connect() as connection:
+            transaction(connection)
+            event.remove(database.engine, "before_cursor_execute", remember)
+            word = "EXPLAIN" if database.dialect == "postgresql" else "EXPLAIN QUERY PLAN"
+            for statement, parameters in sent:
+                rows = connection.exec_driver_sql(f"{word} {statement}", parameters).all()
+                explained.plans.append((statement, "\n".join(str(row[-1]) for row in rows)))
+            connection.rollback()
+    finally:
+        if event.contains(database.engine, "before_cursor_execute", remember):
+            event.remove(database.engine, "before_cursor_execute", remember)
+    assert explained.plans, "it sent nothing that reads a large table"
+    return explained
+
+
+def register(connection: Connection) -> int:
+    now = installation.now_ms()
+    workers.register(
+        connection,
+        WORKER,
+        host="",
+        pid=0,
+        now_ms=now,
+        lease_expires_at_ms=now + 600_000,
+        holds={"grsai": 0},
+    )
+    return now
+
+
+def claim(connection: Connection) -> None:
+    claimed = claim_fairly(
+        connection,
+        provider="grsai",
+        worker_id=WORKER,
+        limit=64,
+        now_ms=register(connection),
+        in_flight_max=IN_FLIGHT + 100,
+    )
+    assert len(claimed) == 64
+
+
+def settle(connection: Connection) -> None:
+    """Every kind of outcome in one group, each of tasks that this worker has."""
+    now = register(connection)
+    owned = workers.adopt(connection, WORKER, providers=["grsai"], now_ms=now, limit=400)
+    claimed = claim_fairly(connection, provider="grsai", worker_id=WORKER, limit=60, now_ms=now)
+    rows = [(task.task_id, task.attempt) for task in owned]
+    group = Group(
+        accepted=[(task.task_id, task.attempt, f"r{task.task_id}") for task in claimed[:20]],
+        unconfirmed=[(task.task_id, task.attempt) for task in claimed[20:40]],
+        returned=[(task.task_id, task.attempt) for task in claimed[40:]],
+        resubmitted=rows[:10],
+        progress=[(*row, 50) for row in rows[10:100]],
+        verdicts=[
+            *((*row, Succeeded("https://file.example.com/v.mp4")) for row in rows[100:300]),
+            *((*row, Failed("error", FailureType.MODEL_ERROR)) for row in rows[300:]),
+        ],
+    )
+    applied = apply_group(connection, group, worker_id=WORKER, now_ms=now)
+    assert len(applied.settled) == 300
+
+
+def adopt(connection: Connection) -> None:
+    now = register(connection)
+    assert workers.any_dead(connection, WORKER, now_ms=now)
+    assert workers.survey(connection, now).free == {"grsai": IN_FLIGHT}
+    assert len(workers.adopt(connection, WORKER, providers=["grsai"], now_ms=now, limit=1000)) == 1000
+
+
+def give_away(connection: Connection) -> None:
+    now = register(connection)
+    owned = workers.adopt(connection, WORKER, providers=["grsai"], now_ms=now, limit=100)
+    rows = [(task.task_id, task.attempt) for task in owned]
+    given = workers.release_share_if_owned(connection, rows, worker_id=WORKER, now_ms=now)
+    assert len(given) == 100
+    workers.release(connection, WORKER)
+
+
+def look_after(connection: Connection) -> None:
+    now = register(connection)
+    keep_house(connection, now)
+    tasks.owned_without_remote_id(connection, provider="grsai", worker_id=WORKER)
+    workers.owned_in_flight(connection, WORKER, providers=["grsai"])
+    tasks.remote_ids_if_owned(connection, [(number, 1) for number in range(50)], worker_id=WORKER)
+
+
+HOT = (claim, settle, adopt, give_away, look_after)
+
+
+@pytest.mark.parametrize("transaction", HOT, ids=[each.__name__ for each in HOT])
+def test_hot_transactions_find_their_rows_through_an_index(
+    large_database: Database, transaction: Callable[[Connection], None]
+) -> None:
+    assert explain(large_database, transaction).faults() == []
+
+
+@pytest.mark.parametrize("transaction", HOT, ids=[each.__name__ for each in HOT])
+def test_and_still_do_when_the_statistics_are_fresh(
+    large_database: Database, transaction: Callable[[Connection], None]
+) -> None:
+    installation.analyze(large_database)
+    assert explain(large_database, transaction).faults() == []
+
+
+def test_a_whole_table_that_is_read_would_be_noticed(large_database: Database) -> None:
+    explained = explain(
+        large_database,
+        lambda connection: connection.execute(text("SELECT count(*) FROM video_tasks WHERE prompt = 'x'")),
+    )
+    assert len(explained.faults()) == 1
+
+
+def test_a_group_found_by_another_index_would_be_noticed(large_database: Database) -> None:
+    explained = explain(
+        large_database,
+        lambda connection: connection.execute(
+            text("UPDATE video_tasks SET progress = 1 WHERE worker_id = 'nobody' AND status = 'processing'")
+        ),
+    )
+    assert len(explained.faults()) == 1
