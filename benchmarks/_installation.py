@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +284,8 @@ def new_worker(
     worker_id: str | None = None,
     **more: Any,
 ) -> Worker:
-    """A worker as `wiring` builds it, but for its schedule."""
+    """A worker as `wiring` builds it, but for its schedule. Polling at once, it also begins at once."""
+    spread = {"adopted_spread_seconds": 0.0, "adopted_polls_per_second": inf} if schedule is AT_ONCE else {}
     ids = itertools.count()
     prefix = worker_id or f"bench-{next(_numbers)}"
     return Worker(
@@ -291,7 +293,7 @@ def new_worker(
         {provider.name: provider},
         catalogue=DEFAULT_CATALOGUE,
         schedule=schedule,
-        config=WorkerConfig(lease_seconds=lease_seconds),
+        config=WorkerConfig(lease_seconds=lease_seconds, **spread),
         now_ms=now_ms,
         new_id=lambda: f"{prefix}-{next(ids)}",
         jitter=random.Random(1),

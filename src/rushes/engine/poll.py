@@ -159,6 +159,7 @@ class Poller:
         self._alarm_at = inf
         self._stopped = False
         self._counter = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def use_rate(self, polls_per_second: float | None) -> None:
         """A new limit from now on: None for no limit, 0 to poll nothing."""
@@ -246,7 +247,7 @@ class Poller:
                     self._wake_one()
                 elif heap:
                     self._set_alarm(min(self._alarm_at, heap[0][0]))
-            await self.poll_once(task)
+            await self.poll_once(task, now)
 
     def _take(self, now: float) -> RemoteTask | None:
         """The next task that is due and may be polled; without one, sets the alarm for when to look again."""
@@ -300,10 +301,11 @@ class Poller:
                 woken.set_result(None)
                 return
 
-    async def poll_once(self, task: RemoteTask) -> None:
-        """Ask the provider once about a task and act on the answer."""
+    async def poll_once(self, task: RemoteTask, asked_at: float | None = None) -> None:
+        """Ask the provider once about a task, at `asked_at` (now, if None), and act on the answer."""
         task.polls += 1
-        asked_at = self._now()
+        if asked_at is None:
+            asked_at = self._now()
         try:
             result: PollResult = await self.provider.poll_remote_task(task.remote_task_id)
         except Exception as error:  # a provider must not raise; one that does is contained and named
@@ -399,6 +401,8 @@ class Poller:
         if due < self._alarm_at and self._idle:
             self._set_alarm(due)
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+    def _now(self) -> float:
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        return loop.time()

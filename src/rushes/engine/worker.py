@@ -54,10 +54,6 @@ LEARNED_SECONDS = 30.0
 REFUSED_SECONDS = 60.0
 """How long a task whose verdict the database refused waits for its next poll."""
 
-ADOPTED_SPREAD_SECONDS = 5.0
-ADOPTED_POLLS_PER_SECOND = 4000.0
-"""Over how long the first polls of adopted tasks are spread, and how many there are a second at most."""
-
 UNLISTED_SOFT_DEADLINE_SECONDS = 1800.0
 UNLISTED_HARD_DEADLINE_SECONDS = 7200.0
 """Deadlines of tasks whose model has left the catalogue since they were sent."""
@@ -67,12 +63,18 @@ log = telemetry.logger()
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What an operator decides about a worker."""
+    """What an operator decides about a worker.
+
+    The first polls of adopted tasks, which come all at once, are spread over `adopted_spread_seconds`, and
+    longer when they would be more than `adopted_polls_per_second`.
+    """
 
     lease_seconds: float = 30.0
     unconfirmed_grace_seconds: float = 900.0
     unconfirmed_policy: UnconfirmedPolicy = UnconfirmedPolicy.REFUND
     poll_backoff_seconds_max: float = 30.0
+    adopted_spread_seconds: float = 5.0
+    adopted_polls_per_second: float = 4000.0
     callback_url: Callable[[str, int, int], str | None] = lambda _provider, _task_id, _attempt: None
     takes_callbacks: bool = False
     host: str = "localhost"
@@ -438,7 +440,8 @@ class Worker:
             self.steward.hold_unconfirmed(task)
             return
         # adopted tasks come all at once; their first polls are spread out
-        spread_seconds = max(ADOPTED_SPREAD_SECONDS, self.in_flight / ADOPTED_POLLS_PER_SECOND)
+        config = self._config
+        spread_seconds = max(config.adopted_spread_seconds, self.in_flight / config.adopted_polls_per_second)
         delay = self._jitter.random() * spread_seconds
         self._follow(
             task, task.remote_task_id, progress=task.progress, first_delay_seconds=delay, is_adopted=True
