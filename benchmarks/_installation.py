@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -285,7 +285,9 @@ def new_worker(
     **more: Any,
 ) -> Worker:
     """A worker as `wiring` builds it, but for its schedule. Polling at once, it also begins at once."""
-    spread = {"adopted_spread_seconds": 0.0, "adopted_polls_per_second": inf} if schedule is AT_ONCE else {}
+    config = WorkerConfig(lease_seconds=lease_seconds)
+    if schedule is AT_ONCE:
+        config = replace(config, adopted_spread_seconds=0.0, adopted_polls_per_second=inf)
     ids = itertools.count()
     prefix = worker_id or f"bench-{next(_numbers)}"
     return Worker(
@@ -293,7 +295,7 @@ def new_worker(
         {provider.name: provider},
         catalogue=DEFAULT_CATALOGUE,
         schedule=schedule,
-        config=WorkerConfig(lease_seconds=lease_seconds, **spread),
+        config=config,
         now_ms=now_ms,
         new_id=lambda: f"{prefix}-{next(ids)}",
         jitter=random.Random(1),
