@@ -5,14 +5,18 @@ leaves no trace in the journal either.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from rushes.store import migrate
 from rushes.store.database import Database
+from simulation.lean import LeanConnection
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "accounts": ("id", "available", "held", "ledger_seq"),
@@ -105,9 +109,12 @@ Change = tuple[str, tuple[Any, ...]]
 
 
 class SqliteStore:
-    """A migrated SQLite database in memory, copied from a template, with its journal."""
+    """A migrated SQLite database in memory, copied from a template, with its journal.
 
-    def __init__(self) -> None:
+    With `is_lean` textual statements reach it without SQLAlchemy's work around them (see simulation/lean.py).
+    """
+
+    def __init__(self, *, is_lean: bool = True) -> None:
         self.database = Database("sqlite://", inline=True)
         raw = self.database.engine.raw_connection().driver_connection
         assert isinstance(raw, sqlite3.Connection)
@@ -115,17 +122,40 @@ class SqliteStore:
         for statement in _sqlite_journal():
             raw.execute(statement)
         self._raw = raw
+        self._lean = LeanConnection(raw) if is_lean else None
+        self._changes_seen = raw.total_changes
+
+    def run(
+        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """One transaction; raises `StoreError` for what the database refuses."""
+        if self._lean is None:
+            return self.database.run(function, *args, **kwargs)
+        return self._lean.run("BEGIN IMMEDIATE", function, *args, **kwargs)
+
+    def run_reading(
+        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """One reading transaction."""
+        if self._lean is None:
+            return self.database.run_reading(function, *args, **kwargs)
+        return self._lean.run("BEGIN", function, *args, **kwargs)
 
     def take(self) -> list[Change]:
         """The changes committed since the last call, in order."""
+        if self._raw.total_changes == self._changes_seen:
+            return []
         rows = self._raw.execute("SELECT * FROM temp.journal ORDER BY seq").fetchall()
         if not rows:
             return []
         self._raw.execute("DELETE FROM temp.journal")
+        self._changes_seen = self._raw.total_changes
         return [(row[1], row[2 : 2 + _width(row[1])]) for row in rows]
 
     def close(self) -> None:
         """Forget the database."""
+        if self._lean is not None:
+            self._lean.close()
         self.database.close()
 
 
@@ -137,6 +167,7 @@ class PostgresqlStore:
         with self.database.engine.begin() as connection:
             for statement in _postgresql_journal():
                 connection.execute(text(statement))
+        self.run, self.run_reading = self.database.run, self.database.run_reading
 
     def take(self) -> list[Change]:
         """The changes committed since the last call, in order."""

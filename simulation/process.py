@@ -170,7 +170,7 @@ class ProcessDatabase(Database):
         what = function.__name__
         if not process.reach("commit.before") or not process.reach(f"commit.before.{what}"):
             await process.vanish()
-        result = world.store.database.run(function, *args, **kwargs)
+        result = world.store.run(function, *args, **kwargs)
         world.committed(process, what)
         if not process.reach("commit.after") or not process.reach(f"commit.after.{what}"):
             await process.vanish()
@@ -186,7 +186,7 @@ class ProcessDatabase(Database):
         process, world = self._process, self._process.world
         await asyncio.sleep(0.2 * world.plan.commit_seconds * process.random.random())
         self._must_be_reachable()
-        return world.store.database.run_reading(function, *args, **kwargs)
+        return world.store.run_reading(function, *args, **kwargs)
 
     def _must_be_reachable(self) -> None:
         if self._process.is_dead:

@@ -60,9 +60,11 @@ def run(
     faults: Sequence[Fault] | None = None,
     database_url: str | None = None,
     bug: Callable[[Patches], None] | None = None,
+    is_lean: bool = True,
 ) -> RunResult:
     """Simulate a seed. `faults` replaces its own; `database_url` names an empty, migrated PostgreSQL
-    database (SQLite in memory otherwise); `bug` breaks the engine on purpose."""
+    database (SQLite in memory otherwise); `bug` breaks the engine on purpose.
+    Without `is_lean`, all statements of SQLite go through SQLAlchemy too, for the same result."""
     plan, drawn = plan_of(seed, tasks)
     chosen = drawn if faults is None else list(faults)
     gc_was_enabled = gc.isenabled()
@@ -74,7 +76,7 @@ def run(
                     patches.set(owner, name, value)
             if bug is not None:
                 bug(patches)
-            store = SqliteStore() if database_url is None else PostgresqlStore(database_url)
+            store = SqliteStore(is_lean=is_lean) if database_url is None else PostgresqlStore(database_url)
             return _run(plan, chosen, store, tasks)
     finally:
         gc.collect()

@@ -16,3 +16,7 @@ def test_no_promise_is_broken_under_this_seeds_faults(seed: int) -> None:
 
 def test_the_same_seed_replays_exactly() -> None:
     assert run(3, tasks=TASKS).fingerprint == run(3, tasks=TASKS).fingerprint
+
+
+def test_the_lean_connection_gives_the_same_run_as_sqlalchemys() -> None:
+    assert run(2, tasks=TASKS).fingerprint == run(2, tasks=TASKS, is_lean=False).fingerprint

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, insert
 
 from rushes.domain import credits as arithmetic
 from rushes.domain.credits import EntryType
@@ -22,7 +22,7 @@ from rushes.domain.task import BatchStatus, TaskStatus
 from rushes.engine.settle import resolve
 from rushes.store import batches, ledger, schema, tasks
 from rushes.store.batches import NewTask
-from rushes.store.database import for_update
+from rushes.store.database import for_update, statement
 
 BATCH_ITEMS_MAX = 10_000
 """Items of one batch; the same limit as the HTTP API's."""
@@ -100,7 +100,7 @@ def accept_batch(
     if len(request.tasks) > BATCH_ITEMS_MAX:
         raise InputError(f"a batch has at most {BATCH_ITEMS_MAX} items, not {len(request.tasks)}")
     batch_id = connection.scalar(
-        text(
+        statement(
             "INSERT INTO batches (public_id, account_id, request_scope, request_id, request_hash, status,"
             " total_count, pending_count, credits_reserved, cost_per_video, webhook_url, created_at_ms)"
             " VALUES (:public_id, :account_id, :scope, :request_id, :hash, 'pending', :total, :total,"
@@ -162,7 +162,7 @@ def cancel_batch(connection: Connection, batch_id: int, *, now_ms: int) -> int:
     if batch.finalized_at_ms is not None:
         raise BatchNotCancellable("the batch has already finished")
     connection.execute(
-        text(
+        statement(
             "UPDATE batches SET cancelled_at_ms = COALESCE(cancelled_at_ms, :now), status = :status"
             " WHERE id = :id AND finalized_at_ms IS NULL"
         ),
@@ -175,7 +175,7 @@ def cancel_batch(connection: Connection, batch_id: int, *, now_ms: int) -> int:
 def sweep_cancelled(connection: Connection, *, now_ms: int, limit: int = 20) -> int:
     """End tasks that went back to pending after their batch was cancelled; returns how many."""
     ids = connection.scalars(
-        text(
+        statement(
             "SELECT id FROM batches WHERE pending_count > 0 AND cancelled_at_ms IS NOT NULL"
             " ORDER BY last_dispatched_at_ms, id LIMIT :limit"
         ),
@@ -196,7 +196,7 @@ def retry_item(connection: Connection, batch_id: int, item_index: int, *, now_ms
     `ItemNotRetryable` or `InsufficientCredits`.
     """
     row = connection.execute(
-        text(
+        statement(
             "SELECT * FROM video_tasks WHERE batch_id = :batch_id AND item_index = :item_index"
             f" AND is_current = 1{for_update(connection)}"
         ),
@@ -212,7 +212,7 @@ def retry_item(connection: Connection, batch_id: int, item_index: int, *, now_ms
     if batch.cancelled_at_ms is not None:
         raise ItemNotRetryable("the batch was cancelled")
     connection.execute(
-        text("UPDATE batches SET finalized_at_ms = NULL, completed_at_ms = NULL WHERE id = :id"),
+        statement("UPDATE batches SET finalized_at_ms = NULL, completed_at_ms = NULL WHERE id = :id"),
         {"id": batch_id},
     )
     batch.failed -= 1

@@ -7,13 +7,13 @@ with its own reservation; the failed one stays failed for ever, settled in the l
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from rushes.domain.errors import InsufficientCredits
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, FailureType, TaskStatus
 from rushes.engine.accept import retry_item
 from rushes.store import retries
-from rushes.store.database import Rows
+from rushes.store.database import Rows, statement
 from rushes.store.tasks import FinishedTask
 
 NOT_RETRIED: Final = frozenset({FailureType.INPUT_MODERATION, FailureType.PARAM_ERROR, FailureType.CANCELLED})
@@ -36,7 +36,7 @@ def retry_failed(connection: Connection, finished: Sequence[FinishedTask], now_m
     if not wanted:
         return 0
     rows = connection.execute(
-        text(
+        statement(
             "SELECT t.batch_id, t.item_index, t.retry_number, t.failure_type, t.error FROM video_tasks t"
             f" JOIN batches b ON b.id = t.batch_id, {_IDS.sql(connection)}"
             " WHERE t.id = v.id AND b.cancelled_at_ms IS NULL ORDER BY t.batch_id, t.item_index"

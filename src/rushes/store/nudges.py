@@ -7,9 +7,9 @@ for. Nothing else of a callback is kept.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from rushes.store.database import Rows, skip_locked
+from rushes.store.database import Rows, skip_locked, statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Nudge:
 def is_in_flight(connection: Connection, task_id: int, *, attempt: int, provider: str) -> bool:
     """Whether this attempt is at this provider now: callbacks of all others are too late, or not its own."""
     found = connection.scalar(
-        text(
+        statement(
             "SELECT 1 FROM video_tasks WHERE id = :task_id AND attempt = :attempt"
             " AND provider = :provider AND status = 'processing'"
         ),
@@ -39,7 +39,7 @@ def put(
 ) -> None:
     """Ask the task's owner to look at it; one row per task, however many callbacks come."""
     connection.execute(
-        text(
+        statement(
             "INSERT INTO callback_nudges (task_id, attempt, remote_task_id, received_count, received_at_ms)"
             " SELECT id, attempt, CAST(:remote_task_id AS text), 1, CAST(:now AS bigint) FROM video_tasks"
             " WHERE id = :task_id AND attempt = :attempt AND status = 'processing'"
@@ -54,7 +54,7 @@ def put(
 def of_worker(connection: Connection, worker_id: str, *, limit: int) -> list[Nudge]:
     """Nudges for tasks that this worker has in flight, the oldest first."""
     rows = connection.execute(
-        text(
+        statement(
             "SELECT n.task_id, n.attempt, n.remote_task_id, n.received_count FROM callback_nudges n"
             " JOIN video_tasks t ON t.id = n.task_id WHERE t.worker_id = :worker_id"
             " AND t.status = 'processing' AND t.attempt = n.attempt"
@@ -71,7 +71,7 @@ _TAKEN = Rows(task_id=int, received_count=int)
 def delete_unless_newer(connection: Connection, taken: Sequence[Nudge]) -> None:
     """Forget these nudges; one that a further callback has renewed meanwhile stays."""
     connection.execute(
-        text(
+        statement(
             "DELETE FROM callback_nudges WHERE EXISTS (SELECT 1"
             f" FROM {_TAKEN.sql(connection)} WHERE v.task_id = callback_nudges.task_id"
             " AND v.received_count = callback_nudges.received_count)"
@@ -83,7 +83,7 @@ def delete_unless_newer(connection: Connection, taken: Sequence[Nudge]) -> None:
 def sweep(connection: Connection, *, limit: int) -> int:
     """Forget nudges of attempts that are no longer in flight, up to `limit`; returns how many."""
     result = connection.execute(
-        text(
+        statement(
             "WITH gone AS MATERIALIZED (SELECT n.task_id FROM callback_nudges n JOIN video_tasks t"
             " ON t.id = n.task_id WHERE t.status <> 'processing' OR t.attempt <> n.attempt"
             f" ORDER BY n.task_id LIMIT :limit{skip_locked_of(connection)})"
@@ -96,7 +96,7 @@ def sweep(connection: Connection, *, limit: int) -> int:
 
 def count(connection: Connection) -> int:
     """How many nudges wait."""
-    return int(connection.scalar(text("SELECT COUNT(*) FROM callback_nudges")) or 0)
+    return int(connection.scalar(statement("SELECT COUNT(*) FROM callback_nudges")) or 0)
 
 
 def skip_locked_of(connection: Connection) -> str:
@@ -111,7 +111,7 @@ def carries_remote_id(connection: Connection, provider: str, remote_task_id: str
     Reads whole tables: for the rare submit of unknown outcome only.
     """
     found = connection.scalar(
-        text(
+        statement(
             "SELECT 1 WHERE EXISTS (SELECT 1 FROM video_tasks"
             " WHERE remote_task_id = :remote_task_id AND provider = :provider)"
             " OR EXISTS (SELECT 1 FROM task_attempts"

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from rushes.store import schema
-from rushes.store.database import Rows
+from rushes.store.database import Rows, statement
 
 _IDS = Rows(id=int)
 
@@ -18,7 +18,7 @@ def ask_for(connection: Connection, batch_id: int, retries_max: int) -> None:
 def asked_for(connection: Connection, batch_ids: Iterable[int]) -> dict[int, int]:
     """How often, of those of the given batches that asked."""
     rows = connection.execute(
-        text(
+        statement(
             f"SELECT r.batch_id, r.retries_max FROM batch_retries r, {_IDS.sql(connection)}"
             " WHERE r.batch_id = v.id"
         ),
