@@ -56,6 +56,11 @@ def _numbered(
     return NumberedTask(coroutine, loop=loop, **kwargs)
 
 
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """The loop of one simulated world. `time()` starts at 0 and counts virtual seconds."""
 
@@ -101,7 +106,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Put steps that a gate has kept back into the queue."""
         self._ready.extend(handles)  # type: ignore[attr-defined]
 
-    def _timer_handle_cancelled(self, _handle: asyncio.TimerHandle) -> None:
+    async def pause(self, seconds: float) -> None:
+        """`asyncio.sleep` without its care for cancelled sleepers: their timer rings for nobody."""
+        woken = self.create_future()
+        self.call_at(self._virtual_now + seconds, _wake, woken)
+        await woken
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        if not handle._scheduled:  # type: ignore[attr-defined]
+            return
         self._timers_cancelled += 1
         if self._timers_cancelled > max(CANCELLED_TIMERS_MAX, len(self._timers) // 2):
             self._timers = [entry for entry in self._timers if not entry[2].cancelled()]
@@ -122,11 +135,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if not handle.cancelled():
                 handle._scheduled = False  # type: ignore[attr-defined]
                 ready.append(handle)
+        steps = 0
         for _ in range(len(ready)):
             handle = ready.popleft()
             if handle._cancelled:
                 continue
             gate = handle._context.get(GATE)
             if gate is None or gate.admits(handle):
-                self.steps += 1
+                steps += 1
                 handle._run()
+        self.steps += steps

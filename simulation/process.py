@@ -165,7 +165,7 @@ class ProcessDatabase(Database):
     ) -> T:
         """One transaction; the process may be cut off before it, or between the commit and its answer."""
         process, world = self._process, self._process.world
-        await asyncio.sleep(world.plan.commit_seconds * process.random.random())
+        await world.loop.pause(world.plan.commit_seconds * process.random.random())
         self._must_be_reachable()
         what = function.__name__
         if not process.reach("commit.before") or not process.reach(f"commit.before.{what}"):
@@ -176,7 +176,7 @@ class ProcessDatabase(Database):
             await process.vanish()
         if world.loses_answer(process):
             raise DatabaseUnreachable("the connection was lost after the commit was sent")
-        await asyncio.sleep(0.2 * world.plan.commit_seconds * process.random.random())
+        await world.loop.pause(0.2 * world.plan.commit_seconds * process.random.random())
         return result
 
     async def read(
@@ -184,7 +184,7 @@ class ProcessDatabase(Database):
     ) -> T:
         """One reading transaction."""
         process, world = self._process, self._process.world
-        await asyncio.sleep(0.2 * world.plan.commit_seconds * process.random.random())
+        await world.loop.pause(0.2 * world.plan.commit_seconds * process.random.random())
         self._must_be_reachable()
         return world.store.run_reading(function, *args, **kwargs)
 
@@ -262,7 +262,7 @@ class ProcessTransport:
     async def _exchange(self, send: Callable[[], Awaitable[Response]], attempt: Attempt | None) -> Response:
         """The request's way to the service and the answer's way back, with all that can go wrong."""
         process, world = self._process, self._process.world
-        await asyncio.sleep(world.plan.wire_seconds * process.random.random())
+        await world.loop.pause(world.plan.wire_seconds * process.random.random())
         if not process.reach("send.before"):
             await process.vanish()
         now = world.loop.time()
@@ -270,7 +270,7 @@ class ProcessTransport:
             raise TransportError("no route to host", may_have_been_received=False)
         if attempt is not None and world.arrives_late(process):
             world.deliver_later(send, attempt)
-            await asyncio.sleep(REQUEST_TIMEOUT_SECONDS)
+            await world.loop.pause(REQUEST_TIMEOUT_SECONDS)
             raise TransportError("timed out waiting for the answer", may_have_been_received=True)
         world.sender = attempt
         try:
@@ -286,7 +286,7 @@ class ProcessTransport:
     async def _answer_travels(self, seconds: float) -> None:
         if not self._process.reach("send.after"):
             await self._process.vanish()
-        await asyncio.sleep(seconds)
+        await self._process.world.loop.pause(seconds)
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -143,7 +143,7 @@ def _result(world: World, tasks: int) -> RunResult:
         virtual_seconds=world.loop.time(),
         fingerprint=world.fingerprint(),
         faults=tuple(world.faults),
-        tail=tuple(world.tail) if failure is not None else (),
+        tail=world.tail_lines() if failure is not None else (),
     )
 
 

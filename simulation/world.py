@@ -9,6 +9,8 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
+import msgspec
+
 from rushes.domain.catalogue import Catalogue
 from rushes.engine import audit
 from rushes.providers.simulator import SimulatorKnobs
@@ -57,7 +59,7 @@ class World:
         self.healed_at: float | None = None
         self.sender: Attempt | None = None
         self.catalogue: Catalogue = CATALOGUE
-        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self.tail: deque[tuple[float, str, tuple[object, ...]]] = deque(maxlen=TAIL_LINES)
         self._hash = hashlib.sha256()
         self._outside = contextvars.copy_context()
         self._outside.run(GATE.set, None)
@@ -181,10 +183,14 @@ class World:
         """Do something after so many virtual seconds, in no process."""
         self.at(self.loop.time() + seconds, action, *arguments)
 
+    def tail_lines(self) -> tuple[str, ...]:
+        """The end of the log, for people."""
+        return tuple(f"{at:.6f} {event} {' '.join(map(str, facts))}" for at, event, facts in self.tail)
+
     def log(self, event: str, *facts: object) -> None:
         """Add a line to the log of the run, whose hash is the run's fingerprint."""
-        line = f"{self.loop.time():.6f} {event} {' '.join(map(str, facts))}"
-        self._hash.update(line.encode())
+        line = (round(self.loop.time(), 6), event, facts)
+        self._hash.update(msgspec.json.encode(line))
         self.tail.append(line)
 
     def fingerprint(self) -> str:

@@ -174,6 +174,7 @@ class Dispatcher:
         self._on_accepted = on_accepted
         self._on_unconfirmed = on_unconfirmed
         self._claim_in_doubt = False
+        self._may_be_more = True
         self._stopped = False
         self._wake = asyncio.Event()
         self._submits: set[asyncio.Task[None]] = set()
@@ -188,8 +189,13 @@ class Dispatcher:
             self._submits_max = min(self._submits_max, sendable)
 
     def wake(self) -> None:
-        """Look for pending tasks now."""
+        """Look for pending tasks now: there are new ones."""
         self._wake.set()
+
+    def freed(self) -> None:
+        """Look for pending tasks now, as there is room again; not when the last look left none behind."""
+        if self._may_be_more:
+            self._wake.set()
 
     def stop(self) -> None:
         """Claim no more; `run` returns after the claim in hand."""
@@ -203,12 +209,12 @@ class Dispatcher:
         were never sent.
         """
         while not self._stopped:
+            self._wake.clear()  # before looking: a batch that comes meanwhile is looked for again
             claimed = await self.claim()
             for task in claimed:
                 self._start(task)
             if claimed and self._room() > 0:
                 continue
-            self._wake.clear()
             try:
                 async with asyncio.timeout(IDLE_SECONDS):
                     await self._wake.wait()
@@ -219,6 +225,7 @@ class Dispatcher:
         """Commit the intent to submit as many tasks as may be sent now; none while the provider is held."""
         limit = self._room()
         if limit <= 0 or not self._may_send():
+            self._may_be_more = True
             return []
         try:
             if self._claim_in_doubt:
@@ -234,11 +241,13 @@ class Dispatcher:
         except StoreError as error:
             # the claim may have been committed all the same
             log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
-            self._claim_in_doubt = True
+            self._claim_in_doubt = self._may_be_more = True
             return []
         for task in claimed:
             self.submitting[task.task_id] = task
         self.claimed_total += len(claimed)
+        # a claim that the provider's limit for all workers cut short may have left tasks behind as well
+        self._may_be_more = len(claimed) == limit or self.provider.limits.in_flight_tasks_max is not None
         return claimed
 
     async def _return_lost_claims(self) -> None:
@@ -285,7 +294,7 @@ class Dispatcher:
             raise
         finally:
             self.submitting.pop(task.task_id, None)
-            self._wake.set()
+            self.freed()
 
     async def _send(self, task: ClaimedTask) -> SubmitOutcome:
         loop = asyncio.get_running_loop()

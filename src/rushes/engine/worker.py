@@ -481,7 +481,7 @@ class Worker:
                     lane.poller.look_again(task_id, delay_seconds=REFUSED_SECONDS)
                 else:
                     lane.poller.forget(task_id)
-                    lane.dispatcher.wake()
+                    lane.dispatcher.freed()
                 return
         if outcome is not SettleOutcome.SETTLED:
             self.steward.doubt_memory()  # given up, but perhaps it became known just then
