@@ -202,12 +202,15 @@ class Shares:
 
     async def _release(self, lane: SharedLane, count: int) -> int:
         newest = (task for task in reversed(lane.tasks.values()) if not task.settling)
-        rows = [(task.task_id, task.attempt) for task in islice(newest, count)]
+        given = {task.task_id: task for task in islice(newest, count)}
+        rows = [(task.task_id, task.attempt) for task in given.values()]
         released = await self._database.transact(
             workers.release_share_if_owned, rows, worker_id=self._worker_id, now_ms=self._now_ms()
         )
         for task_id in released:
-            lane.forget(task_id)
+            # this worker may have adopted it again before the database's answer to the release was here
+            if lane.tasks.get(task_id) is given[task_id]:
+                lane.forget(task_id)
         return count
 
 

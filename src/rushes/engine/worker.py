@@ -475,6 +475,9 @@ class Worker:
         self._follow(task, remote_task_id, progress=0, first_delay_seconds=0.0, is_adopted=True)
 
     def _on_settled(self, task_id: int, outcome: SettleOutcome) -> None:
+        if outcome is not SettleOutcome.SETTLED:
+            # given up, but it became known just then; or lost, but adopted again before this answer was here
+            self.steward.doubt_memory()
         for lane in self.lanes.values():
             if task_id in lane.poller.tasks:
                 if outcome is SettleOutcome.REFUSED:
@@ -483,8 +486,6 @@ class Worker:
                     lane.poller.forget(task_id)
                     lane.dispatcher.freed()
                 return
-        if outcome is not SettleOutcome.SETTLED:
-            self.steward.doubt_memory()  # given up, but perhaps it became known just then
 
     def _follow(
         self,
