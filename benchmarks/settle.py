@@ -109,7 +109,7 @@ async def _engine_per_s(database: Database, tasks: int) -> float:
     """Verdicts of all tasks through a `Committer`, which groups them and commits on its own thread."""
     task_ids = _task_ids(database)
     committer = Committer(
-        database, worker_id=SEED_WORKER, now_ms=now_ms, on_settled=lambda _task_id, _outcome: None
+        database, worker_id=SEED_WORKER, now_ms=now_ms, on_settled=lambda _task_id, _attempt, _outcome: None
     )
     running = asyncio.create_task(committer.run())
     started = time.perf_counter()

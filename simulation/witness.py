@@ -149,8 +149,12 @@ class Witness:
         self._nudges[task_id] = self._nudges.get(task_id, 0) + 1
 
     def adopted(self, remote_task_id: str) -> None:
-        """The task has a new owner, which polls it first when it likes."""
+        """The task has a new owner, which polls it first when it likes; and once more when a callback has
+        come, for the owner before may have died between its poll and forgetting the callback."""
         self._polled_at.pop(remote_task_id, None)
+        task_id, _ = self.attempt_of_remote[remote_task_id]
+        if task_id in self._nudges:
+            self._nudges[task_id] = max(1, self._nudges[task_id])
 
     # --- limits -------------------------------------------------------------------------------------
 

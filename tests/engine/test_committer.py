@@ -57,7 +57,7 @@ def test_a_group_that_was_cancelled_in_hand_is_committed_before_what_came_later(
             database,
             worker_id=WORKER,
             now_ms=lambda: 2_000,
-            on_settled=lambda _task_id, outcome: outcomes.append(outcome),
+            on_settled=lambda _task_id, _attempt, outcome: outcomes.append(outcome),
         )
         database.away = True
         committer.accepted(task.task_id, task.attempt, "remote-1")
@@ -85,7 +85,7 @@ def test_a_committer_cancelled_before_it_took_a_group_goes_on_with_it(books: Boo
 
     async def scenario() -> None:
         committer = Committer(
-            database, worker_id=WORKER, now_ms=lambda: 2_000, on_settled=lambda _task_id, _outcome: None
+            database, worker_id=WORKER, now_ms=lambda: 2_000, on_settled=lambda _task_id, _attempt, _outcome: None
         )
         for _ in range(2):  # the second acceptance of the same id changes nothing
             committer.accepted(task.task_id, task.attempt, "remote-1")

@@ -261,7 +261,7 @@ class Committer:
 
     While one group is being committed the next one gathers, so the group size follows the load. A group
     that the database refuses for a while is kept and tried again: nothing learnt is dropped.
-    `on_settled(task_id, outcome)` is called after its commit for each verdict and each attempt given up,
+    `on_settled(task_id, attempt, outcome)` is called after its commit for each verdict and each attempt given up,
     `on_commit(size, seconds)` for each group.
     """
 
@@ -271,7 +271,7 @@ class Committer:
         *,
         worker_id: str,
         now_ms: Callable[[], int],
-        on_settled: Callable[[int, SettleOutcome], None],
+        on_settled: Callable[[int, int, SettleOutcome], None],
         on_commit: Callable[[int, float], None] = lambda _size, _seconds: None,
         before_closing: BeforeClosing | None = None,
     ) -> None:
@@ -411,7 +411,7 @@ class Committer:
     def _tell(self, task_id: int, attempt: int, *, done: bool) -> None:
         if not done:
             log.info(telemetry.SETTLE_STALE, task_id=task_id, attempt=attempt)
-        self._on_settled(task_id, SettleOutcome.SETTLED if done else SettleOutcome.STALE)
+        self._on_settled(task_id, attempt, SettleOutcome.SETTLED if done else SettleOutcome.STALE)
 
     async def _commit_one_by_one(self, group: Group, error: Exception) -> None:
         """A constraint refused the group: keep what is sound, name what is not, block nobody else."""
@@ -420,7 +420,7 @@ class Committer:
             log.error(telemetry.SETTLE_REFUSED, group=repr(singles), error=type(error).__name__)
             ends: tuple[list[Any], ...] = (group.verdicts, group.given_up, group.resubmitted)
             for row in chain.from_iterable(ends):
-                self._on_settled(row[0], SettleOutcome.REFUSED)
+                self._on_settled(row[0], row[1], SettleOutcome.REFUSED)
             return
         for index, row in singles:
             single = Group()

@@ -474,12 +474,13 @@ class Worker:
         """An unconfirmed attempt became known through its callback: a poll has to confirm it, now."""
         self._follow(task, remote_task_id, progress=0, first_delay_seconds=0.0, is_adopted=True)
 
-    def _on_settled(self, task_id: int, outcome: SettleOutcome) -> None:
+    def _on_settled(self, task_id: int, attempt: int, outcome: SettleOutcome) -> None:
         if outcome is not SettleOutcome.SETTLED:
             # given up, but it became known just then; or lost, but adopted again before this answer was here
             self.steward.doubt_memory()
         for lane in self.lanes.values():
-            if task_id in lane.poller.tasks:
+            followed = lane.poller.tasks.get(task_id)
+            if followed is not None and followed.attempt == attempt:
                 if outcome is SettleOutcome.REFUSED:
                     lane.poller.look_again(task_id, delay_seconds=REFUSED_SECONDS)
                 else:
