@@ -38,15 +38,20 @@ CATALOGUE = DEFAULT_CATALOGUE.with_overrides(
 )
 BATCH_TASKS_MAX = 400
 
+REQUEST_TIMEOUT_SECONDS = 30.0
+"""How long a client waits for an answer of the service."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedBatch:
-    """A batch that a user will ask for; `doubles` tells that the request is sent twice at once."""
+    """A batch that a user will ask for; `doubles` tells that the request is sent twice at once, `retries_max`
+    how often its failed items are to be tried again by themselves."""
 
     at: float
     account: int
     tasks: int
     doubles: bool
+    retries_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,10 @@ class Plan:
     clocks_jump: bool
     chaos_seconds: float
     production_tempo: bool
+    learns: bool
+    """Whether poll times are learned, as in production, or those of the fixed ladder."""
+    slow_seconds: float
+    """How long the service takes for a slow answer: more than a client waits, at times."""
 
     @property
     def resubmits(self) -> bool:
@@ -83,7 +92,7 @@ class Plan:
             time_scale=TIME_SCALE,
             latency_min_seconds=0.02,
             latency_max_seconds=self.wire_seconds,
-            slow_seconds=20.0,
+            slow_seconds=self.slow_seconds,
             retry_after_seconds=5,
             tasks_max=1_000_000,
             callback_progress=self.seed % 3 == 0,
@@ -126,6 +135,8 @@ def draw_plan(draw: random.Random, seed: int, tasks: int) -> Plan:
         clocks_jump=clocks_jump,
         chaos_seconds=chaos_seconds,
         production_tempo=draw.random() < 0.02,
+        learns=draw.random() < 0.6,
+        slow_seconds=draw.choice((10.0, 20.0, 1.5 * REQUEST_TIMEOUT_SECONDS)),
     )
 
 
@@ -134,6 +145,7 @@ def _batches(draw: random.Random, tasks: int, accounts: int, chaos_seconds: floa
     while left:
         size = min(left, draw.choice((1, 3, 30, BATCH_TASKS_MAX)), draw.randint(1, BATCH_TASKS_MAX))
         at = round(chaos_seconds * 0.5 * draw.random() ** 1.5, 3)
-        batches.append(PlannedBatch(at, draw.randrange(accounts), size, draw.random() < 0.1))
+        retries_max = draw.choice((0, 0, 0, 0, 1, 3))
+        batches.append(PlannedBatch(at, draw.randrange(accounts), size, draw.random() < 0.1, retries_max))
         left -= size
     return sorted(batches, key=lambda batch: batch.at)

@@ -25,12 +25,11 @@ from rushes.providers.transport import Response, TransportError
 from rushes.store.database import Database
 from simulation.life import Committer
 from simulation.loop import GATE
+from simulation.plan import REQUEST_TIMEOUT_SECONDS
 from simulation.witness import Attempt, Sender
 
 if TYPE_CHECKING:
     from simulation.world import World
-
-REQUEST_TIMEOUT_SECONDS = 30.0
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -42,6 +42,7 @@ class RunResult:
     steps: int
     virtual_seconds: float
     fingerprint: str
+    plan: Plan
     faults: tuple[Fault, ...]
     tail: tuple[str, ...] = ()
 
@@ -57,16 +58,18 @@ def run(
     seed: int,
     *,
     tasks: int = TASKS_DEFAULT,
+    plan: Plan | None = None,
     faults: Sequence[Fault] | None = None,
     database_url: str | None = None,
     bug: Callable[[Patches], None] | None = None,
     is_lean: bool = True,
 ) -> RunResult:
-    """Simulate a seed. `faults` replaces its own; `database_url` names an empty, migrated PostgreSQL
+    """Simulate a seed. `plan` and `faults` replace its own; `database_url` names an empty, migrated PostgreSQL
     database (SQLite in memory otherwise); `bug` breaks the engine on purpose.
     Without `is_lean`, all statements of SQLite go through SQLAlchemy too, for the same result."""
-    plan, drawn = plan_of(seed, tasks)
-    chosen = drawn if faults is None else list(faults)
+    drawn_plan, drawn_faults = plan_of(seed, tasks)
+    plan = drawn_plan if plan is None else plan
+    chosen = drawn_faults if faults is None else list(faults)
     gc_was_enabled = gc.isenabled()
     gc.disable()  # cycles of one run are collected after it, never in the middle
     try:
@@ -77,14 +80,14 @@ def run(
             if bug is not None:
                 bug(patches)
             store = SqliteStore(is_lean=is_lean) if database_url is None else PostgresqlStore(database_url)
-            return _run(plan, chosen, store, tasks)
+            return _run(plan, chosen, store)
     finally:
         gc.collect()
         if gc_was_enabled:
             gc.enable()
 
 
-def _run(plan: Plan, faults: list[Fault], store: Store, tasks: int) -> RunResult:
+def _run(plan: Plan, faults: list[Fault], store: Store) -> RunResult:
     loop = VirtualLoop()
     world = World(plan, faults, store=store, loop=loop)
     loop.set_exception_handler(lambda _loop, context: _on_loop_error(world, context))
@@ -98,7 +101,7 @@ def _run(plan: Plan, faults: list[Fault], store: Store, tasks: int) -> RunResult
         except (Dead, RuntimeError):
             if world.failure is None:
                 raise
-        result = _result(world, tasks)
+        result = _result(world)
         loop.set_exception_handler(lambda _loop, _context: None)
         _bury(loop, world)
         return result
@@ -117,7 +120,7 @@ def _bury(loop: VirtualLoop, world: World) -> None:
             continue  # a stop that was asked for before
 
 
-def _result(world: World, tasks: int) -> RunResult:
+def _result(world: World) -> RunResult:
     failure = world.failure
     message = ""
     if failure is not None:
@@ -127,7 +130,7 @@ def _result(world: World, tasks: int) -> RunResult:
     counts = world.service.counts
     return RunResult(
         seed=world.plan.seed,
-        tasks=tasks,
+        tasks=sum(batch.tasks for batch in world.plan.batches),
         violation=None if failure is None else failure.code,
         message=message,
         crashes=sum(world.crashes.values()),
@@ -142,6 +145,7 @@ def _result(world: World, tasks: int) -> RunResult:
         steps=world.loop.steps,
         virtual_seconds=world.loop.time(),
         fingerprint=world.fingerprint(),
+        plan=world.plan,
         faults=tuple(world.faults),
         tail=world.tail_lines() if failure is not None else (),
     )

@@ -1,14 +1,19 @@
 """Cutting a failing seed down to the shortest list of faults that still breaks the same promise."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from typing import Any, TypeVar
 
 from simulation.faults import Fault
+from simulation.plan import Plan, PlannedBatch
 from simulation.run import RunResult, run
 from simulation.tempo import Patches
 
 RUNS_MAX = 300
 """Simulations that one shrinking may take."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +25,47 @@ class Shrunk:
     faults_before: int
 
     def regression_test(self) -> str:
-        """Python source of a test that replays the failure."""
+        """Python source of a test that replays the failure.
+
+        It carries the plan as well as the faults, so that it stays the same run when seeds draw others.
+        """
         result = self.result
-        names = sorted({type(fault).__name__ for fault in result.faults})
-        imports = f"from simulation.faults import {', '.join(names)}\n" if names else ""
-        faults = "".join(f"        {fault!r},\n" for fault in result.faults)
-        listed = f"[\n{faults}    ]" if faults else "[]"
+        imports = {"simulation.plan": {"Plan", "PlannedBatch"}, "simulation": {"run"}}
+        imports["rushes.engine.steward"] = {"UnconfirmedPolicy"}
+        imports["rushes.providers.base"] = {"ProviderLimits"}
+        if result.faults:
+            imports["simulation.faults"] = {type(fault).__name__ for fault in result.faults}
+        lines = [f"from {module} import {', '.join(sorted(imports[module]))}" for module in sorted(imports)]
+        faults = "".join(f"        {_source(fault)},\n" for fault in result.faults)
         return (
-            f"from simulation import run\n{imports}\n\n"
-            f"def test_seed_{result.seed}_{(result.violation or 'holds').lower()}() -> None:\n"
-            f"    faults = {listed}\n"
-            f"    result = run({result.seed}, tasks={result.tasks}, faults=faults)\n"
+            "\n".join(lines)
+            + f"\n\n\ndef test_seed_{result.seed}_{(result.violation or 'holds').lower()}() -> None:\n"
+            f"    plan = {_source(result.plan)}\n"
+            f"    faults = [\n{faults}    ]\n"
+            f"    result = run({result.seed}, plan=plan, faults=faults)\n"
             f"    assert result.violation is None, result.message\n"
         )
 
 
+def _source(value: Any) -> str:
+    """The value as Python that makes it again."""
+    match value:
+        case Enum():
+            return f"{type(value).__name__}.{value.name}"
+        case tuple():
+            inner = ", ".join(_source(item) for item in value)
+            return f"({inner},)" if len(value) == 1 else f"({inner})"
+        case _ if hasattr(value, "__dataclass_fields__"):
+            named = ", ".join(f"{f.name}={_source(getattr(value, f.name))}" for f in fields(value))
+            return f"{type(value).__name__}({named})"
+        case _:
+            return repr(value)
+
+
 def shrink(failed: RunResult, *, bug: Callable[[Patches], None] | None = None) -> Shrunk:
-    """Fewer tasks first, then fewer faults: delta debugging (A. Zeller and R. Hildebrandt, "Simplifying
-    and Isolating Failure-Inducing Input", IEEE Transactions on Software Engineering 28(2), 2002)."""
+    """Fewer faults, then fewer batches and tasks, then fewer faults again: delta debugging (A. Zeller and
+    R. Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", IEEE Transactions on Software
+    Engineering 28(2), 2002)."""
     return _Shrinker(failed, bug).run()
 
 
@@ -47,39 +75,61 @@ class _Shrinker:
         self._runs = 0
 
     def run(self) -> Shrunk:
-        self._fewer_tasks()
         self._fewer_faults()
-        self._fewer_tasks()
+        self._fewer_batches()
+        self._smaller_batches()
+        self._fewer_faults()
         return Shrunk(self._best, self._runs, len(self._first.faults))
 
-    def _still_fails(self, faults: Sequence[Fault], tasks: int) -> bool:
+    def _still_fails(self, plan: Plan, faults: Sequence[Fault]) -> bool:
         if self._runs >= RUNS_MAX:
             return False
         self._runs += 1
-        result = run(self._first.seed, tasks=tasks, faults=faults, bug=self._bug)
+        result = run(self._first.seed, plan=plan, faults=faults, bug=self._bug)
         if result.violation != self._first.violation:
             return False
         self._best = result
         return True
 
-    def _fewer_tasks(self) -> None:
-        # a seed with another number of tasks is another plan, so this only sometimes works
-        tasks = self._best.tasks
-        for smaller in (1, 2, 5, tasks // 20, tasks // 5, tasks // 2):
-            if 0 < smaller < tasks and self._still_fails(self._best.faults, smaller):
-                return
-
     def _fewer_faults(self) -> None:
+        self._fewer(
+            lambda: self._best.faults,
+            lambda faults: self._still_fails(self._best.plan, faults),
+            least=0,
+        )
+
+    def _fewer_batches(self) -> None:
+        # faults name batches by their number: those that name one that is gone do nothing
+        self._fewer(lambda: self._best.plan.batches, self._with_batches, least=1)
+
+    def _smaller_batches(self) -> None:
+        for number in range(len(self._best.plan.batches)):
+            while self._best.plan.batches[number].tasks > 1 and self._halved(number):
+                pass
+
+    def _halved(self, number: int) -> bool:
+        batches = list(self._best.plan.batches)
+        batches[number] = replace(batches[number], tasks=batches[number].tasks // 2)
+        return self._with_batches(batches)
+
+    def _with_batches(self, batches: Sequence[PlannedBatch]) -> bool:
+        return self._still_fails(replace(self._best.plan, batches=tuple(batches)), self._best.faults)
+
+    @staticmethod
+    def _fewer(
+        best: Callable[[], Sequence[T]], still_fails: Callable[[list[T]], bool], *, least: int
+    ) -> None:
         parts = 2
-        while len(self._best.faults) >= 1:
-            faults = list(self._best.faults)
-            size = max(1, -(-len(faults) // parts))
-            for start in range(0, len(faults), size):
-                rest = faults[:start] + faults[start + size :]
-                if self._still_fails(rest, self._best.tasks):
-                    parts = max(2, parts - 1)
-                    break
+        while len(best()) > least:
+            size = max(1, -(-len(best()) // parts))
+            if any(still_fails(rest) for rest in _without_a_part(list(best()), size) if len(rest) >= least):
+                parts = max(2, parts - 1)
+            elif size == 1:
+                return
             else:
-                if size == 1:
-                    return
-                parts = min(len(faults), 2 * parts)
+                parts = min(len(best()), 2 * parts)
+
+
+def _without_a_part(items: list[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(items), size):
+        yield items[:start] + items[start + size :]

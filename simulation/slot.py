@@ -5,7 +5,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rushes.domain.errors import StoreError
-from rushes.domain.schedule import LadderSchedule
+from rushes.domain.learned_schedule import LearnedSchedule
+from rushes.domain.schedule import LadderSchedule, PollSchedule
 from rushes.engine.callbacks import callback_token
 from rushes.engine.worker import Worker, WorkerConfig
 from rushes.providers.base import Provider, ProviderConfig
@@ -14,7 +15,8 @@ from rushes.providers.grsai_unified import GrsaiUnifiedProvider
 from rushes.store.workers import LeaseLost
 from simulation.broken import broken
 from simulation.faults import ClockJump, Crash, Cut, LostCommit, Pause, Stop
-from simulation.process import REQUEST_TIMEOUT_SECONDS, Process, ProcessTransport
+from simulation.plan import REQUEST_TIMEOUT_SECONDS
+from simulation.process import Process, ProcessTransport
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -117,7 +119,7 @@ class Slot:
             process.database,
             providers(process),
             catalogue=world.catalogue,
-            schedule=LadderSchedule(POLL_INTERVAL_MIN_SECONDS, POLL_INTERVAL_MAX_SECONDS),
+            schedule=self._schedule(),
             config=WorkerConfig(
                 lease_seconds=plan.lease_seconds,
                 unconfirmed_grace_seconds=plan.grace_seconds,
@@ -133,6 +135,13 @@ class Slot:
             jitter=process.random,
             on_late=on_late,
         )
+
+    def _schedule(self) -> PollSchedule:
+        if self.world.plan.learns:
+            return LearnedSchedule(
+                POLL_INTERVAL_MIN_SECONDS, POLL_INTERVAL_MAX_SECONDS, catalogue=self.world.catalogue
+            )
+        return LadderSchedule(POLL_INTERVAL_MIN_SECONDS, POLL_INTERVAL_MAX_SECONDS)
 
     # --- faults -------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from rushes.domain.errors import (
 from rushes.domain.prompts import Defaults, drafts_from_objects, validate_drafts
 from rushes.domain.task import TaskStatus
 from rushes.engine import accept
-from rushes.store import batches, ledger
+from rushes.store import batches, ledger, retries
 from rushes.store.batches import NewTask
 from simulation.broken import broken
 from simulation.faults import Cancel, Grant, Retire, Retry
@@ -34,6 +34,22 @@ PATIENCE_SECONDS = 5.0
 """How long a user waits before asking again a database that was away."""
 
 FIRST_GRANT = 500
+
+
+def _accept(
+    connection: Connection,
+    request: accept.BatchRequest,
+    *,
+    public_id: str,
+    planned: PlannedBatch,
+    now_ms: int,
+) -> int:
+    """What the route does that takes a batch; the row's id."""
+    accepted = accept.accept_batch(connection, request, public_id=public_id, now_ms=now_ms)
+    batch_id = int(accepted.row["id"])
+    if planned.retries_max and not accepted.idempotent_replay:
+        retries.ask_for(connection, batch_id, planned.retries_max)
+    return batch_id
 
 
 class Users:
@@ -103,14 +119,17 @@ class Users:
                 tasks=tasks,
             )
             try:
-                accepted = await self._ask(
-                    accept.accept_batch, request, public_id=f"bat_{number}", now_ms=self._process.now_ms()
+                batch_id = await self._ask(
+                    _accept,
+                    request,
+                    public_id=f"bat_{number}",
+                    planned=planned,
+                    now_ms=self._process.now_ms(),
                 )
             except InsufficientCredits as short:
                 await self._grant(account, short.missing + 7, self._world.draw_bonus_seconds())
                 continue
             break
-        batch_id = int(accepted.row["id"])
         if self.batch_ids.setdefault(number, batch_id) != batch_id:
             self._world.checked(lambda: broken("ACCEPTED_AGAIN", f"request batch-{number} made two batches"))
         self._world.wake_workers()

@@ -20,6 +20,7 @@ from simulation.books import Books
 from simulation.broken import Broken, broken
 from simulation.callbacks import Postman
 from simulation.faults import Fault
+from simulation.healing import check_ended_in_time
 from simulation.journal import Store
 from simulation.life import Life
 from simulation.loop import GATE, NumberedTask, VirtualLoop
@@ -37,7 +38,7 @@ LOOK_SECONDS = 5.0
 """How often the world looks whether everything has ended."""
 
 HEALED_SECONDS_MAX = 4 * 3600.0
-"""After the world has healed, everything must have ended by then."""
+"""After the world has healed, everything must have ended by then; each task must long before, see below."""
 
 LATE_SECONDS = (35.0, 300.0)
 """When a request arrives that was too late for its client."""
@@ -74,7 +75,7 @@ class World:
             poll_gap_min_seconds=POLL_INTERVAL_MIN_SECONDS,
             resubmits=plan.resubmits,
             deadline_of=lambda task_id: self.life.deadline(self.life.tasks[task_id]),
-            trusts_clocks=lambda: self._clock_spread() == 0.0,
+            trusts_clocks=lambda: self.clock_spread() == 0.0,
         )
         self.books = Books()
         self.service = Service(self._knobs(), on_accepted=self._accepted)
@@ -85,9 +86,9 @@ class World:
             epoch_ms=EPOCH_MS,
             grace_seconds=plan.grace_seconds,
             resubmits=plan.resubmits,
-            hard_deadline_seconds=self._hard_deadline_seconds,
+            hard_deadline_seconds=self.hard_deadline_seconds,
             in_flight_max=plan.limits.in_flight_tasks_max,
-            clock_error_seconds=self._clock_spread,
+            clock_error_seconds=self.clock_spread,
         )
         self.postman = Postman(self)
         self.slots = [Slot(self, n, ticks=n < plan.tickers) for n in range(plan.slots)]
@@ -106,13 +107,14 @@ class World:
         while self.loop.time() < self._chaos_ends() and not self._is_over():
             await asyncio.sleep(LOOK_SECONDS)
         self._heal()
-        deadline = self.loop.time() + HEALED_SECONDS_MAX + self._clock_spread()
+        deadline = self.loop.time() + HEALED_SECONDS_MAX + self.clock_spread()
         while not self._is_over():
             if self.loop.time() > deadline:
                 self.checked(self._name_the_stuck)
                 return
             await asyncio.sleep(LOOK_SECONDS)
         self.checked(self._check_everything)
+        self.checked(lambda: check_ended_in_time(self))
 
     def _chaos_ends(self) -> float:
         outages = [f.at + f.seconds for f in self.faults if isinstance(f, kinds.ServiceOutage)]
@@ -232,7 +234,7 @@ class World:
             broken("SENT_BEFORE_INTENT", f"task {task_id}, attempt {number} by {worker_id}")
         task = self.life.tasks[task_id]
         owns = (task.status, task.attempt, task.worker_id) == ("processing", number, claimed_by)
-        if not owns and not self._clock_spread():
+        if not owns and not self.clock_spread():
             broken("SENT_WITHOUT_OWNING", f"attempt {number} by {worker_id}, claimed by {claimed_by}: {task}")
 
     # --- the service --------------------------------------------------------------------------------
@@ -347,7 +349,8 @@ class World:
             error = slot.clock_error()
             self._clock_errors = [min(self._clock_errors[0], error), max(self._clock_errors[1], error)]
 
-    def _clock_spread(self) -> float:
+    def clock_spread(self) -> float:
+        """By how many seconds two clocks have disagreed at most so far."""
         return self._clock_errors[1] - self._clock_errors[0]
 
     def draw_bonus_seconds(self) -> float | None:
@@ -358,7 +361,8 @@ class World:
 
     # --- checks at the end --------------------------------------------------------------------------
 
-    def _hard_deadline_seconds(self, model: str) -> float:
+    def hard_deadline_seconds(self, model: str) -> float:
+        """After what time a task of the model fails, by the catalogue of the start."""
         return CATALOGUE.get(model).hard_deadline_seconds
 
     def _name_the_stuck(self) -> None:

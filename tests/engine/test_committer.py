@@ -85,7 +85,10 @@ def test_a_committer_cancelled_before_it_took_a_group_goes_on_with_it(books: Boo
 
     async def scenario() -> None:
         committer = Committer(
-            database, worker_id=WORKER, now_ms=lambda: 2_000, on_settled=lambda _task_id, _attempt, _outcome: None
+            database,
+            worker_id=WORKER,
+            now_ms=lambda: 2_000,
+            on_settled=lambda _task_id, _attempt, _outcome: None,
         )
         for _ in range(2):  # the second acceptance of the same id changes nothing
             committer.accepted(task.task_id, task.attempt, "remote-1")

@@ -57,7 +57,10 @@ class Stage:
             )
         )
         self.committer = Committer(
-            database, worker_id=WORKER, now_ms=self._now_ms, on_settled=lambda _task_id, _attempt, _outcome: None
+            database,
+            worker_id=WORKER,
+            now_ms=self._now_ms,
+            on_settled=lambda _task_id, _attempt, _outcome: None,
         )
         self.accepted = 0
         self.dispatcher = Dispatcher(

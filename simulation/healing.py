@@ -1,0 +1,45 @@
+"""What must hold once the world has healed: every task ends within its deadline and two polls."""
+
+from typing import TYPE_CHECKING
+
+from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN
+from rushes.engine.worker import UNLISTED_HARD_DEADLINE_SECONDS
+from simulation.broken import broken
+from simulation.journal import TaskRow
+from simulation.slot import POLL_INTERVAL_MAX_SECONDS
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+RECOVERY_SECONDS = 45.0
+"""How long after it has healed and the last lost lease has run out the world may need to find its feet."""
+
+
+def check_ended_in_time(world: "World") -> None:
+    """Look at all tasks that ended after the world had healed.
+
+    One of which nobody knows whether it was bought has the grace period on top.
+    """
+    assert world.healed_at is not None
+    spread = world.clock_spread()
+    ready_at = world.healed_at + world.plan.lease_seconds + spread + RECOVERY_SECONDS
+    rate = world.plan.limits.polls_per_second
+    # a share of the limit is a little less than the limit, and an interval stretches to keep it
+    round_seconds = max(POLL_INTERVAL_MAX_SECONDS, 2 * len(world.life.tasks) / rate if rate else 0.0)
+    for task in world.life.tasks.values():
+        ended_at = world.life.finished_at[task.id]
+        if ended_at <= world.healed_at or task.dispatched_at_ms is None:
+            continue
+        grace_seconds = world.plan.grace_seconds if task.error == SUBMIT_OUTCOME_UNKNOWN else 0.0
+        deadline = _deadline(world, task, task.dispatched_at_ms) + spread
+        last = max(deadline, ready_at) + grace_seconds + 2 * round_seconds
+        if ended_at > last:
+            broken("ENDED_LATE", f"task {task.id} ended {ended_at - last:.1f} s too late: {task}")
+
+
+def _deadline(world: "World", task: TaskRow, dispatched_at_ms: int) -> float:
+    seconds = world.hard_deadline_seconds(task.model)
+    if world.catalogue.find(task.model) is None:
+        # restarted workers do not know the model any more
+        seconds = max(seconds, UNLISTED_HARD_DEADLINE_SECONDS)
+    return (dispatched_at_ms - world.epoch_ms) / 1000 + seconds
