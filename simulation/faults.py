@@ -237,7 +237,7 @@ def _processes(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
     def slot() -> int:
         return draw.randrange(plan.slots)
 
-    for _ in range(draw.randint(10, 24)):
+    for _ in range(draw.randint(20, 40)):
         point = draw.choice(POINTS)
         if point.startswith("commit") and draw.random() < 0.5:
             point = f"{point}.{draw.choice(TRANSACTIONS)}"

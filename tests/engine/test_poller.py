@@ -3,8 +3,8 @@
 import asyncio
 import random
 
-from rushes.domain.schedule import LadderSchedule
-from rushes.domain.task import PollResult, Processing, SubmitOutcome, Verdict
+from rushes.domain.schedule import LadderSchedule, PollSchedule
+from rushes.domain.task import NoAnswer, PollResult, Processing, SubmitOutcome, Verdict
 from rushes.engine.poll import PROGRESS_ROWS_MAX, Poller, RemoteTask
 from rushes.providers.base import ProviderLimits, SubmitRequest
 from rushes.providers.health import ProviderHealth
@@ -43,11 +43,17 @@ class Verdicts:
         raise AssertionError("nothing ends here")
 
 
-def poller_of(provider: SlowAnswers, *, interval_seconds: float, late: list[float] | None = None) -> Poller:
+def poller_of(
+    provider: SlowAnswers,
+    *,
+    interval_seconds: float,
+    late: list[float] | None = None,
+    schedule: PollSchedule | None = None,
+) -> Poller:
     return Poller(
         provider,
         health=ProviderHealth(),
-        schedule=LadderSchedule(interval_seconds, interval_seconds),
+        schedule=schedule or LadderSchedule(interval_seconds, interval_seconds),
         sink=Verdicts(),
         jitter=random.Random(1),
         polls_per_second=None,
@@ -148,5 +154,56 @@ def test_progress_is_stored_in_bounded_portions_and_none_is_forgotten() -> None:
         assert first[0] == (0, 1, 60)
         assert len(poller.take_progress()) == 10
         assert poller.take_progress() == []
+
+    asyncio.run(scenario())
+
+
+class AtOneAge:
+    """A schedule that wants one poll, at a certain age, however often it is asked."""
+
+    def __init__(self, age_seconds: float) -> None:
+        self.age_seconds = age_seconds
+
+    def next_delay_seconds(self, *, age_seconds: float, **_facts: object) -> float:
+        return 60.0 if age_seconds >= self.age_seconds else self.age_seconds - age_seconds
+
+    def saw_running(self, **_facts: object) -> None:
+        """Learns nothing."""
+
+    def saw_end(self, **_facts: object) -> None:
+        """Learns nothing."""
+
+
+def test_a_task_planned_twice_for_the_same_moment_is_polled_once() -> None:
+    async def scenario() -> None:
+        provider = SlowAnswers(0.05, connections_max=8)
+        planned_at = asyncio.get_running_loop().time() + 0.5
+        poller = poller_of(provider, interval_seconds=1.0, schedule=AtOneAge(planned_at))
+        followed = task(1)
+        followed.sent_at = 0.0  # an age is a time of the loop then
+        running = asyncio.create_task(poller.run())
+        poller.add(followed)
+        for _ in range(2):  # each nudge is answered, and the next poll planned for the same moment again
+            await asyncio.sleep(0.1)
+            poller.nudge(1)
+        await asyncio.sleep(0.6)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert [at >= planned_at for at, _ in provider.asked] == [False, False, True]
+
+    asyncio.run(scenario())
+
+
+def test_a_poll_without_an_answer_does_not_put_off_the_last_poll() -> None:
+    async def scenario() -> None:
+        poller = poller_of(SlowAnswers(0.0), interval_seconds=500.0)
+        followed = task(1)
+        now = asyncio.get_running_loop().time()
+        followed.hard_deadline = now + 30
+        poller.add(followed)
+        poller.apply(followed, NoAnswer("connection reset by peer"))
+        assert now + 29 < followed.due <= now + 30
+        poller.apply(followed, NoAnswer("busy", http_status=429, retry_after_seconds=90.0))
+        assert followed.due >= now + 90, "the provider asked for this pause"
 
     asyncio.run(scenario())

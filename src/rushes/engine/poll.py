@@ -51,6 +51,7 @@ class RemoteTask:
     __slots__ = (
         "attempt",
         "due",
+        "entry",
         "errors",
         "hard_deadline",
         "mark",
@@ -94,6 +95,7 @@ class RemoteTask:
         self.mark: ProgressMark | None = None
         self.rate = 0.0
         self.due = 0.0
+        self.entry = 0  # the number of its heap entry that counts
         self.polls = 0
         self.errors = 0
         self.settling = False
@@ -253,8 +255,8 @@ class Poller:
         """The next task that is due and may be polled; without one, sets the alarm for when to look again."""
         heap = self._heap
         while heap:
-            due, _, task = heap[0]
-            if due != task.due or task.settling:
+            due, number, task = heap[0]
+            if number != task.entry or task.settling:
                 heapq.heappop(heap)  # an older entry of a task that was moved, or one that is settled
                 continue
             if due > now:
@@ -347,8 +349,8 @@ class Poller:
                     backoff = backoff_seconds(
                         task.errors, jitter=self._jitter.random(), max_seconds=self._backoff_seconds_max
                     )
-                    delay = max(backoff, retry_after or 0.0, self._delay_seconds(task, now, None))
-                    self._push(task, now + delay)
+                    due = min(now + self._delay_seconds(task, now, None), task.hard_deadline)
+                    self._push(task, max(due, now + backoff, now + (retry_after or 0.0)))
             case Succeeded():
                 counts.succeeded += 1
                 self._learn_end(task, now)
@@ -396,7 +398,8 @@ class Poller:
 
     def _push(self, task: RemoteTask, due: float) -> None:
         task.due = due
-        self._counter += 1
+        # not told apart by their times: a schedule may well give the same time twice
+        task.entry = self._counter = self._counter + 1
         heapq.heappush(self._heap, (due, self._counter, task))
         if due < self._alarm_at and self._idle:
             self._set_alarm(due)
