@@ -261,8 +261,8 @@ class Committer:
 
     While one group is being committed the next one gathers, so the group size follows the load. A group
     that the database refuses for a while is kept and tried again: nothing learnt is dropped.
-    `on_settled(task_id, attempt, outcome)` is called after its commit for each verdict and each attempt given up,
-    `on_commit(size, seconds)` for each group.
+    `on_settled(task_id, attempt, outcome)` is called after its commit for each verdict and each attempt
+    given up, `on_commit(size, seconds)` for each group.
     """
 
     def __init__(
