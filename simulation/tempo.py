@@ -11,6 +11,7 @@ IDLE_TEMPO = (
     (worker, "HOUSE_SECONDS_MAX", 9.0),
     (worker, "UPKEEP_SECONDS", 45.0),
     (worker, "PROGRESS_SECONDS", 15.0),
+    (worker, "LEARNED_SECONDS", 150.0),
     (nudges, "LOOK_SECONDS", 5.0),
     (nudges, "SWEEP_SECONDS", 60.0),
 )
