@@ -31,11 +31,16 @@ class Crash:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The slot's process is stopped for so long, like a machine that was suspended."""
+    """The slot's process is stopped for so long, like a machine that was suspended.
+
+    With a `point` it is stopped the `count`th time it comes there after `at`, else at once.
+    """
 
     at: float
     slot: int
     seconds: float
+    point: str = ""
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +183,12 @@ Fault = (
 _POINT_COUNTS_MEAN = {"step": 300.0}
 """How far ahead a crash is aimed on average; at commits and requests 8."""
 
-TRANSACTIONS = ("apply_group", "claim_fairly", "adopt", "renew_lease_if_alive")
-"""The transactions that crashes and lost answers are aimed at."""
+TRANSACTIONS = ("apply_group", "claim_fairly", "adopt", "renew_lease_if_alive", "settle", "refund")
+"""The transactions that crashes and lost answers are aimed at: function names, and for groups that end tasks
+`settle` and `refund` (see `names_of` in simulation/process.py)."""
+
+PAUSE_POINTS = ("receive.after", "send.before", "commit.before.claim_fairly", "commit.before.refund")
+"""Where a pause hurts most: an answer is known to nobody else yet, or what was decided is about to be done."""
 
 SUBMIT_WEATHERS = (
     *("submit_server_error", "submit_html", "submit_cut_json", "submit_cut_body", "submit_reset_before"),
@@ -212,11 +221,11 @@ def _weather(draw: random.Random) -> Sequence[Fault]:
     for names, count_max, share_max in (
         (SUBMIT_WEATHERS, 4, 0.05),
         (POLL_WEATHERS, 5, 0.08),
-        (OUTCOME_WEATHERS, 5, 0.05),
+        (OUTCOME_WEATHERS, 5, 0.1),
         (CALLBACK_WEATHERS, 5, 0.3),
     ):
         for name in draw.sample(names, draw.randint(0, count_max)):
-            share = share_max * draw.random() * (0.3 if name == "stuck" else 1.0)
+            share = share_max * draw.random() * (0.3 if name in ("stuck", "forgotten") else 1.0)
             faults.append(Weather(name, round(share, 4)))
     if draw.random() < 0.1:
         faults.append(Weather("forget_after_seconds", draw.choice((5.0, 60.0))))
@@ -247,9 +256,11 @@ def _processes(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
         )
     for _ in range(draw.choice((0, 0, 1, 1, 2, 3))):
         seconds = plan.lease_seconds * draw.choice((0.5, 1.1, 1.5, 3.0)) + draw.random()
-        if draw.random() < 0.2:
-            seconds += plan.grace_seconds
-        faults.append(Pause(when(), slot(), round(seconds, 3)))
+        point = draw.choice(PAUSE_POINTS) if draw.random() < 0.5 else ""
+        if draw.random() < 0.3:
+            # it wakes when its unconfirmed submits have just been given up by another
+            seconds = plan.lease_seconds + plan.grace_seconds + draw.uniform(-5, 40)
+        faults.append(Pause(when(), slot(), round(seconds, 3), point, draw.randint(1, 12)))
     for _ in range(draw.choice((0, 0, 1, 2))):
         faults.append(Stop(when(), slot(), round(20 * draw.random(), 3)))
     for _ in range(draw.choice((0, 1, 3, 6, 10))):

@@ -77,6 +77,7 @@ class Plan:
     production_tempo: bool
     learns: bool
     """Whether poll times are learned, as in production, or those of the fixed ladder."""
+    callback_late_seconds: float
     slow_seconds: float
     """How long the service takes for a slow answer: more than a client waits, at times."""
 
@@ -97,7 +98,8 @@ class Plan:
             tasks_max=1_000_000,
             callback_progress=self.seed % 3 == 0,
             callback_delay_seconds=0.5,
-            callback_late_seconds=40.0,
+            # late enough, at times, to come just when the submit that it tells of is given up
+            callback_late_seconds=self.callback_late_seconds,
         )
 
     def catalogue_without(self, model: str) -> Catalogue:
@@ -112,6 +114,7 @@ def draw_plan(draw: random.Random, seed: int, tasks: int) -> Plan:
     clocks_jump = draw.random() < 0.2
     skewed = draw.random() < 0.2
     accounts = draw.randint(1, 4)
+    grace_seconds = draw.choice((60.0, 200.0, 600.0))
     return Plan(
         seed=seed,
         slots=slots,
@@ -120,7 +123,7 @@ def draw_plan(draw: random.Random, seed: int, tasks: int) -> Plan:
         batches=tuple(_batches(draw, tasks, accounts, chaos_seconds)),
         models=tuple(draw.sample(MODELS, draw.randint(2, len(MODELS)))),
         lease_seconds=draw.choice((45.0, 90.0, 120.0)),
-        grace_seconds=draw.choice((60.0, 200.0, 600.0)),
+        grace_seconds=grace_seconds,
         policy=UnconfirmedPolicy.RESUBMIT if draw.random() < 0.25 else UnconfirmedPolicy.REFUND,
         has_callbacks=draw.random() < 0.6,
         limits=ProviderLimits(
@@ -136,6 +139,7 @@ def draw_plan(draw: random.Random, seed: int, tasks: int) -> Plan:
         chaos_seconds=chaos_seconds,
         production_tempo=draw.random() < 0.02,
         learns=draw.random() < 0.6,
+        callback_late_seconds=draw.choice((40.0, grace_seconds)),
         slow_seconds=draw.choice((10.0, 20.0, 1.5 * REQUEST_TIMEOUT_SECONDS)),
     )
 

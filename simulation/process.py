@@ -8,7 +8,7 @@ before and after each commit, send and receive.
 import asyncio
 import contextvars
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -17,6 +17,8 @@ import msgspec
 from sqlalchemy import Connection
 
 from rushes.domain.errors import DatabaseUnreachable
+from rushes.domain.task import Failed
+from rushes.engine.settle import Group
 from rushes.engine.worker import Worker
 from rushes.providers.simulator import SimulatorTransport
 from rushes.providers.simulator.wire_grsai import RESULT_PATH, SORA_PATH, VEO_PATH
@@ -150,6 +152,18 @@ class Process:
         return self.worker.worker_id if self.worker else self.name
 
 
+def names_of(function: Callable[..., object], arguments: Sequence[object]) -> list[str]:
+    """What faults call this transaction: its function's name, and whether it ends tasks well or badly."""
+    names = [function.__name__]
+    if arguments and isinstance(arguments[0], Group):
+        group = arguments[0]
+        if group.verdicts:
+            names.append("settle")
+        if group.given_up or any(isinstance(verdict, Failed) for _, _, verdict in group.verdicts):
+            names.append("refund")
+    return names
+
+
 class ProcessDatabase(Database):
     """The way of one process to the world's database. Waits before and after each transaction."""
 
@@ -166,17 +180,23 @@ class ProcessDatabase(Database):
         process, world = self._process, self._process.world
         await world.loop.pause(world.plan.commit_seconds * process.random.random())
         self._must_be_reachable()
-        what = function.__name__
-        if not process.reach("commit.before") or not process.reach(f"commit.before.{what}"):
-            await process.vanish()
+        names = names_of(function, args)
+        await self._come_to("commit.before", names)
         result = world.store.run(function, *args, **kwargs)
-        world.committed(process, what)
-        if not process.reach("commit.after") or not process.reach(f"commit.after.{what}"):
-            await process.vanish()
+        world.committed(process, names[0])
+        await self._come_to("commit.after", names)
         if world.loses_answer(process):
             raise DatabaseUnreachable("the connection was lost after the commit was sent")
         await world.loop.pause(0.2 * world.plan.commit_seconds * process.random.random())
         return result
+
+    async def _come_to(self, point: str, names: Sequence[str]) -> None:
+        process = self._process
+        for name in ("", *names):
+            if not process.reach(f"{point}.{name}" if name else point):
+                await process.vanish()
+        if process.is_paused:
+            await asyncio.sleep(0)  # it was stopped right here: the rest is kept until it goes on
 
     async def read(
         self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -264,6 +284,8 @@ class ProcessTransport:
         await world.loop.pause(world.plan.wire_seconds * process.random.random())
         if not process.reach("send.before"):
             await process.vanish()
+        if process.is_paused:
+            await asyncio.sleep(0)  # it was stopped right here: the rest is kept until it goes on
         now = world.loop.time()
         if now < process.cut_until and not process.cut_answers:
             raise TransportError("no route to host", may_have_been_received=False)

@@ -163,7 +163,15 @@ class Slot:
     def pause(self, fault: Pause) -> None:
         """SIGSTOP, and SIGCONT later."""
         process = self.process
-        if process is not None and not process.is_paused:
+        if process is None:
+            return
+        if fault.point:
+            process.arm(fault.point, fault.count, lambda: self._paused(process, fault))
+        else:
+            self._paused(process, fault)
+
+    def _paused(self, process: Process, fault: Pause) -> None:
+        if self.world.in_chaos and not process.is_paused and not process.is_dead:
             self.world.log("pause", process.name)
             self.world.pauses += 1
             process.pause()

@@ -88,10 +88,7 @@ def _rate_ignored(patches: Patches) -> None:
 
 
 def _in_flight_ignored(patches: Patches) -> None:
-    def room(self: Dispatcher) -> int:
-        return self._submits_max - len(self.submitting)
-
-    patches.set(Dispatcher, "_room", room)
+    patches.set(tasks, "lock_and_count_in_flight", lambda *_arguments: 0)
 
 
 def _remote_id_not_confirmed(patches: Patches) -> None:
