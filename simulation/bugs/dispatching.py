@@ -88,6 +88,10 @@ def _rate_ignored(patches: Patches) -> None:
 
 
 def _in_flight_ignored(patches: Patches) -> None:
+    def room(self: Dispatcher) -> int:
+        return self._submits_max - len(self.submitting)
+
+    patches.set(Dispatcher, "_room", room)
     patches.set(tasks, "lock_and_count_in_flight", lambda *_arguments: 0)
 
 
