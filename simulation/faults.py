@@ -183,9 +183,12 @@ Fault = (
 _POINT_COUNTS_MEAN = {"step": 300.0}
 """How far ahead a crash is aimed on average; at commits and requests 8."""
 
-TRANSACTIONS = ("apply_group", "claim_fairly", "adopt", "renew_lease_if_alive", "settle", "refund")
-"""The transactions that crashes and lost answers are aimed at: function names, and for groups that end tasks
-`settle` and `refund` (see `names_of` in simulation/process.py)."""
+TRANSACTIONS = (
+    *("apply_group", "claim_fairly", "adopt", "renew_lease_if_alive"),
+    *("settle", "refund", "give_back"),
+)
+"""The transactions that crashes and lost answers are aimed at: function names, and for groups what they do to
+tasks (see `names_of` in simulation/process.py)."""
 
 PAUSE_POINTS = ("receive.after", "send.before", "commit.before.claim_fairly", "commit.before.refund")
 """Where a pause hurts most: an answer is known to nobody else yet, or what was decided is about to be done."""
@@ -221,7 +224,7 @@ def _weather(draw: random.Random) -> Sequence[Fault]:
     for names, count_max, share_max in (
         (SUBMIT_WEATHERS, 4, 0.05),
         (POLL_WEATHERS, 5, 0.08),
-        (OUTCOME_WEATHERS, 5, 0.1),
+        (OUTCOME_WEATHERS, 5, 0.07),
         (CALLBACK_WEATHERS, 5, 0.3),
     ):
         for name in draw.sample(names, draw.randint(0, count_max)):
@@ -254,18 +257,19 @@ def _processes(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
         faults.append(
             Crash(when(), slot(), point, count, round(draw.choice((0.1, 3.0, 90.0)) * draw.random(), 3))
         )
-    for _ in range(draw.choice((0, 0, 1, 1, 2, 3))):
+    for _ in range(draw.choice((0, 0, 1, 2, 3, 4))):
         seconds = plan.lease_seconds * draw.choice((0.5, 1.1, 1.5, 3.0)) + draw.random()
         point = draw.choice(PAUSE_POINTS) if draw.random() < 0.5 else ""
-        if draw.random() < 0.3:
-            # it wakes when its unconfirmed submits have just been given up by another
-            seconds = plan.lease_seconds + plan.grace_seconds + draw.uniform(-5, 40)
+        if draw.random() < 0.4:
+            # it holds the answer to a submit, and wakes just when another gives that submit up
+            point = "receive.after"
+            seconds = plan.lease_seconds + plan.grace_seconds + draw.uniform(-0.3, 0.1) * plan.lease_seconds
         faults.append(Pause(when(), slot(), round(seconds, 3), point, draw.randint(1, 12)))
     for _ in range(draw.choice((0, 0, 1, 2))):
         faults.append(Stop(when(), slot(), round(20 * draw.random(), 3)))
     for _ in range(draw.choice((0, 1, 3, 6, 10))):
         what = draw.choice(("", *TRANSACTIONS))
-        count = 1 if what == "adopt" else draw.randint(1, 10)
+        count = 1 if what == "adopt" else draw.randint(1, 3 if what in ("refund", "give_back") else 10)
         faults.append(LostCommit(when(), slot(), what, count))
     for _ in range(draw.choice((0, 0, 0, 1, 2))):
         faults.append(

@@ -114,7 +114,7 @@ def draw_plan(draw: random.Random, seed: int, tasks: int) -> Plan:
     clocks_jump = draw.random() < 0.2
     skewed = draw.random() < 0.2
     accounts = draw.randint(1, 4)
-    grace_seconds = draw.choice((60.0, 200.0, 600.0))
+    grace_seconds = draw.choice((60.0, 60.0, 200.0, 600.0))
     return Plan(
         seed=seed,
         slots=slots,
@@ -124,7 +124,7 @@ def draw_plan(draw: random.Random, seed: int, tasks: int) -> Plan:
         models=tuple(draw.sample(MODELS, draw.randint(2, len(MODELS)))),
         lease_seconds=draw.choice((45.0, 90.0, 120.0)),
         grace_seconds=grace_seconds,
-        policy=UnconfirmedPolicy.RESUBMIT if draw.random() < 0.25 else UnconfirmedPolicy.REFUND,
+        policy=UnconfirmedPolicy.RESUBMIT if draw.random() < 0.4 else UnconfirmedPolicy.REFUND,
         has_callbacks=draw.random() < 0.6,
         limits=ProviderLimits(
             submits_per_second=draw.choice((None, None, 4.0, 20.0)),

@@ -153,7 +153,7 @@ class Process:
 
 
 def names_of(function: Callable[..., object], arguments: Sequence[object]) -> list[str]:
-    """What faults call this transaction: its function's name, and whether it ends tasks well or badly."""
+    """What faults call this transaction: its function's name, and what a group does to tasks."""
     names = [function.__name__]
     if arguments and isinstance(arguments[0], Group):
         group = arguments[0]
@@ -161,6 +161,8 @@ def names_of(function: Callable[..., object], arguments: Sequence[object]) -> li
             names.append("settle")
         if group.given_up or any(isinstance(verdict, Failed) for _, _, verdict in group.verdicts):
             names.append("refund")
+        if group.returned or group.resubmitted:
+            names.append("give_back")
     return names
 
 

@@ -1,10 +1,11 @@
 """Bugs at the provider's door: intents, unknown outcomes, limits, callbacks, poll times."""
 
+from math import inf
 from typing import Any
 
 import msgspec
 
-from rushes.domain.task import Failed, FailureType, NotSent, Succeeded, Unknown
+from rushes.domain.task import Failed, FailureType, NoAnswer, NotSent, Succeeded, Unknown
 from rushes.engine import dispatch
 from rushes.engine.dispatch import Dispatcher
 from rushes.engine.limits import RateLimit
@@ -125,6 +126,36 @@ def _polled_before_its_time(patches: Patches) -> None:
     patches.set(Poller, "_delay_seconds", lambda *_arguments: 0.5)
 
 
+class _Every(int):
+    """A number that no other differs from."""
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+
+def _old_plans_kept(patches: Patches) -> None:
+    push = Poller._push
+
+    def push_beside(self: Poller, task: Any, due: float) -> None:
+        push(self, task, due)
+        task.entry = _Every()
+
+    patches.set(Poller, "_push", push_beside)
+
+
+def _last_poll_put_off(patches: Patches) -> None:
+    apply = Poller.apply
+
+    def apply_late(self: Poller, task: Any, result: Any, **more: Any) -> None:
+        deadline = task.hard_deadline
+        if isinstance(result, NoAnswer) and self._now() < deadline:
+            task.hard_deadline = inf
+        apply(self, task, result, **more)
+        task.hard_deadline = deadline
+
+    patches.set(Poller, "apply", apply_late)
+
+
 BUGS = (
     Bug("commit before intent", "a task is sent before its claim is committed", _commit_before_intent),
     Bug("blind resubmit", "a submit of unknown outcome is simply sent again", _blind_resubmit),
@@ -138,5 +169,15 @@ BUGS = (
         "callback's id not confirmed", "a remote id is taken from a callback unseen", _remote_id_not_confirmed
     ),
     Bug("callback trusted", "a task is settled from a callback's body", _callback_trusted),
+    Bug(
+        "old plans kept",
+        "a task planned anew is polled at its old time as well (found here, 2026-11)",
+        _old_plans_kept,
+    ),
+    Bug(
+        "last poll put off",
+        "an unanswered poll puts the last one off past the deadline (found here, 2026-11)",
+        _last_poll_put_off,
+    ),
     Bug("polled before its time", "the poll schedule is not kept", _polled_before_its_time),
 )

@@ -1,12 +1,15 @@
 """Bugs of leases, adoption and attempts."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection
 
 from rushes.domain.task import Failed, FailureType
 from rushes.engine.dispatch import Dispatcher
+from rushes.engine.settle import SettleOutcome
+from rushes.engine.shares import Shares
 from rushes.engine.steward import Steward
 from rushes.engine.worker import Worker
 from rushes.store import tasks, workers
@@ -94,18 +97,27 @@ def _known_task_given_up(patches: Patches) -> None:
     patches.set(tasks, "give_up_if_unnamed", give_up)
 
 
-def _found_for_another_attempt(patches: Patches) -> None:
-    def by_task_only(connection: Connection, rows: Any, **_more: Any) -> dict[int, str | None]:
-        found = connection.execute(
-            statement(
-                f"SELECT video_tasks.id, remote_task_id FROM video_tasks, {tasks._GUARD.sql(connection)}"
-                " WHERE video_tasks.id = v.id"
-            ),
-            tasks._GUARD.parameters(connection, rows),
+def _own_task_forgotten(patches: Patches) -> None:
+    async def release(self: Shares, lane: Any, count: int) -> int:
+        newest = (task for task in reversed(lane.tasks.values()) if not task.settling)
+        rows = [(task.task_id, task.attempt) for task in islice(newest, count)]
+        released = await self._database.transact(
+            workers.release_share_if_owned, rows, worker_id=self._worker_id, now_ms=self._now_ms()
         )
-        return {row[0]: row[1] for row in found}
+        for task_id in released:
+            lane.forget(task_id)
+        return count
 
-    patches.set(tasks, "remote_ids_if_owned", by_task_only)
+    patches.set(Shares, "_release", release)
+
+
+def _end_forgets_the_next_attempt(patches: Patches) -> None:
+    def on_settled(self: Worker, task_id: int, _attempt: int, _outcome: SettleOutcome) -> None:
+        for lane in self.lanes.values():
+            if task_id in lane.poller.tasks:
+                lane.poller.forget(task_id)
+
+    patches.set(Worker, "_on_settled", on_settled)
 
 
 BUGS = (
@@ -129,8 +141,13 @@ BUGS = (
     Bug("lost claim forgotten", "a claim whose answer was lost is forgotten", _lost_claims_forgotten),
     Bug("known task given up", "a submit is refunded although its task was found", _known_task_given_up),
     Bug(
-        "found for another attempt",
-        "a remote id is taken for an attempt given up",
-        _found_for_another_attempt,
+        "own task forgotten",
+        "a task given away and adopted again at once is not followed (found here, 2026-11)",
+        _own_task_forgotten,
+    ),
+    Bug(
+        "end forgets the next attempt",
+        "the end of an attempt makes a worker forget the task's next one (found here, 2026-11)",
+        _end_forgets_the_next_attempt,
     ),
 )
