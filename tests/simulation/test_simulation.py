@@ -3,7 +3,7 @@
 import pytest
 from simulation.run import run
 
-SEEDS = range(1, 5)
+SEEDS = range(1, 9)
 TASKS = 60
 
 

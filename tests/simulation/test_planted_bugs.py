@@ -1,0 +1,61 @@
+"""The checks can fail: bugs planted in the engine are found, and a failing seed is cut down to a test."""
+
+from typing import Any
+
+import pytest
+from simulation.bugs import BUGS, Bug
+from simulation.campaign import find
+from simulation.faults import Weather
+from simulation.shrink import Shrunk, shrink
+from simulation.tempo import patched
+
+SEEDS_MAX = 6
+TASKS = 40
+
+QUICKLY_FOUND = {
+    "lot order wrong": "RESERVE_ORDER_WRONG",
+    "finalize before last": "RAISED",
+    "commit before intent": "SENT_BEFORE_INTENT",
+    "callback trusted": "ENDED_WITHOUT_CAUSE",
+    "outbox outside": "EVENT_MISSING",
+}
+"""Bugs that the first seeds find, and what they are found as."""
+
+
+def bug_named(name: str) -> Bug:
+    [bug] = [bug for bug in BUGS if bug.name == name]
+    return bug
+
+
+@pytest.mark.parametrize("name", QUICKLY_FOUND)
+def test_a_planted_bug_is_found(name: str) -> None:
+    found = find(bug_named(name), seeds_max=SEEDS_MAX, tasks=TASKS)
+    assert found is not None, f"{SEEDS_MAX} seeds did not find: {bug_named(name).says}"
+    assert found.violation == QUICKLY_FOUND[name], found.message
+
+
+def test_every_planted_bug_has_a_name_of_its_own() -> None:
+    assert len({bug.name for bug in BUGS}) == len(BUGS) >= 12
+
+
+def test_a_failing_seed_is_cut_down_to_a_regression_test() -> None:
+    bug = bug_named("blind resubmit")
+    found = find(bug, seeds_max=SEEDS_MAX, tasks=TASKS)
+    assert found is not None
+    shrunk = shrink(found, bug=bug.plant)
+    assert shrunk.faults_before == len(found.faults) > 10
+    assert [type(fault) for fault in shrunk.result.faults] == [Weather], "one kind of lost answer is enough"
+    assert shrunk.result.tasks < TASKS / 2
+    regression_test = _made(shrunk)
+    regression_test()  # holds with the engine as it is
+    with patched() as patches:
+        bug.plant(patches)
+        with pytest.raises(AssertionError):
+            regression_test()
+
+
+def _made(shrunk: Shrunk) -> Any:
+    names: dict[str, Any] = {}
+    exec(shrunk.regression_test(), names)
+    [test] = [value for name, value in names.items() if name.startswith("test_")]
+    return test
