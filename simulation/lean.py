@@ -25,7 +25,9 @@ T = TypeVar("T")
 
 @lru_cache(maxsize=512)
 def _maker(names: tuple[str, ...]) -> Callable[[Sequence[Any]], Any]:
-    return namedtuple("Row", names, rename=True)._make  # type: ignore[misc]
+    row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]
+    make: Callable[[Sequence[Any]], Any] = row._make
+    return make
 
 
 class LeanResult:

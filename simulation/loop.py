@@ -67,13 +67,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._timers_cancelled = 0
         self.steps = 0
         NumberedTask._numbers = itertools.count()
-        self.set_task_factory(_numbered)
+        self.set_task_factory(_numbered)  # type: ignore[arg-type]  # plain coroutines only
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._virtual_now
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # not generic over the arguments
         self,
         when: float,
         callback: Callable[..., object],
@@ -87,7 +87,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._timers, (when, self._timers_made, handle))
         return handle
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self,
         delay: float,
         callback: Callable[..., object],
@@ -111,7 +111,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._timers, (self._virtual_now + seconds, self._timers_made, woken))
         await woken
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]
         self,
         callback: Callable[..., object],
         *args: Any,

@@ -7,6 +7,7 @@ import msgspec
 
 from rushes.domain.task import Failed, FailureType, NoAnswer, NotSent, Succeeded, Unknown
 from rushes.engine import dispatch
+from rushes.engine.callbacks import attempt_of_token
 from rushes.engine.dispatch import Dispatcher
 from rushes.engine.limits import RateLimit
 from rushes.engine.nudges import Nudges
@@ -18,6 +19,7 @@ from rushes.store.tasks import ClaimedTask
 from simulation import callbacks
 from simulation.bugs.bug import Bug
 from simulation.process import Process
+from simulation.slot import CALLBACK_KEY
 from simulation.tempo import Patches
 
 
@@ -31,13 +33,14 @@ def _commit_before_intent(patches: Patches) -> None:
             ),
             {"provider": provider, "limit": limit},
         )
-        return [ClaimedTask(*row[:7], msgspec.json.decode(row[7]), now_ms) for row in rows]
+        facts: list[Any] = [(*row[:7], msgspec.json.decode(row[7]), now_ms) for row in rows]
+        return [ClaimedTask(*fact) for fact in facts]
 
     async def send_then_claim(self: Dispatcher) -> list[ClaimedTask]:
         limit = self._room()
         if limit <= 0 or not self._may_send():
             return []
-        wanted = {"provider": self.provider.name, "limit": limit, "now_ms": self._now_ms()}
+        wanted: dict[str, Any] = {"provider": self.provider.name, "limit": limit, "now_ms": self._now_ms()}
         found = await self._database.read(peek, **wanted)
         for task in found:
             self.submitting[task.task_id] = task
@@ -110,7 +113,7 @@ def _callback_trusted(patches: Patches) -> None:
     async def settle_from_body(process: Process, callback: Any) -> None:
         body = msgspec.json.decode(callback.body)
         worker = process.worker
-        attempt = callbacks.attempt_of_token(callbacks.CALLBACK_KEY, callback.url.rsplit("/", 1)[1])
+        attempt = attempt_of_token(CALLBACK_KEY, callback.url.rsplit("/", 1)[1])
         if worker is not None and attempt is not None and body["status"] == "succeeded":
             url = body.get("url") or body["results"][0]["url"]
             worker.committer.verdict(*attempt, Succeeded(url))

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from rushes.domain import credits  # noqa: A004 - the module, as everywhere
 from rushes.domain.credits import Lot, Part, Reservation, ResolutionKind
 from rushes.engine import accept
+from rushes.store import ledger
 from simulation.bugs.bug import Bug
 from simulation.tempo import Patches
 
@@ -24,7 +25,7 @@ def _lot_order_wrong(patches: Patches) -> None:
 
 def _expired_lot_spent(patches: Patches) -> None:
     patches.set(credits, "consumption_order", lambda lots, _now_ms: sorted(lots, key=_by_expiry))
-    patches.set(accept.ledger, "expire_lots", lambda _connection, _now_ms, **_more: 0)
+    patches.set(ledger, "expire_lots", lambda _connection, _now_ms, **_more: 0)
 
 
 def _by_expiry(lot: Lot) -> tuple[bool, int, int]:

@@ -14,6 +14,7 @@ from rushes.engine.steward import Steward
 from rushes.engine.worker import Worker
 from rushes.store import tasks, workers
 from rushes.store.database import statement
+from rushes.store.tasks import owned_task_from_row
 from simulation.bugs.bug import Bug
 from simulation.tempo import Patches
 
@@ -63,7 +64,7 @@ def _double_adoption(patches: Patches) -> None:
             ),
             {"dead": dead_id},
         )
-        return [workers.owned_task_from_row(row) for row in rows]
+        return [owned_task_from_row(row) for row in rows]
 
     patches.set(workers, "_take_over", look_only)
 

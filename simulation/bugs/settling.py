@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from rushes.domain.errors import StatementRefused, StoreError
-from rushes.domain.task import BatchStatus, Failed, FailureType, NoAnswer
+from rushes.domain.task import BatchStatus, Failed, FailureType, NoAnswer, TaskStatus
 from rushes.engine import accept, settle
 from rushes.engine.poll import Poller
 from rushes.engine.settle import Applied, Committer, Group
@@ -33,7 +33,7 @@ def _refund_without_guard(patches: Patches) -> None:
                     {"id": task_id},
                 ).first()
                 if row is not None:
-                    finished.append(tasks._finished(row, tasks.TaskStatus.PROCESSING))
+                    finished.append(tasks._finished(row, TaskStatus.PROCESSING))
         return finished
 
     patches.set(tasks, "finish_if_owned", finish_always)
@@ -105,7 +105,7 @@ def _cancel_fails_processing(patches: Patches) -> None:
             ),
             {"now": now_ms, "batch_id": batch_id},
         )
-        return [tasks._finished(row, tasks.TaskStatus.PENDING) for row in rows]
+        return [tasks._finished(row, TaskStatus.PENDING) for row in rows]
 
     patches.set(tasks, "cancel_if_pending", cancel)
 
