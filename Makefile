@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench simulate proofs lock clean
+.PHONY: help setup browser demo test check format bench simulate proofs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -22,7 +22,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: setup ## a batch from prompts to settled videos, against the simulator
 	$(BIN)/rushes demo
 
-test: setup ## every test: SQLite, a real PostgreSQL, real HTTP, real processes
+browser: # the dashboard's tests need Debian's chromium; without it they are skipped, by name
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -qq chromium >/dev/null; } \
+	|| echo "no chromium, and it cannot be installed here: the dashboard's tests will be skipped" >&2
+
+test: setup browser ## every test: SQLite, a real PostgreSQL, real HTTP, real processes, a real browser
 	$(BIN)/python -m pytest
 
 check: setup ## what CI checks before the tests: format, lint, types, layers

@@ -43,6 +43,7 @@ def test_every_variable_reaches_its_field() -> None:
         "RUSHES_WORKER_SECRET": "w",
         "RUSHES_WEBHOOK_SECRET": "whsec_abc",
         "RUSHES_METRICS_TOKEN": "m",
+        "RUSHES_DASHBOARD_SECRET": "twelve-chars",
         "RUSHES_ALLOW_PRIVATE_URLS": "true",
         "RUSHES_POLL_INTERVAL_MIN_SECONDS": "0.05",
         "RUSHES_POLL_INTERVAL_MAX_SECONDS": "0.5",

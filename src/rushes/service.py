@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import secrets
+import socket
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
 from sqlalchemy import Connection
@@ -24,6 +25,7 @@ from rushes.engine.gauges import WorkerReport, decoded_report
 from rushes.engine.guarded_http import GuardedHttp
 from rushes.engine.notify import Notifier
 from rushes.engine.quotes import ProviderPace
+from rushes.engine.signing_key import KEY_SEED_BYTES, SIGNING_KEY_FILE, load_or_create_signing_key
 from rushes.engine.views import iso_time
 from rushes.engine.webhook_secrets import webhook_secret
 from rushes.engine.worker import Worker
@@ -32,6 +34,11 @@ from rushes.metrics import ServiceMetrics
 from rushes.providers.base import Provider
 from rushes.store import keys, ledger
 from rushes.wiring import build_providers, build_worker, new_batch_id, wall_clock_ms
+
+if TYPE_CHECKING:
+    from rushes.dashboard.mount import Dashboard
+
+DASHBOARD_PATH: Final = "/dashboard"
 
 LONG_BODIES_AT_ONCE_MAX: Final = 4
 """Large batches whose bodies are checked at the same time, each on a thread."""
@@ -74,6 +81,40 @@ class Service:
             )
         )
         self.app: FastAPI = build_api(self._parts())
+        self.dashboard, self.dashboard_note = self._dashboard()
+        if self.dashboard is not None:
+            self.app.mount(DASHBOARD_PATH, self.dashboard.app)
+
+    def _dashboard(self) -> tuple["Dashboard | None", str]:
+        """The dashboard, or None; and where it is or why there is none, in a few words."""
+        settings = self._rushes.settings
+        if settings.dashboard_secret is None:
+            return None, "no dashboard: RUSHES_DASHBOARD_SECRET is not set"
+        try:
+            from rushes.dashboard.mount import Dashboard
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "nicegui":
+                raise
+            return None, "no dashboard: NiceGUI is missing; pip install 'rushes[dashboard]'"
+        from rushes.dashboard.parts import DashboardParts
+
+        parts = DashboardParts(
+            secret=settings.dashboard_secret.get_secret_value(),
+            database=self._rushes.database,
+            now_ms=wall_clock_ms,
+            new_nonce=lambda: secrets.token_urlsafe(12),
+            on_work=self._wake,
+            soft_deadline_seconds={
+                model.name: model.soft_deadline_seconds for model in self._rushes.catalogue
+            },
+            base_url=settings.base_url,
+            signing_key=partial(
+                load_or_create_signing_key,
+                settings.data_dir / SIGNING_KEY_FILE,
+                seed=secrets.token_bytes(KEY_SEED_BYTES),
+            ),
+        )
+        return Dashboard(parts), f"dashboard at {DASHBOARD_PATH}/"
 
     def _parts(self) -> ApiParts:
         settings, database = self._rushes.settings, self._rushes.database
@@ -132,7 +173,7 @@ class Service:
                 log.info(telemetry.SERVICE_STARTED, url=url, worker=self.worker is not None)
                 ready(url)
                 try:
-                    await serve_until(self.app, listening, stop, on_stopping=self.events.close)
+                    await self._serve(listening, stop)
                 finally:
                     stop.set()
                     for task in beside:
@@ -141,6 +182,16 @@ class Service:
             listening.close()
             await self.close()
         log.info(telemetry.SERVICE_STOPPED)
+
+    async def _serve(self, listening: socket.socket, stop: asyncio.Event) -> None:
+        async with self.dashboard.running() if self.dashboard else contextlib.nullcontext():
+            await serve_until(
+                self.app,
+                listening,
+                stop,
+                on_stopping=self.events.close,
+                websockets=self.dashboard is not None,
+            )
 
     async def close(self) -> None:
         """Release the connections to others; the database is the caller's."""

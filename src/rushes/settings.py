@@ -37,6 +37,7 @@ POLL_INTERVAL_MIN_SECONDS = 1.0
 POLL_INTERVAL_MAX_SECONDS = 30.0
 MODELS_FILE_BYTES_MAX = 1024 * 1024
 ENV_FILE_BYTES_MAX = 1024 * 1024
+DASHBOARD_SECRET_CHARACTERS_MIN = 12
 MASK = "********"
 
 SettingSource: TypeAlias = Literal["environment", "env file", "default"]
@@ -124,6 +125,14 @@ def _check_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _check_dashboard_secret(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < DASHBOARD_SECRET_CHARACTERS_MIN:
+        raise ValueError(
+            f"must have at least {DASHBOARD_SECRET_CHARACTERS_MIN} characters: it opens everything"
+        )
+    return value
+
+
 def _read_models(value: object) -> object:
     """The overrides as an object: from inline JSON, or from the JSON file of that path."""
     if not isinstance(value, str):
@@ -185,6 +194,10 @@ class Settings(BaseSettings):
     """The secret behind callback tokens and webhook signatures."""
     metrics_token: Secret | None = _env("RUSHES_METRICS_TOKEN", None)
     """What `GET /metrics` must carry as a bearer token; without it that page is open."""
+    dashboard_secret: Annotated[Secret, AfterValidator(_check_dashboard_secret)] | None = _env(
+        "RUSHES_DASHBOARD_SECRET", None
+    )
+    """What operators sign in to the dashboard with; without it there is none."""
     allow_private_urls: bool = _env("RUSHES_ALLOW_PRIVATE_URLS", False)
     """Whether result files and webhooks may live on private addresses, for tests and intranets."""
 

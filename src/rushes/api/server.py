@@ -26,6 +26,8 @@ STOP_SECONDS_MAX: Final = 6
 
 BACKLOG: Final = 2048
 
+WEBSOCKET_MESSAGE_BYTES_MAX: Final = 1024 * 1024
+
 
 class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 that drops a client whose request's head is too large or does not come."""
@@ -128,13 +130,22 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 async def serve_until(
-    app: ASGIApp, listening: socket.socket, stop: asyncio.Event, *, on_stopping: Callable[[], None]
+    app: ASGIApp,
+    listening: socket.socket,
+    stop: asyncio.Event,
+    *,
+    on_stopping: Callable[[], None],
+    websockets: bool = False,
 ) -> None:
-    """Serve until `stop` is set, then let requests under way end. `on_stopping()` ends endless answers."""
+    """Serve until `stop` is set, then let requests under way end. `on_stopping()` ends endless answers.
+
+    WebSockets are taken only when asked for: the API has none, the dashboard does.
+    """
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,
-        ws="none",
+        ws="websockets-sansio" if websockets else "none",
+        ws_max_size=WEBSOCKET_MESSAGE_BYTES_MAX,
         lifespan="off",
         loop="none",
         log_config=None,

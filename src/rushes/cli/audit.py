@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from rushes.engine.audit import AuditReport, UnconfirmedSubmit
     from rushes.settings import Settings
 
-SIGNING_KEY_FILE = "signing-key.pem"
-"""In the data folder; whoever has it can sign statements in the operator's name."""
-
 DIFFERENCES_SHOWN_MAX = 20
 """Of each kind, for people; --json has all."""
 
@@ -100,7 +97,7 @@ def key(*, json: Json = False) -> None:
 
 
 def _signing_key(settings: "Settings") -> "Ed25519PrivateKey":
-    from rushes.engine.signing_key import KEY_SEED_BYTES, load_or_create_signing_key
+    from rushes.engine.signing_key import KEY_SEED_BYTES, SIGNING_KEY_FILE, load_or_create_signing_key
 
     seed = secrets.token_bytes(KEY_SEED_BYTES)
     return load_or_create_signing_key(settings.data_dir / SIGNING_KEY_FILE, seed=seed)

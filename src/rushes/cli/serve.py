@@ -1,6 +1,7 @@
 """`rushes serve`: the HTTP API, and beside it a worker and the sender of webhooks."""
 
 import sys
+from functools import partial
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -23,6 +24,8 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, which stop cleanly within ten seconds.
 
+    Set RUSHES_DASHBOARD_SECRET to have operators' pages at /dashboard.
+
     One process does it all on SQLite; with --no-worker any number of them share a PostgreSQL database
     with any number of workers. Make a key with `rushes keys create`. With --json the address is printed
     on stdout once it listens.
@@ -31,17 +34,21 @@ def serve(
     from rushes.cli.show import print_json, say
     from rushes.service import Service
 
-    def ready(url: str) -> None:
+    def ready(url: str, *, has_dashboard: bool, note: str) -> None:
         if json:
-            print_json({"ok": True, "url": url, "worker": not no_worker})
+            print_json({"ok": True, "url": url, "worker": not no_worker, "dashboard": has_dashboard})
         else:
             say(f"rushes: serving on {url} (API under /v1, its documentation at /docs); Ctrl-C stops")
+            say(f"rushes: {note}")
 
     async def run() -> None:
         async with opened(creates=True) as rushes:
             configure_logs(log_level, as_json=json or not sys.stderr.isatty())
             service = Service(rushes, with_worker=not no_worker)
+            say_ready = partial(
+                ready, has_dashboard=service.dashboard is not None, note=service.dashboard_note
+            )
             with stop_on_signals() as stop:
-                await service.run(host=host, port=port, stop=stop.event, ready=ready)
+                await service.run(host=host, port=port, stop=stop.event, ready=say_ready)
 
     run_async(run())

@@ -79,3 +79,14 @@ class CountedSubmits:
         outcome = await self._provider.submit(request)
         self._meters.submits[self.name, type(outcome).__name__.lower()] += 1
         return outcome
+
+
+def quantile_of(histogram: Mapping[str, Any], share: float) -> float:
+    """The upper bound below which that share of a histogram's values lies; the last bound for those above."""
+    wanted = share * sum(histogram["counts"])
+    seen = 0
+    for bound, count in zip(histogram["bounds"], histogram["counts"], strict=False):
+        seen += count
+        if seen >= wanted:
+            return float(bound)
+    return float(histogram["bounds"][-1])

@@ -13,6 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from rushes.domain.errors import SettingsError
 
+SIGNING_KEY_FILE = "signing-key.pem"
+"""In the data folder; whoever has it can sign statements in the operator's name."""
+
 KEY_SEED_BYTES = 32
 """Random bytes that a new key is made of."""
 

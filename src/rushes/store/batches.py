@@ -304,6 +304,7 @@ def list_items(
     batch_id: int,
     *,
     status: str | None = None,
+    failure_type: str | None = None,
     limit: int | None = None,
     offset: int = 0,
 ) -> list[dict[str, Any]]:
@@ -317,6 +318,8 @@ def list_items(
     )
     if status is not None:
         query = query.where(c.status == status)
+    if failure_type is not None:
+        query = query.where(c.failure_type == failure_type)
     if limit is not None:
         query = query.limit(limit)
     return [dict(row._mapping) for row in connection.execute(query)]

@@ -1,0 +1,102 @@
+"""A part of a page that stays up to date: HTML from a function, asked for again every few seconds.
+
+While the page's tab is hidden nothing is asked for.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from nicegui import events, ui
+
+from rushes.dashboard.markup import Markup, joined, tag
+from rushes.domain.errors import RushesError, StoreError
+
+REFRESH_SECONDS: Final = 2.0
+
+Act: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+
+_WATCH_VISIBILITY: Final = (
+    "<script>document.addEventListener('visibilitychange',"
+    " () => emitEvent('rushes_visible', {visible: !document.hidden}))</script>"
+)
+
+
+class LiveHtml(ui.element, component="live_html.js"):
+    """The browser's side, see the script: HTML that is changed in place."""
+
+    def __init__(self, acts: Mapping[str, Act]) -> None:
+        super().__init__()
+        self._acts = acts
+        self._props["html"] = ""
+        self.on("act", self._on_act)
+
+    def show(self, html: Markup) -> None:
+        """Show this from now on; nothing is sent when nothing changed."""
+        if html != self._props["html"]:
+            self._props["html"] = html
+            self.update()
+
+    async def _on_act(self, event: events.GenericEventArguments) -> None:
+        arguments = event.args if isinstance(event.args, dict) else {}
+        act = self._acts.get(str(arguments.get("act")))
+        if act is None:
+            return
+        try:
+            await act(arguments)
+        except RushesError as error:
+            ui.notify(error.message, type="negative", position="top", close_button="Close")
+
+
+class Live:
+    """One part of a page. `render()` gives its HTML; `acts` are what its buttons and forms do."""
+
+    def __init__(
+        self, render: Callable[[], Awaitable[Markup]], acts: Mapping[str, Act] | None = None
+    ) -> None:
+        self._render = render
+        self._shown: Markup = Markup()
+        self._element = LiveHtml(acts or {})
+        self._timer = ui.timer(REFRESH_SECONDS, self.refresh, immediate=False)
+        ui.on("rushes_visible", self._on_visible)
+
+    async def refresh(self) -> None:
+        """Look again now."""
+        try:
+            self._shown = await self._render()
+            self._element.show(self._shown)
+        except StoreError as error:
+            said = tag("p", f"{error.message}. Trying again …", class_="banner bad", role="alert")
+            self._element.show(joined(said, self._shown))
+
+    async def _on_visible(self, event: events.GenericEventArguments) -> None:
+        is_visible = bool(event.args.get("visible", True)) if isinstance(event.args, dict) else True
+        self._timer.active = is_visible
+        if is_visible:
+            await self.refresh()
+
+
+def watch_visibility() -> None:
+    """Let this page tell when its tab is hidden and shown."""
+    ui.add_body_html(_WATCH_VISIBILITY)
+
+
+async def confirmed(title: str, text: str, *, action: str, is_harmful: bool = False) -> bool:
+    """Ask before something is done."""
+    with ui.dialog() as dialog, ui.card().classes("dialog"):
+        ui.label(title).classes("dialog-title")
+        ui.label(text).classes("muted")
+        with ui.row().classes("dialog-actions"):
+            ui.button("Keep as it is", on_click=lambda: dialog.submit(False)).props(
+                "flat no-caps autofocus"
+            ).classes("button")
+            ui.button(action, on_click=lambda: dialog.submit(True)).props("flat no-caps").classes(
+                "button danger" if is_harmful else "button primary"
+            )
+    answer = await dialog
+    dialog.delete()
+    return bool(answer)
+
+
+def said(text: str) -> None:
+    """Tell that something was done."""
+    ui.notify(text, type="positive", position="top")

@@ -1,0 +1,115 @@
+"""What an operator does, over all accounts: each function is one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from rushes.domain.credits import LotKind
+from rushes.domain.errors import InsufficientCredits, ItemNotRetryable, NotFound
+from rushes.domain.task import TaskStatus
+from rushes.engine import accept
+from rushes.store import batches, deliveries, ledger, schema
+
+RETRIES_AT_ONCE_MAX: Final = 200
+"""Items that one transaction makes wait again: others want to write too."""
+
+DESCRIPTION_CHARACTERS_MAX: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What one transaction of retries did. `next_index` is None at the end; `refusal` is why it stopped."""
+
+    count: int
+    next_index: int | None
+    refusal: str | None = None
+
+
+def cancel(connection: Connection, batch_public_id: str, *, now_ms: int) -> int:
+    """Cancel what is at no provider yet; returns the credits given back. Raises `BatchNotCancellable`."""
+    return accept.cancel_batch(connection, batches.batch_row_id(connection, batch_public_id), now_ms=now_ms)
+
+
+def retry_items(
+    connection: Connection, batch_public_id: str, indexes: Sequence[int], *, now_ms: int
+) -> Retried:
+    """Make these failed items wait again, until the credits do not suffice; others are passed over."""
+    batch_id = batches.batch_row_id(connection, batch_public_id)
+    count, refusal = 0, None
+    for index in indexes:
+        try:
+            with connection.begin_nested():
+                accept.retry_item(connection, batch_id, index, now_ms=now_ms)
+            count += 1
+        except (InsufficientCredits, ItemNotRetryable, NotFound) as error:
+            refusal = error.message
+            if isinstance(error, InsufficientCredits):
+                break
+    if count:
+        deliveries.reopen_feed(connection, batch_id)
+    return Retried(count, None, refusal)
+
+
+def retry_failed(
+    connection: Connection,
+    batch_public_id: str,
+    *,
+    failure_type: str | None,
+    from_index: int,
+    now_ms: int,
+) -> Retried:
+    """The next failed items (of that type) from this index on wait again, at most `RETRIES_AT_ONCE_MAX`."""
+    c = schema.video_tasks.c
+    query = (
+        select(c.item_index)
+        .where(
+            c.batch_id == batches.batch_row_id(connection, batch_public_id),
+            c.is_current == 1,
+            c.status == TaskStatus.FAILED.value,
+            c.item_index >= from_index,
+        )
+        .order_by(c.item_index)
+        .limit(RETRIES_AT_ONCE_MAX)
+    )
+    if failure_type is not None:
+        query = query.where(c.failure_type == failure_type)
+    indexes = list(connection.scalars(query))
+    done = retry_items(connection, batch_public_id, indexes, now_ms=now_ms)
+    has_more = done.count == len(indexes) == RETRIES_AT_ONCE_MAX
+    return Retried(done.count, indexes[-1] + 1 if has_more else None, done.refusal)
+
+
+def grant(
+    connection: Connection,
+    account: str,
+    amount: int,
+    *,
+    expires_at_ms: int | None,
+    description: str,
+    now_ms: int,
+) -> int:
+    """Give an account credits, making it when it is new; with an expiry they are a bonus. Returns the lot."""
+    return ledger.grant(
+        connection,
+        ledger.ensure_account(connection, account, now_ms),
+        amount,
+        now_ms=now_ms,
+        kind=LotKind.PERMANENT if expires_at_ms is None else LotKind.BONUS,
+        expires_at_ms=expires_at_ms,
+        description=description[:DESCRIPTION_CHARACTERS_MAX],
+    )
+
+
+def replay_delivery(connection: Connection, delivery_id: int, *, now_ms: int) -> None:
+    """Send a webhook again. Raises `NotFound`."""
+    d, b = schema.webhook_deliveries, schema.batches
+    row = connection.execute(
+        select(d.c.account_id, d.c.seq, b.c.public_id)
+        .join_from(d, b, b.c.id == d.c.batch_id)
+        .where(d.c.id == delivery_id)
+    ).first()
+    if row is None:
+        raise NotFound("there is no such delivery")
+    deliveries.replay(connection, row.account_id, row.public_id, row.seq, now_ms=now_ms)
