@@ -14,7 +14,9 @@ from sqlalchemy import Connection, event, text
 
 from benchmarks import _installation as installation
 from rushes.domain.task import Failed, FailureType, Succeeded
+from rushes.engine import operator_reads
 from rushes.engine.dispatch import claim_fairly
+from rushes.engine.operator_reads import ItemFilter, Span
 from rushes.engine.settle import Group, apply_group
 from rushes.engine.steward import keep_house
 from rushes.store import migrate, tasks, workers
@@ -178,7 +180,26 @@ def look_after(connection: Connection) -> None:
     tasks.remote_ids_if_owned(connection, [(number, 1) for number in range(50)], worker_id=WORKER)
 
 
-HOT = (claim, settle, adopt, give_away, look_after)
+def watch(connection: Connection) -> None:
+    """What an operator's open pages ask for every few seconds."""
+    now = register(connection)
+    operator_reads.look(connection, soft_deadline_seconds={"sora-2": 900.0}, batches_max=6, now_ms=now)
+    operator_reads.outcomes_over_time(connection, since_ms=now - 86_400_000, bucket_ms=3_600_000)
+    filtered = operator_reads.BatchFilter(status="failed", search="bat_")
+    operator_reads.batch_page(connection, filtered, limit=25, before=None, now_ms=now)
+    everything = operator_reads.BatchFilter()
+    (batch, *_), _ = operator_reads.batch_page(connection, everything, limit=25, before=None, now_ms=now)
+    for wanted in (ItemFilter(), ItemFilter(status="succeeded"), ItemFilter(failure_type="timeout")):
+        page = Span(24, 24)
+        operator_reads.batch_in_full(
+            connection, batch["batch_id"], wanted, items=page, entries=page, now_ms=now
+        )
+    operator_reads.failure_counts(connection, batch["batch_id"])
+    operator_reads.account_in_full(connection, batch["account"], entries=Span(25, 25), now_ms=now)
+    operator_reads.delivery_page(connection, status="failed", limit=25, before=None)
+
+
+HOT = (claim, settle, adopt, give_away, look_after, watch)
 
 
 @pytest.mark.parametrize("transaction", HOT, ids=[each.__name__ for each in HOT])

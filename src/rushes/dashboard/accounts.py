@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from fastapi import Request
 from nicegui import ui
-from sqlalchemy import Connection
 
 from rushes.dashboard.credit_proof import entry_table
 from rushes.dashboard.frame import page_frame
@@ -17,7 +16,8 @@ from rushes.dashboard.parts import DashboardParts
 from rushes.dashboard.pieces import card, chip, empty, moment, number, page_head, pager, stat, table, url
 from rushes.domain.credits import CREDITS_MAX
 from rushes.domain.errors import InputError, NotFound
-from rushes.engine import operator_acts, operator_reads, views
+from rushes.engine import operator_acts, operator_reads
+from rushes.engine.operator_reads import Span
 from rushes.store.ledger import ACCOUNT_NAME_CHARACTERS_MAX
 
 ENTRIES_PER_PAGE: Final = 25
@@ -40,10 +40,15 @@ class AccountPage:
         """The page as it is now."""
         now_ms = self.parts.now_ms()
         try:
-            balance, entries, accounts = await self.parts.database.read(self._read, now_ms)
+            seen = await self.parts.read(
+                operator_reads.account_in_full,
+                self.account,
+                entries=Span(ENTRIES_PER_PAGE, (self.page - 1) * ENTRIES_PER_PAGE),
+                now_ms=now_ms,
+            )
         except NotFound as error:
             return joined(page_head("Account not found"), tag("p", error.message, class_="banner warn"))
-        entry_count = next((a["entry_count"] for a in accounts if a["account"] == self.account), len(entries))
+        balance = seen["balance"]
         return joined(
             page_head(
                 self.account, above=tag("a", "← Accounts", href=f"{self.root}/accounts", class_="crumb")
@@ -61,18 +66,7 @@ class AccountPage:
                 card("Grant credits", grant_form(key=f"grant-{self.grants}")),
                 class_="grid two",
             ),
-            card("Ledger", self._entries(entries, entry_count, now_ms=now_ms)),
-        )
-
-    def _read(
-        self, connection: Connection, now_ms: int
-    ) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-        return (
-            views.balance(connection, self.account, now_ms=now_ms),
-            views.ledger_entries(
-                connection, self.account, limit=ENTRIES_PER_PAGE, offset=(self.page - 1) * ENTRIES_PER_PAGE
-            ),
-            operator_reads.account_list(connection),
+            card("Ledger", self._entries(seen["entries"], seen["entry_count"], now_ms=now_ms)),
         )
 
     def _entries(self, entries: Sequence[Mapping[str, Any]], total: int, *, now_ms: int) -> Markup:
@@ -141,7 +135,7 @@ def add_page(parts: DashboardParts) -> None:
                 return
 
             async def render() -> Markup:
-                return list_content(root, await parts.database.read(operator_reads.account_list))
+                return list_content(root, await parts.read(operator_reads.account_list))
 
             async def grant(arguments: dict[str, Any]) -> None:
                 name = str(arguments.get("account", "")).strip()

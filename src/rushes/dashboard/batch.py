@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from fastapi import Request
 from nicegui import ui
-from sqlalchemy import Connection
 
 from rushes.dashboard.credit_proof import ENTRIES_PER_PAGE, proof_card
 from rushes.dashboard.frame import page_frame
@@ -29,7 +28,7 @@ from rushes.dashboard.wall import ITEMS_PER_PAGE, wall_card
 from rushes.domain.errors import NotFound
 from rushes.domain.task import TaskStatus
 from rushes.engine import operator_acts, operator_reads
-from rushes.engine.operator_reads import ItemFilter
+from rushes.engine.operator_reads import ItemFilter, Span
 from rushes.engine.views import OPEN_BATCH_STATUSES
 
 RETRY_ROUNDS_MAX: Final = 100
@@ -54,7 +53,14 @@ class BatchPage:
         """The page as it is now."""
         now_ms = self.parts.now_ms()
         try:
-            seen = await self.parts.database.read(self._read, now_ms)
+            seen = await self.parts.read(
+                operator_reads.batch_in_full,
+                self.batch_id,
+                self.wanted,
+                items=Span(ITEMS_PER_PAGE, (self.page - 1) * ITEMS_PER_PAGE),
+                entries=Span(ENTRIES_PER_PAGE, (self.entries_page - 1) * ENTRIES_PER_PAGE),
+                now_ms=now_ms,
+            )
         except NotFound as error:
             return joined(page_head("Batch not found"), tag("p", error.message, class_="banner warn"))
         self._shown = {item["index"]: item for item in seen["items"]}
@@ -79,29 +85,6 @@ class BatchPage:
                 now_ms=now_ms,
             ),
         )
-
-    def _read(self, connection: Connection, now_ms: int) -> dict[str, Any]:
-        batch = operator_reads.batch_with_account(connection, self.batch_id, now_ms=now_ms)
-        return {
-            "batch": batch,
-            "items": operator_reads.item_page(
-                connection,
-                self.batch_id,
-                self.wanted,
-                limit=ITEMS_PER_PAGE,
-                offset=(self.page - 1) * ITEMS_PER_PAGE,
-            ),
-            "failures": operator_reads.failure_counts(connection, self.batch_id)
-            if batch["failed_count"]
-            else {},
-            "proof": operator_reads.credit_proof(connection, self.batch_id),
-            "entries": operator_reads.batch_entries(
-                connection,
-                self.batch_id,
-                limit=ENTRIES_PER_PAGE,
-                offset=(self.entries_page - 1) * ENTRIES_PER_PAGE,
-            ),
-        }
 
     def _head(self, batch: Mapping[str, Any]) -> Markup:
         path = f"{self.root}/batches/{self.batch_id}"

@@ -51,7 +51,7 @@ def add_page(parts: DashboardParts) -> None:
             async def render() -> Markup:
                 now_ms = parts.now_ms()
                 try:
-                    found, has_more = await parts.database.read(
+                    found, has_more = await parts.read(
                         operator_reads.batch_page,
                         wanted,
                         limit=BATCHES_PER_PAGE,

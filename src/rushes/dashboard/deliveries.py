@@ -44,7 +44,7 @@ def add_page(parts: DashboardParts) -> None:
         with page_frame(parts, request, "Deliveries", section="Deliveries") as root:
 
             async def render() -> Markup:
-                found, has_more = await parts.database.read(
+                found, has_more = await parts.read(
                     operator_reads.delivery_page, status=wanted, limit=DELIVERIES_PER_PAGE, before=from_row
                 )
                 return page_content(

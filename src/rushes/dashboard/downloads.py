@@ -1,5 +1,6 @@
 """What the pages let one save: a batch's export, and its signed statement."""
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -7,7 +8,6 @@ from typing import Any, Final, Literal
 
 import msgspec
 from fastapi import FastAPI
-from sqlalchemy import Connection
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from rushes.dashboard.parts import DashboardParts
@@ -26,7 +26,7 @@ def add_downloads(app: FastAPI, parts: DashboardParts) -> None:
     async def export(batch_id: str, format: Literal["csv", "jsonl"] = "jsonl") -> Response:
         """Every item, a row each, with the columns of `rushes batch export`."""
         try:
-            first = await parts.database.read(operator_reads.export_page, batch_id, from_index=0)
+            first = await parts.read(operator_reads.export_page, batch_id, from_index=0)
         except NotFound as error:
             return PlainTextResponse(error.message, 404)
         encode = _csv_rows if format == "csv" else _jsonl_rows
@@ -37,7 +37,7 @@ def add_downloads(app: FastAPI, parts: DashboardParts) -> None:
                 yield _csv_rows([dict(zip(EXPORT_FIELDS, EXPORT_FIELDS, strict=True))])
             while page:
                 yield encode(page)
-                page = await parts.database.read(
+                page = await parts.read(
                     operator_reads.export_page, batch_id, from_index=page[-1]["index"] + 1
                 )
 
@@ -49,11 +49,9 @@ def add_downloads(app: FastAPI, parts: DashboardParts) -> None:
     async def statement(batch_id: str) -> Response:
         """The statement that `rushes audit verify` checks."""
 
-        def make(connection: Connection) -> bytes:
-            return make_statement(connection, batch_id, parts.signing_key(), now_ms=parts.now_ms())
-
+        key = await asyncio.to_thread(parts.signing_key)
         try:
-            content = await parts.database.read(make)
+            content = await parts.database.read(make_statement, batch_id, key, now_ms=parts.now_ms())
         except NotFound as error:
             return PlainTextResponse(error.message, 404)
         except BatchUnsound as error:

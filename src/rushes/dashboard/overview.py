@@ -1,14 +1,12 @@
 """The first page: is all well, what is being done, and what needs somebody."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from fastapi import Request
 from nicegui import ui
-from sqlalchemy import Connection
 
 from rushes.dashboard.charts import success_chart, throughput_chart
 from rushes.dashboard.frame import page_frame
@@ -34,9 +32,8 @@ from rushes.dashboard.pieces import (
     url,
 )
 from rushes.engine import operator_reads
-from rushes.engine.gauges import Gauges, read_gauges
 from rushes.engine.meters import quantile_of
-from rushes.engine.operator_reads import BatchFilter, OutcomeCount
+from rushes.engine.operator_reads import Look, OutcomeCount
 
 BUCKETS: Final = 48
 SPANS: Final = {"hour": ("hour", 3_600_000), "day": ("24 hours", 86_400_000), "week": ("7 days", 604_800_000)}
@@ -55,16 +52,6 @@ _PROVIDER_WORDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What the overview shows, but for the charts."""
-
-    gauges: Gauges
-    trouble: Mapping[str, Any]
-    recent: Sequence[Mapping[str, Any]]
-    now_ms: int
-
-
 class Lookout:
     """Looks for all open overviews together, so that ten of them cost no more than one."""
 
@@ -79,7 +66,13 @@ class Lookout:
         async with self._lock:
             now = asyncio.get_running_loop().time()
             if self._look is None or now - self._look[0] > LOOK_SECONDS:
-                self._look = (now, await self._parts.database.read(self._read, self._parts.now_ms()))
+                look = await self._parts.read(
+                    operator_reads.look,
+                    soft_deadline_seconds=self._parts.soft_deadline_seconds,
+                    batches_max=RECENT_BATCHES,
+                    now_ms=self._parts.now_ms(),
+                )
+                self._look = (now, look)
             return self._look[1]
 
     async def outcomes(self, span: str) -> tuple[Sequence[OutcomeCount], bool]:
@@ -94,21 +87,8 @@ class Lookout:
                     since_ms=self._parts.now_ms() - BUCKETS * bucket_ms,
                     bucket_ms=bucket_ms,
                 )
-                known = self._charts[span] = (now, await self._parts.database.read(read))
+                known = self._charts[span] = (now, await self._parts.read(read))
             return known[1]
-
-    def _read(self, connection: Connection, now_ms: int) -> Look:
-        recent, _ = operator_reads.batch_page(
-            connection, BatchFilter(), limit=RECENT_BATCHES, before=None, now_ms=now_ms
-        )
-        return Look(
-            read_gauges(connection, now_ms),
-            operator_reads.troubled_tasks(
-                connection, soft_deadline_seconds=self._parts.soft_deadline_seconds, now_ms=now_ms
-            ),
-            recent,
-            now_ms,
-        )
 
 
 def add_page(parts: DashboardParts) -> None:

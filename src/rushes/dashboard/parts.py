@@ -2,10 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from rushes.engine.operator_reads import at_one_moment
 from rushes.store.database import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +33,9 @@ class DashboardParts:
     soft_deadline_seconds: Mapping[str, float]
     base_url: str | None
     signing_key: Callable[[], Ed25519PrivateKey]
+
+    async def read(
+        self, function: "Callable[Concatenate[Connection, P], T]", /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `function(connection, …)` in a transaction that only reads."""
+        return await self.database.read(at_one_moment, function, *args, **kwargs)

@@ -24,9 +24,7 @@ def add_page(parts: DashboardParts) -> None:
 
             async def render() -> Markup:
                 now_ms = parts.now_ms()
-                return page_content(
-                    await parts.database.read(overview.live_workers, now_ms=now_ms), now_ms=now_ms
-                )
+                return page_content(await parts.read(overview.live_workers, now_ms=now_ms), now_ms=now_ms)
 
             await Live(render).refresh()
 

@@ -4,17 +4,21 @@ Lists come a page at a time. A list that is filtered by something that no index 
 rows only, as many as its limit's name says.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, func, select, text
 
 from rushes.domain.errors import NotFound
 from rushes.engine import views
+from rushes.engine.gauges import Gauges, read_gauges
 from rushes.engine.tenant import EXPORT_PAGE_ROWS
 from rushes.store import batches, ledger, schema
-from rushes.store.database import Rows
+from rushes.store.database import Rows, begin_snapshot
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 BATCHES_LOOKED_AT_MAX: Final = 10_000
 """Batches that a list with a filter looks through, from where it begins."""
@@ -32,6 +36,26 @@ TROUBLED_TASKS_MAX: Final = 20
 """Overdue or unconfirmed tasks that are named one by one."""
 
 _DEADLINES = Rows(model=str, before_ms=int)
+
+
+def at_one_moment(
+    connection: Connection,
+    function: Callable[Concatenate[Connection, P], T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """`function(connection, …)` in a transaction that cannot write and sees one moment's state throughout."""
+    begin_snapshot(connection)
+    return function(connection, *args, **kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A page of a list."""
+
+    limit: int
+    offset: int = 0
 
 
 # --- batches --------------------------------------------------------------------------------------------
@@ -222,6 +246,26 @@ def batch_entries(connection: Connection, public_id: str, *, limit: int, offset:
     return views.ledger_rows(connection, [of_batch], limit=limit, offset=offset)
 
 
+def batch_in_full(
+    connection: Connection,
+    public_id: str,
+    wanted: ItemFilter,
+    *,
+    items: Span,
+    entries: Span,
+    now_ms: int,
+) -> dict[str, Any]:
+    """All that a batch's page shows: `batch, items, failures, proof, entries`. Raises `NotFound`."""
+    batch = batch_with_account(connection, public_id, now_ms=now_ms)
+    return {
+        "batch": batch,
+        "items": item_page(connection, public_id, wanted, limit=items.limit, offset=items.offset),
+        "failures": failure_counts(connection, public_id) if batch["failed_count"] else {},
+        "proof": credit_proof(connection, public_id),
+        "entries": batch_entries(connection, public_id, limit=entries.limit, offset=entries.offset),
+    }
+
+
 # --- accounts -------------------------------------------------------------------------------------------
 
 
@@ -235,6 +279,17 @@ def account_list(connection: Connection) -> list[dict[str, Any]]:
         {"account": row.name, "available": row.available, "held": row.held, "entry_count": row.ledger_seq}
         for row in rows
     ]
+
+
+def account_in_full(connection: Connection, account: str, *, entries: Span, now_ms: int) -> dict[str, Any]:
+    """All that an account's page shows: `balance, entries, entry_count`. Raises `NotFound`."""
+    c = schema.accounts.c
+    count = connection.scalar(select(c.ledger_seq).where(c.name == account))
+    return {
+        "balance": views.balance(connection, account, now_ms=now_ms),
+        "entries": views.ledger_entries(connection, account, limit=entries.limit, offset=entries.offset),
+        "entry_count": int(count or 0),
+    }
 
 
 # --- deliveries -----------------------------------------------------------------------------------------
@@ -340,3 +395,26 @@ def outcomes_over_time(
     ).all()
     counts = [OutcomeCount(int(row[0]), row[1], int(row[2]), int(row[3])) for row in rows]
     return counts, sum(int(row.looked_at) for row in rows) < OUTCOMES_LOOKED_AT_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the overview shows, but for the charts."""
+
+    gauges: Gauges
+    trouble: Mapping[str, Any]
+    recent: Sequence[Mapping[str, Any]]
+    now_ms: int
+
+
+def look(
+    connection: Connection, *, soft_deadline_seconds: Mapping[str, float], batches_max: int, now_ms: int
+) -> Look:
+    """The whole installation at one moment."""
+    recent, _ = batch_page(connection, BatchFilter(), limit=batches_max, before=None, now_ms=now_ms)
+    return Look(
+        read_gauges(connection, now_ms),
+        troubled_tasks(connection, soft_deadline_seconds=soft_deadline_seconds, now_ms=now_ms),
+        recent,
+        now_ms,
+    )
