@@ -24,6 +24,7 @@ from rushes.domain.errors import SettingsError
 from rushes.engine.gauges import WorkerReport, decoded_report
 from rushes.engine.guarded_http import GuardedHttp
 from rushes.engine.notify import Notifier
+from rushes.engine.operator_reads import ReadOnly
 from rushes.engine.quotes import ProviderPace
 from rushes.engine.signing_key import KEY_SEED_BYTES, SIGNING_KEY_FILE, load_or_create_signing_key
 from rushes.engine.views import iso_time
@@ -101,6 +102,7 @@ class Service:
         parts = DashboardParts(
             secret=settings.dashboard_secret.get_secret_value(),
             database=self._rushes.database,
+            read=ReadOnly(self._rushes.database),
             now_ms=wall_clock_ms,
             new_nonce=lambda: secrets.token_urlsafe(12),
             on_work=self._wake,

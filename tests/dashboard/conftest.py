@@ -125,17 +125,21 @@ OpenContext = Callable[..., contextlib.AbstractContextManager[BrowserContext]]
 
 @pytest.fixture(scope="module")
 def open_context(browser: Browser, serving: Serving) -> OpenContext:
-    """Opens a browser's context that is signed in, and sees that nothing is loaded from elsewhere."""
+    """Opens contexts of the browser that are signed in, and sees that nothing is loaded from elsewhere."""
+
+    first = browser.new_context()
+    page = first.new_page()
+    page.set_default_timeout(WAIT_MS)
+    sign_in(page, serving.dashboard)
+    session = first.storage_state()
+    first.close()
 
     @contextlib.contextmanager
     def opened(**options: object) -> Iterator[BrowserContext]:
-        context = browser.new_context(**options)  # type: ignore[arg-type]
+        context = browser.new_context(storage_state=session, **options)  # type: ignore[arg-type]
         context.set_default_timeout(WAIT_MS)
         asked: list[str] = []
         context.on("request", lambda request: asked.append(request.url))
-        page = context.new_page()
-        sign_in(page, serving.dashboard)
-        page.close()
         yield context
         context.close()
         elsewhere = [url for url in asked if not url.startswith((serving.url, "data:", "http://127.0.0.1"))]

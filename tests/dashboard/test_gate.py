@@ -20,6 +20,7 @@ from rushes.dashboard.session import (
     Sessions,
 )
 from rushes.domain.errors import InputError
+from rushes.engine.operator_reads import ReadOnly
 from rushes.store.database import Database
 
 SECRET = "operator-secret-1234"
@@ -51,9 +52,11 @@ def client(clock: Clock) -> TestClient:
     pages = Starlette(
         routes=[Route("/batches", page, methods=["GET", "POST"]), WebSocketRoute("/ws", socket)]
     )
+    database = Database("sqlite://", inline=True)
     parts = DashboardParts(
         secret=SECRET,
-        database=Database("sqlite://", inline=True),
+        database=database,
+        read=ReadOnly(database),
         now_ms=lambda: clock.now_ms,
         new_nonce=lambda: "nonce",
         on_work=lambda: None,

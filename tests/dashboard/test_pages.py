@@ -4,7 +4,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.api.harness import Tenant
+from tests.api.harness import Tenant, eventually
 from tests.dashboard.conftest import SCREENSHOTS, WAIT_MS, OpenContext, Serving
 
 expect.set_options(timeout=WAIT_MS)
@@ -118,10 +118,12 @@ def test_selected_failures_and_then_all_are_tried_again(page: Page, serving: Ser
         failed = page.get_by_role("button", name=f"Retry all {between['failed_count']} failed")
         failed.click()
         page.locator(".q-dialog").get_by_role("button", name="Try again").click()
-        expect(page.get_by_text("to be tried again").last).to_be_visible()
-        after = tenant.finished(batch_id, seconds_max=40)
-        more = between["failed_count"] * before["cost_per_video"]
-        assert after["credits_reserved"] == between["credits_reserved"] + more
+        reserved = between["credits_reserved"] + between["failed_count"] * before["cost_per_video"]
+        eventually(
+            lambda: tenant.get(f"/v1/batches/{batch_id}"),
+            lambda batch: batch["credits_reserved"] == reserved,
+            seconds_max=40,
+        )
 
 
 def test_a_batch_is_cancelled(page: Page, serving: Serving) -> None:
@@ -238,7 +240,7 @@ def test_a_hidden_tab_asks_for_nothing(page: Page, serving: Serving, tenant: Ten
     page.evaluate(hide, True)
     page.wait_for_timeout(500)
     made = tenant.batch("while hidden")["batch_id"]
-    page.wait_for_timeout(5000)  # two refreshes and a half
+    page.wait_for_timeout(4500)  # two refreshes
     assert page.get_by_text(made).count() == 0
     page.evaluate(hide, False)
     expect(page.get_by_text(made)).to_be_visible()

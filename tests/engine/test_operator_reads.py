@@ -12,7 +12,7 @@ from rushes.domain.catalogue import DEFAULT_CATALOGUE
 from rushes.domain.errors import NotFound, StoreError
 from rushes.domain.prompts import Defaults, drafts_from_objects, validate_drafts
 from rushes.engine import accept, operator_acts, operator_reads
-from rushes.engine.operator_reads import BatchFilter, ItemFilter
+from rushes.engine.operator_reads import BatchFilter, ItemFilter, ReadOnly
 from rushes.store import ledger
 from rushes.store.database import Database
 from tests.conftest import DIALECTS
@@ -60,6 +60,7 @@ def parts_on(database: Database) -> DashboardParts:
     return DashboardParts(
         secret="operator-secret-1234",
         database=database,
+        read=ReadOnly(database),
         now_ms=lambda: NOW_MS,
         new_nonce=lambda: "nonce",
         on_work=lambda: None,

@@ -15,7 +15,7 @@ from rushes.engine import views
 from rushes.engine.gauges import Gauges, read_gauges
 from rushes.engine.tenant import EXPORT_PAGE_ROWS
 from rushes.store import batches, ledger, schema
-from rushes.store.database import Rows, begin_snapshot
+from rushes.store.database import Database, Rows, begin_snapshot
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,7 +30,7 @@ OUTCOMES_LOOKED_AT_MAX: Final = 20_000
 """The newest outcomes that the charts are made of."""
 
 IN_FLIGHT_LOOKED_AT_MAX: Final = 20_000
-"""Tasks in flight among which overdue and unconfirmed ones are looked for, the oldest first."""
+"""Tasks in flight among which overdue and unconfirmed ones are looked for."""
 
 TROUBLED_TASKS_MAX: Final = 20
 """Overdue or unconfirmed tasks that are named one by one."""
@@ -38,16 +38,22 @@ TROUBLED_TASKS_MAX: Final = 20
 _DEADLINES = Rows(model=str, before_ms=int)
 
 
-def at_one_moment(
-    connection: Connection,
-    function: Callable[Concatenate[Connection, P], T],
-    /,
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> T:
-    """`function(connection, …)` in a transaction that cannot write and sees one moment's state throughout."""
-    begin_snapshot(connection)
-    return function(connection, *args, **kwargs)
+class ReadOnly:
+    """Runs functions in transactions that cannot write and see one moment's state throughout."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def __call__(
+        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """`function(connection, …)`."""
+
+        def run(connection: Connection) -> T:
+            begin_snapshot(connection)
+            return function(connection, *args, **kwargs)
+
+        return await self._database.read(run)
 
 
 @dataclass(frozen=True, slots=True)
