@@ -83,6 +83,9 @@ def test_a_video_is_played(page: Page, serving: Serving, finished_batch: str) ->
     page.wait_for_function(
         "() => { const v = document.querySelector('.q-dialog video'); return v && v.currentTime > 0 }"
     )
+    page.wait_for_timeout(500)  # the dialog fades in
+    close = page.get_by_role("button", name="Close")
+    assert close.evaluate("b => getComputedStyle(b).color") == "rgb(255, 255, 255)"
     page.screenshot(path=SCREENSHOTS / "player-desktop.png")
     page.keyboard.press("Escape")
     expect(playing).to_have_count(0)

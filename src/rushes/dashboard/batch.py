@@ -184,7 +184,7 @@ class BatchPage:
             ui.label(item["prompt"]).classes("muted prompt-whole")
             with ui.row().classes("dialog-actions"):
                 ui.link("Open the file", source, new_tab=True).classes("button")
-                ui.button("Close", on_click=dialog.close).props("flat no-caps autofocus").classes(
+                ui.button("Close", color=None, on_click=dialog.close).props("flat no-caps autofocus").classes(
                     "button primary"
                 )
         await dialog

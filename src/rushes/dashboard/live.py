@@ -86,10 +86,10 @@ async def confirmed(title: str, text: str, *, action: str, is_harmful: bool = Fa
         ui.label(title).classes("dialog-title")
         ui.label(text).classes("muted")
         with ui.row().classes("dialog-actions"):
-            ui.button("Keep as it is", on_click=lambda: dialog.submit(False)).props(
+            ui.button("Keep as it is", color=None, on_click=lambda: dialog.submit(False)).props(
                 "flat no-caps autofocus"
             ).classes("button")
-            ui.button(action, on_click=lambda: dialog.submit(True)).props("flat no-caps").classes(
+            ui.button(action, color=None, on_click=lambda: dialog.submit(True)).props("flat no-caps").classes(
                 "button danger" if is_harmful else "button primary"
             )
     answer = await dialog
