@@ -1,7 +1,7 @@
 """The command line: `python -m simulation --seeds 100 --tasks 1000 [--seed 1]`.
 
 Ends with one line, `seeds … tasks … crashes … violations … log sha256 …`, and exits with 1 when a promise
-was broken. `--bugs` plants each bug of simulation/bugs.py instead and prints in how many seeds it is found.
+was broken. `--bugs` plants each bug of simulation/bugs instead and prints in how many seeds it is found.
 """
 
 import argparse

@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -37,11 +38,13 @@ def simulate(*, seeds: Sequence[int], tasks: int, processes: int, on_postgresql:
     totals: dict[str, float] = dict.fromkeys(
         ("crashes", "pauses", "adoptions", "settled", "refunded", "commits", "polls", "virtual_seconds"), 0
     )
+    crash_points: Counter[str] = Counter()
     whole = hashlib.sha256()
     failures: list[RunResult] = []
     with _server(on_postgresql) as server:
         job = partial(_one, tasks=tasks, server=server)
         for number, result in enumerate(_map(job, seeds, processes), start=1):
+            crash_points.update(result.crash_points)
             whole.update(f"{result.seed} {result.fingerprint}\n".encode())
             for name in totals:
                 totals[name] += getattr(result, name)
@@ -50,15 +53,17 @@ def simulate(*, seeds: Sequence[int], tasks: int, processes: int, on_postgresql:
                 say(f"seed {result.seed}: {result.violation} {result.message.splitlines()[0]}")
             if number % 100 == 0:
                 say(f"… {number} seeds, {time.perf_counter() - started:.0f} s")
-    seconds = time.perf_counter() - started
+    seconds, processor_seconds = time.perf_counter() - started, _processor_seconds()
     for failure in failures[:SHOWN_FAILURES_MAX]:
         _show(failure, shrinks=shrinks and not on_postgresql)
     done = len(seeds) * tasks
     say(
-        f"{seconds:.1f} s, {done / seconds:.0f} tasks/s; {totals['virtual_seconds'] / 3600:.0f} virtual hours,"
+        f"{seconds:.1f} s, {done / seconds:.0f} tasks/s; {processor_seconds:.1f} s of processors,"
+        f" {done / processor_seconds:.0f} tasks/s of each; {totals['virtual_seconds'] / 3600:.0f} virtual hours,"
         f" {totals['commits']:.0f} commits checked, {totals['polls']:.0f} polls, {totals['pauses']:.0f} pauses,"
         f" {totals['adoptions']:.0f} adoptions, {totals['settled']:.0f} settled, {totals['refunded']:.0f} refunded"
     )
+    say("killed at: " + ", ".join(f"{point} {count}" for point, count in sorted(crash_points.items())))
     say(
         f"seeds {len(seeds)} tasks {done} crashes {totals['crashes']:.0f}"
         f" violations {len(failures)} log sha256 {whole.hexdigest()}"
@@ -89,6 +94,12 @@ def find(bug: Bug, *, seeds_max: int, tasks: int) -> RunResult | None:
         if result.violation is not None:
             return result
     return None
+
+
+def _processor_seconds() -> float:
+    """What this process and those that it has waited for have used: says more than a clock on a busy machine."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _show(failure: RunResult, *, shrinks: bool) -> None:

@@ -4,7 +4,7 @@ import gc
 import itertools
 import random
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ class RunResult:
     violation: str | None
     message: str
     crashes: int
+    crash_points: Mapping[str, int]
     pauses: int
     adoptions: int
     settled: int
@@ -141,6 +142,7 @@ def _result(world: World) -> RunResult:
         violation=None if failure is None else failure.code,
         message=message,
         crashes=sum(world.crashes.values()),
+        crash_points=dict(world.crashes),
         pauses=world.pauses,
         adoptions=world.life.adoptions,
         settled=world.life.settled,
