@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN
 from rushes.engine.worker import UNLISTED_HARD_DEADLINE_SECONDS
 from simulation.broken import broken
 from simulation.journal import TaskRow
@@ -18,7 +17,7 @@ RECOVERY_SECONDS = 45.0
 def check_ended_in_time(world: "World") -> None:
     """Look at all tasks that ended after the world had healed.
 
-    One of which nobody knows whether it was bought has the grace period on top.
+    One of which nobody knew for a while whether it was bought has the grace period on top.
     """
     assert world.healed_at is not None
     spread = world.clock_spread()
@@ -30,7 +29,7 @@ def check_ended_in_time(world: "World") -> None:
         ended_at = world.life.finished_at[task.id]
         if ended_at <= world.healed_at or task.dispatched_at_ms is None:
             continue
-        grace_seconds = world.plan.grace_seconds if task.error == SUBMIT_OUTCOME_UNKNOWN else 0.0
+        grace_seconds = world.plan.grace_seconds if task.id in world.life.were_unconfirmed else 0.0
         deadline = _deadline(world, task, task.dispatched_at_ms) + spread
         last = max(deadline, ready_at) + grace_seconds + 2 * round_seconds
         if ended_at > last:

@@ -58,6 +58,7 @@ class Life:
         self.claims: dict[Attempt, str] = {}
         self.claimed_at: dict[Attempt, float] = {}
         self.finished_at: dict[int, float] = {}
+        self.were_unconfirmed: set[int] = set()
         self.open_count = 0
         self.adoptions = self.settled = self.refunded = 0
         self._books, self._witness, self._told = books, witness, told
@@ -108,6 +109,8 @@ class Life:
         after = TaskRow(*values)
         before = self.tasks.get(after.id)
         self.tasks[after.id] = after
+        if after.unconfirmed_at_ms is not None:
+            self.were_unconfirmed.add(after.id)
         if before is None:
             self._is_new(after)
             return
