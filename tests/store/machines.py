@@ -258,7 +258,7 @@ class ModelLife:
 
 
 slots = st.integers(0, 1)
-ages = st.integers(0, 2)
+ages = st.sampled_from((0, 0, 0, 1, 2))
 """How many attempts ago the attempt is that a message speaks of."""
 
 

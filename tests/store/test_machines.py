@@ -5,30 +5,38 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+from simulation.bugs import BUGS
+from simulation.tempo import patched
 
-from rushes.domain.credits import Part, Reservation, ResolutionKind
 from rushes.engine.audit import audit
-from rushes.store import migrate, tasks
+from rushes.store import migrate
 from rushes.store.database import Database
 from tests.store.machines import LedgerMachine, TaskMachine
 
 EXAMPLES = {"sqlite": 40, "postgresql": 12}
+EXAMPLES_FOR_A_BUG = 500
+"""The first that finds it ends the search."""
+
 STEPS = 40
 
 
 def play(
-    machine: Callable[[Database], RuleBasedStateMachine], database: Database, *, shrinks: bool = True
+    machine: Callable[[Database], RuleBasedStateMachine],
+    database: Database,
+    *,
+    seeks_planted_bug: bool = False,
 ) -> None:
     """Run the machine's rules in many orders over this database."""
     run_state_machine_as_test(
         lambda: machine(database),  # type: ignore[arg-type]  # any callable will do
         settings=settings(
-            max_examples=EXAMPLES[database.dialect],
+            max_examples=EXAMPLES_FOR_A_BUG if seeks_planted_bug else EXAMPLES[database.dialect],
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
+            derandomize=seeks_planted_bug,
             suppress_health_check=list(HealthCheck),
-            phases=(Phase.generate, Phase.shrink) if shrinks else (Phase.generate,),
+            phases=(Phase.generate,) if seeks_planted_bug else (Phase.generate, Phase.shrink),
             report_multiple_bugs=False,
         ),
     )
@@ -44,23 +52,23 @@ def test_no_order_of_steps_leaves_the_model(
     assert report.tasks > 0
 
 
-def test_the_task_machine_notices_that_the_attempt_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        tasks,
-        "_still_at_attempt",
-        lambda _connection: "video_tasks.id = v.id AND +video_tasks.status = 'processing'",
-    )
-    with pytest.raises(AssertionError):
-        play(TaskMachine, _in_memory(), shrinks=False)
-
-
-def test_the_ledger_machine_notices_a_refund_unwound_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refund(self: Reservation, amount: int) -> list[Part]:
-        return self._resolve(amount, self.lines, ResolutionKind.REFUND)
-
-    monkeypatch.setattr(Reservation, "refund", refund)
-    with pytest.raises(AssertionError):
-        play(LedgerMachine, _in_memory(), shrinks=False)
+@pytest.mark.parametrize(
+    ("machine", "name"),
+    [
+        (TaskMachine, "attempt not compared"),
+        (TaskMachine, "owner not compared"),
+        (TaskMachine, "known task given up"),
+        (LedgerMachine, "refund from the front"),
+    ],
+)
+def test_the_machine_notices_a_planted_bug(
+    machine: Callable[[Database], RuleBasedStateMachine], name: str
+) -> None:
+    [bug] = [bug for bug in BUGS if bug.name == name]
+    with patched() as patches:
+        bug.plant(patches)
+        with pytest.raises(AssertionError):
+            play(machine, _in_memory(), seeks_planted_bug=True)
 
 
 def _in_memory() -> Database:
