@@ -131,11 +131,11 @@ def _fill_and_free(on: Stage, disk: SmallDisk, fills: int) -> None:
         finally:
             disk.free(worker)
         full_seconds += time.monotonic() - before
+        _wait_for_progress(on, worker)  # or for its end: it may have been starting while the disk was full
         if not worker.running and NO_SPACE in worker.said():
             worker.codes_expected = frozenset({1})  # started into a full disk: one clear line, exit code 1
             refused += 1
         else:
-            _wait_for_progress(on, worker)
             worker.stop()
     on.result.fact("times full", fills)
     on.result.fact("seconds full, in all", full_seconds)
