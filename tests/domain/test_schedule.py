@@ -126,9 +126,7 @@ def test_waits_under_overload_fit_the_budget(waits: list[float], limit: float) -
             budget.exchange(rate, wait * budget.overload) for rate, wait in zip(rates, waits, strict=True)
         ]
     made_per_second = sum(1 / (wait * budget.overload) for wait in waits)
-    if (
-        budget.overload == OVERLOAD_MAX
-    ):  # waits stay finite; the rate limit holds back the rest
+    if budget.overload == OVERLOAD_MAX:  # waits stay finite; the rate limit holds back the rest
         assert sum(1 / wait for wait in waits) >= 0.9 * limit * OVERLOAD_MAX
         return
     assert made_per_second <= limit
