@@ -6,7 +6,7 @@ import random
 from rushes.domain.schedule import LadderSchedule, PollSchedule
 from rushes.domain.task import NoAnswer, PollResult, Processing, SubmitOutcome, Verdict
 from rushes.engine.poll import PROGRESS_ROWS_MAX, Poller, RemoteTask
-from rushes.providers.base import ProviderLimits, SubmitRequest
+from rushes.providers.base import ProviderLimits, ResultFiles, SubmitRequest
 from rushes.providers.health import ProviderHealth
 
 
@@ -17,6 +17,7 @@ class SlowAnswers:
     """
 
     name = "slow"
+    result_files = ResultFiles()
 
     def __init__(self, seconds: float, connections_max: int = 3) -> None:
         self.seconds = seconds

@@ -19,7 +19,7 @@ from rushes.domain.task import (
     Unknown,
 )
 from rushes.providers import grsai, grsai_unified
-from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
+from rushes.providers.base import Provider, ProviderConfig, SubmitRequest, origin_of
 from rushes.providers.http import PyreqwestTransport
 from rushes.providers.transport import Response
 from tests.providers.local_http import HANG_SECONDS, Exchange, http1_server, server_tls
@@ -473,3 +473,17 @@ def test_providers_are_named_as_in_the_catalogue_and_show_no_key() -> None:
         assert KEY not in repr(provider)
         assert provider.limits.in_flight_tasks_max is None
         assert provider.limits.connections_max == 64
+
+
+def test_result_files_come_from_the_configured_host_and_other_hosts_get_no_key() -> None:
+    for build in (grsai.build, grsai_unified.build):
+        config = ProviderConfig(host="http://127.0.0.1:8899/", api_key=KEY, transport=Answering(200, b""))
+        files = build(config).result_files
+        assert files.trusted_origin == "http://127.0.0.1:8899"
+        assert files.link_seconds == 7200
+        assert files.headers == {}
+
+
+def test_an_origin_has_its_port_and_no_capitals() -> None:
+    assert origin_of("https://Example.com/a?b") == "https://example.com:443"
+    assert origin_of("http://[::1]/x") == "http://[::1]:80"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rushes.domain.task import SubmitOutcome
-from rushes.providers.base import Provider, ProviderLimits, SubmitRequest
+from rushes.providers.base import Provider, ProviderLimits, ResultFiles, SubmitRequest
 
 LATENESS_BOUNDS_SECONDS: Final = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
 COMMIT_BOUNDS_SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -71,6 +71,7 @@ class CountedSubmits:
         self._meters = meters
         self.name: str = provider.name
         self.limits: ProviderLimits = provider.limits
+        self.result_files: ResultFiles = provider.result_files
         self.poll_remote_task = provider.poll_remote_task
         self.remote_task_id_of_callback = provider.remote_task_id_of_callback
 

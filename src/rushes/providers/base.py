@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 from rushes.domain.task import PollResult, SubmitOutcome
 from rushes.providers.transport import Transport
+
+RESULT_LINK_SECONDS: Final = 7200.0
+"""How long a result's link lives where the service says nothing else; Grsai says two hours."""
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,28 @@ class ProviderLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultFiles:
+    """How the files of a provider's successes are fetched.
+
+    `link_seconds` is how long a link lives, from the success on. `headers` (an API key, say) go to
+    `trusted_origin` and nowhere else. That is `scheme://host:port` of the host that the operator has
+    configured, see `origin_of`; it alone may be a private address, so that a simulator can be used.
+    """
+
+    link_seconds: float = RESULT_LINK_SECONDS
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    trusted_origin: str | None = None
+
+
+def origin_of(url: str) -> str:
+    """`scheme://host:port` of a URL, in lower case and with the port written out."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderConfig:
     """All that a provider's `build` function gets: no provider reads settings or the environment.
 
@@ -58,6 +86,11 @@ class Provider(Protocol):
     @property
     def limits(self) -> ProviderLimits:
         """The service's limits, held across all workers."""
+        ...
+
+    @property
+    def result_files(self) -> ResultFiles:
+        """How the files of its successes are fetched."""
         ...
 
     async def submit(self, request: SubmitRequest) -> SubmitOutcome:

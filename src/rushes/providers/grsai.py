@@ -29,7 +29,7 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
-from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
+from rushes.providers.base import Provider, ProviderConfig, ResultFiles, SubmitRequest, origin_of
 from rushes.providers.transport import Response, TransportError, retry_after_seconds
 
 MESSAGE_CHARACTERS_MAX: Final = 1000
@@ -132,6 +132,7 @@ class GrsaiProvider:
 
     def __init__(self, config: ProviderConfig) -> None:
         self.limits = config.limits
+        self.result_files = ResultFiles(trusted_origin=origin_of(config.host))
         self._host = config.host.rstrip("/")
         self._transport = config.transport
         self._timeout_seconds = config.timeout_seconds

@@ -23,7 +23,7 @@ from rushes.domain.task import (
     SubmitOutcome,
     Unknown,
 )
-from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
+from rushes.providers.base import Provider, ProviderConfig, ResultFiles, SubmitRequest, origin_of
 from rushes.providers.grsai import (
     UNDECODABLE,
     Progress,
@@ -89,6 +89,7 @@ class GrsaiUnifiedProvider:
 
     def __init__(self, config: ProviderConfig) -> None:
         self.limits = config.limits
+        self.result_files = ResultFiles(trusted_origin=origin_of(config.host))
         host = config.host.rstrip("/")
         self._transport = config.transport
         self._timeout_seconds = config.timeout_seconds
