@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from rushes.cli import main
 from rushes.domain.task import FINAL_STATUSES, TRANSITIONS, TaskStatus
 from rushes.providers.simulator import SimulatorKnobs, running_simulator
+from tests.api.harness import running_service
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
@@ -52,14 +55,13 @@ def test_the_make_targets_and_pages_that_are_named_exist() -> None:
 
 
 def test_the_library_example_runs_as_printed(tmp_path: Path) -> None:
-    example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert example is not None
+    example = next(code for code in PYTHON if "import Rushes" in code)
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("RUSHES_", "GRSAI_"))
     }
     with running_simulator(SimulatorKnobs(render_seconds=0.1)) as simulator:
         done = subprocess.run(
-            [sys.executable, "-c", example[1]],
+            [sys.executable, "-c", example],
             cwd=tmp_path,
             env={
                 **inherited,
@@ -75,3 +77,24 @@ def test_the_library_example_runs_as_printed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in lines[:2]] == ["succeeded", "succeeded"]
     assert lines[-1] == "20 = 20 + 0"
+
+
+def test_the_client_example_runs_as_printed(tmp_path: Path, new_database_url: Callable[[str], str]) -> None:
+    example = next(code for code in PYTHON if "import Client" in code)
+    with (
+        running_simulator(SimulatorKnobs(render_seconds=0.1)) as simulator,
+        running_service(new_database_url("sqlite"), simulator.base_url) as service,
+    ):
+        tenant = service.tenant(credits=100)
+        done = subprocess.run(
+            [sys.executable, "-c", example],
+            cwd=tmp_path,
+            env={**os.environ, "SERVICE_URL": tenant.base_url, "SERVICE_KEY": tenant.key},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-2:] == ["succeeded 2", "2 videos, 80 credits left"]
+    assert len(list((tmp_path / "videos").glob("*.mp4"))) == 2

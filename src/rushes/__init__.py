@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rushes.client import AsyncClient, Client
     from rushes.domain.catalogue import DEFAULT_CATALOGUE, Catalogue, Model
     from rushes.domain.errors import InsufficientCredits, RushesError
     from rushes.domain.task import (
@@ -29,8 +30,10 @@ __version__ = "0.1.0"
 __all__ = [
     "DEFAULT_CATALOGUE",
     "TRANSITIONS",
+    "AsyncClient",
     "BatchStatus",
     "Catalogue",
+    "Client",
     "Failed",
     "FailureType",
     "InsufficientCredits",
@@ -46,8 +49,10 @@ __all__ = [
 ]
 
 _HOME = {
+    "AsyncClient": "rushes.client",
     "DEFAULT_CATALOGUE": "rushes.domain.catalogue",
     "Catalogue": "rushes.domain.catalogue",
+    "Client": "rushes.client",
     "InsufficientCredits": "rushes.domain.errors",
     "Model": "rushes.domain.catalogue",
     "Rushes": "rushes.library",

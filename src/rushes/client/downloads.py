@@ -1,0 +1,177 @@
+"""Files of a batch's videos: fetched a few at a time, gone on with where they broke off, never half there.
+
+A file under its final name is complete. Until then it is `NAME.part`, beside `NAME.part.tag`: the
+validator under which the service will continue it; without one a broken file begins anew.
+"""
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from pyreqwest.response import Response
+
+from rushes.client.answers import DownloadedFile, Item, Manifest
+from rushes.client.errors import ServiceRefused, ServiceUnreachable, UnexpectedAnswer
+from rushes.client.http import Http, chunks_of, headers_of, refusal_of
+from rushes.domain.errors import InputError, NotFound, RushesError
+
+PARALLEL_MAX: Final = 32
+FILE_BYTES_MAX: Final = 4 * 1024 * 1024 * 1024
+_NAME: Final = re.compile(r"[A-Za-z0-9_\-]{1,128}")
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+
+OnFile = Callable[[DownloadedFile], None]
+
+
+async def download(http: Http, item: Item, folder: Path) -> tuple[DownloadedFile, bool]:
+    """The item's file in the folder, and whether it was there before; what went wrong is in `error`."""
+    path = folder / f"{item_id_of(item)}.mp4"
+    line = DownloadedFile(
+        item_id=item["item_id"],
+        index=item["index"],
+        custom_id=item["custom_id"],
+        file=None,
+        bytes=None,
+        sha256=None,
+        error=None,
+    )
+    was_there = path.exists()
+    if not was_there:
+        if item["video_url"] is None:
+            return {**line, "error": item["error"] or f"the item is {item['status']}"}, False
+        try:
+            await _fetch(http, item, path)
+        except RushesError as error:
+            return {**line, "error": error.message}, False
+    size, digest = await asyncio.to_thread(_size_and_digest, path)
+    return {**line, "file": path.name, "bytes": size, "sha256": digest}, was_there
+
+
+def item_id_of(item: Item) -> str:
+    """The item's id, which names its file. Raises `UnexpectedAnswer` for one that could name another."""
+    if _NAME.fullmatch(item["item_id"]) is None:
+        raise UnexpectedAnswer("an item's id that no rushes service gives")
+    return item["item_id"]
+
+
+async def _fetch(http: Http, item: Item, path: Path) -> None:
+    """Get the file from where the item says it is, or through the service when it is no longer there."""
+    places = [item["video_url"] or "", f"/v1/videos/{quote(item['item_id'], safe='')}/content"]
+    for number in range(1, http.tries_max + 1):
+        try:
+            await _one_try(http, places[0], path)
+            return
+        except (ServiceRefused, ServiceUnreachable, NotFound, UnexpectedAnswer) as error:
+            if error.retryable and number < http.tries_max:
+                await http.pause(http.backoff_seconds(number))
+            elif error.retryable or len(places) == 1:
+                raise
+            else:  # a link that has ended, or a page in the file's place: what else there is
+                places.pop(0)
+    await _one_try(http, places[0], path)
+
+
+async def _one_try(http: Http, url: str, path: Path) -> None:
+    part, tag = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.tag")
+    offset, validator = _left_from_before(part, tag)
+    asked = {"range": f"bytes={offset}-", "if-range": validator} if offset else {}
+    async with http.open_file(url, headers=asked) as response:
+        if response.status == 416:
+            _forget(part, tag)
+            raise ServiceUnreachable("the file is not the one that was begun; it begins anew")
+        if response.status >= 400:
+            raise await refusal_of(response)
+        headers = headers_of(response)
+        _check_kind(headers)
+        total = _total_bytes(response, headers, offset)
+        begins = offset if response.status == 206 else 0
+        _write(tag, _validator_of(headers))
+        try:
+            with part.open("r+b" if begins else "wb") as file:
+                file.seek(begins)
+                async for chunk in chunks_of(response):
+                    file.write(chunk)
+                    if file.tell() > FILE_BYTES_MAX:
+                        raise UnexpectedAnswer(f"the file has more than {FILE_BYTES_MAX} bytes")
+                file.truncate()
+                size = file.tell()
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", source=str(part)) from error
+    if total is not None and size != total:
+        raise ServiceUnreachable(f"the file broke off after {size} of {total} bytes")
+    part.replace(path)
+    tag.unlink(missing_ok=True)
+
+
+def _left_from_before(part: Path, tag: Path) -> tuple[int, str]:
+    """How much of the file is there, and its validator; 0 when it cannot be gone on with."""
+    try:
+        offset, validator = part.stat().st_size, tag.read_text("utf-8")
+    except (OSError, ValueError):
+        return 0, ""
+    return (offset, validator) if validator else (0, "")
+
+
+def _validator_of(headers: Mapping[str, str]) -> str:
+    """A strong validator, as `If-Range` needs it (RFC 9110, section 13.1.5); empty without one."""
+    etag = headers.get("etag", "")
+    if etag.startswith('"') and etag.isascii() and etag.isprintable():
+        return etag
+    return ""
+
+
+def _check_kind(headers: Mapping[str, str]) -> None:
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith("text/") or kind.endswith(("json", "xml")):
+        raise UnexpectedAnswer(f"{kind} in the place of a video")
+
+
+def _total_bytes(response: Response, headers: Mapping[str, str], offset: int) -> int | None:
+    """How many bytes the whole file has, when the answer says so."""
+    if response.status == 206:
+        found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+        if found is None or int(found[1]) != offset:
+            raise UnexpectedAnswer("another part of the file than was asked for")
+        return int(found[3])
+    length = headers.get("content-length", "")
+    return int(length[:18]) if length.isascii() and length.isdecimal() else None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", source=str(path)) from error
+
+
+def _forget(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _size_and_digest(path: Path) -> tuple[int, str]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return file.tell(), digest
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write the manifest whole or not at all."""
+    new = path.with_name(f"{path.name}.part")
+    _write(new, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    new.replace(path)
+
+
+def folder_at(path: str | Path) -> Path:
+    """The folder, made when it is new. Raises `InputError`."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be a folder: {error.strerror}", source=str(folder)) from error
+    return folder
