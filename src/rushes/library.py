@@ -12,11 +12,13 @@ from sqlalchemy import Connection
 from rushes.domain.credits import LotKind
 from rushes.domain.errors import NotAuthorised, SettingsError, StoreError
 from rushes.domain.prompts import Defaults, TaskDraft, drafts_from_objects, validate_drafts
+from rushes.domain.retries import read_policy
 from rushes.domain.task import PollResult, TaskStatus
-from rushes.engine import accept, audit, overview, views
+from rushes.engine import accept, audit, overview, pass_rates, tries, views
 from rushes.engine.worker import Worker
 from rushes.settings import Settings
 from rushes.store import batches, ledger, migrate
+from rushes.store.retries import ask_for
 from rushes.wiring import (
     build_providers,
     build_worker,
@@ -156,9 +158,12 @@ class Rushes:
         model: str = "sora-2",
         request_id: str | None = None,
         grant: int | None = None,
+        retries: int | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         """Reserve the credits and accept the batch; returns it. Nothing is written when it is refused.
+
+        `retries` is a number of re-rolls for each failed item, or the object of the HTTP API.
 
         `grant` gives the account that many credits in the same transaction. A `request_id` that was used
         before returns its batch, with `idempotent_replay`, and gives nothing.
@@ -170,7 +175,9 @@ class Rushes:
         elif len(drafts) != len(items):
             raise TypeError("items are all drafts or none")
         now_ms = wall_clock_ms()
-        tasks = accept.priced_tasks(validate_drafts(drafts, self.catalogue, now_ms / 1000))
+        priced = validate_drafts(drafts, self.catalogue, now_ms / 1000)
+        policy = read_policy(retries, self.catalogue, priced, now_ms / 1000)
+        tasks = accept.priced_tasks(priced)
         public_id = new_batch_id()
 
         def run(connection: Connection, credits: int | None) -> dict[str, Any]:
@@ -181,12 +188,14 @@ class Rushes:
                 account_id=account_id,
                 request_scope=f"account:{account_id}",
                 request_id=request_id or public_id,
-                request_hash=accept.request_hash(tasks),
+                request_hash=accept.request_hash(tasks, *([policy.identity] if policy.max else [])),
                 tasks=tasks,
             )
             accepted = accept.accept_batch(connection, request, public_id=public_id, now_ms=now_ms)
             if accepted.idempotent_replay and credits is not None:
                 raise _GrantedTwice
+            if policy.max and not accepted.idempotent_replay:
+                ask_for(connection, accepted.row["id"], policy)
             batch = views.batch_view(accepted.row, now_ms=now_ms)
             return batch | {"idempotent_replay": accepted.idempotent_replay}
 
@@ -223,6 +232,29 @@ class Rushes:
                 | views.export_view(row, batch_public_id=batch_id)
                 for row in rows
             ]
+
+        return await self.database.read(run)
+
+    async def attempts(self, batch_id: str, index: int) -> list[dict[str, Any]]:
+        """Every attempt of an item, oldest first, with the fields of the API."""
+        found = await self.database.read(tries.item_attempts, batch_id, index)
+        attempts: list[dict[str, Any]] = found["attempts"]
+        return attempts
+
+    async def rerolls(self, batch_id: str) -> dict[str, Any]:
+        """What a batch asked for when its items fail, and what its tries have come to."""
+        return await self.database.read(tries.batch_rerolls, batch_id)
+
+    async def model_stats(
+        self, *, days: int = 7, prompts: int = 20, account: str | None = None
+    ) -> dict[str, Any]:
+        """Pass rates by model and by prompt, of the last days, of all accounts or of one."""
+
+        def run(connection: Connection) -> dict[str, Any]:
+            account_id = None if account is None else ledger.account_id(connection, account)
+            return pass_rates.pass_rates(
+                connection, days=days, prompts_max=prompts, account_id=account_id, now_ms=wall_clock_ms()
+            )
 
         return await self.database.read(run)
 

@@ -57,6 +57,29 @@ WRONG_BODIES: list[tuple[object, int, str | None]] = [
     ({**item(), "retries": -1}, 422, "retries"),
     ({**item(), "retries": 6}, 422, "retries"),
     ({**item(), "retries": 1.5}, 422, "retries"),
+    ({**item(), "retries": True}, 422, "retries"),
+    ({**item(), "retries": {}}, 422, "retries.max"),
+    ({**item(), "retries": {"max": 6}}, 422, "retries.max"),
+    ({**item(), "retries": {"max": 1, "reason": []}}, 422, "retries.reason"),
+    ({**item(), "retries": {"max": 1, "reasons": []}}, 422, "retries.reasons"),
+    ({**item(), "retries": {"max": 1, "reasons": ["timeout", "cancelled"]}}, 422, "retries.reasons[1]"),
+    ({**item(), "retries": {"max": 1, "credits_max": -1}}, 422, "retries.credits_max"),
+    ({**item(), "retries": {"max": 1, "credits_max": 10**40}}, 422, "retries.credits_max"),
+    ({**item(), "retries": {"max": 0, "credits_max": 1}}, 422, "retries.credits_max"),
+    ({**item(), "retries": {"max": 1, "stop_loss": 3}}, 422, "retries.stop_loss"),
+    ({**item(), "retries": {"max": 1, "stop_loss": {"after": 3}}}, 422, "retries.stop_loss.pass_rate_min"),
+    (
+        {**item(), "retries": {"max": 1, "stop_loss": {"pass_rate_min": 1.1, "after": 3}}},
+        422,
+        "retries.stop_loss.pass_rate_min",
+    ),
+    (
+        {**item(), "retries": {"max": 1, "stop_loss": {"pass_rate_min": 0.5}}},
+        422,
+        "retries.stop_loss.after",
+    ),
+    ({**item(), "retries": {"max": 1, "last_model": "gpt-2"}}, 422, "retries.last_model"),
+    ({**item(duration=10), "retries": {"max": 1, "last_model": "veo-pro"}}, 422, "retries.last_model"),
     ({**item(), "webhook_url": 7}, 422, "webhook_url"),
     ({**item(), "webhook_url": "ftp://example.com/"}, 422, "webhook_url"),
     ({**item(), "webhook_url": "https://exa mple.com/"}, 422, "webhook_url"),
@@ -81,7 +104,7 @@ WRONG_BODIES: list[tuple[object, int, str | None]] = [
 
 @pytest.mark.parametrize("route", ["/v1/batches", "/v1/quotes"])
 def test_a_wrong_body_is_refused_with_the_fields_path(idle_tenant: Tenant, route: str) -> None:
-    only_of_a_batch = {"request_id", "retries", "webhook_url"}
+    only_of_a_batch = {"request_id", "webhook_url"}
     for body, status, field in WRONG_BODIES:
         if route == "/v1/quotes" and isinstance(body, dict) and only_of_a_batch & body.keys():
             continue

@@ -5,6 +5,7 @@ import io
 import json
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -255,3 +256,52 @@ def test_a_bill_is_compared_with_the_books(shell: Shell, batch_id: str) -> None:
 
 def _without_ok(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name != "ok"}
+
+
+def test_re_rolls_of_a_run_are_shown_try_by_try_and_in_the_stats(tmp_path: Path) -> None:
+    with running_simulator(SimulatorKnobs(seed=3, render_seconds=0.1, output_moderation=1.0)) as refusing:
+        shell = Shell(tmp_path, {**QUICK, "GRSAI_HOST": refusing.base_url})
+        shell.write("a.txt", "a boat\n")
+        options = ["--retries", "2", "--retry-on", "output_moderation", "--last-model", "veo-flash"]
+        ended = shell.call("run", "a.txt", "--grant", "100", *options, "--stop-loss", "0.1:9", "--json")
+        assert ended.code == 5, ended.stderr
+        batch_id = ended.document["batch_id"]
+        tried = shell.call("batch", "attempts", batch_id, "0", "--json").document["attempts"]
+        assert [(one["try"], one["model"], one["status"], one["credits"]) for one in tried] == [
+            (1, "sora-2", "failed", 10),
+            (2, "sora-2", "failed", 10),
+            (3, "veo-flash", "failed", 15),
+        ]
+        assert tried[2]["remote_task_id"] in shell.call("batch", "attempts", batch_id, "0").stdout
+        told = shell.call("batch", "rerolls", batch_id, "--json").document
+        assert (told["rerolls_count"], told["credits_used"], told["policy"]["max"]) == (2, 0, 2)
+        assert "output_moderation" in shell.call("batch", "rerolls", batch_id).stdout
+        stats = shell.call("models", "stats", "--json").document
+        assert [(one["model"], one["tries"], one["passed"]) for one in stats["models"]] == [
+            ("sora-2", 2, 0),
+            ("veo-flash", 1, 0),
+        ]
+        assert stats["prompts"] == [{"prompt": "a boat", "tries": 3, "passed": 0, "pass_rate": 0.0}]
+        assert "a boat" in shell.call("models", "stats").stdout
+        assert shell.call("audit").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--retries", "6"], "retries.max"),
+        (["--retry-on", "timeout"], "retries.reasons"),
+        (["--retries", "1", "--retry-on", "cancelled"], "retries.reasons[0]"),
+        (["--retries", "1", "--stop-loss", "half"], "0.3:50"),
+        (["--retries", "1", "--last-model", "sora-3"], "sora-2"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused_and_no_database_is_made(
+    tmp_path: Path, options: list[str], said: str
+) -> None:
+    shell = Shell(tmp_path, {**QUICK, "GRSAI_HOST": "http://127.0.0.1:1"})
+    shell.write("a.txt", "a boat\n")
+    refused = shell.call("run", "a.txt", "--grant", "100", *options)
+    assert refused.code != 0
+    assert said in refused.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt"}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from rushes.domain.retries import NO_RETRIES
 from rushes.engine import accept, tenant
 from rushes.engine.events import EVENT_BYTES_MAX, encoded_event, event_document
 from rushes.engine.guarded_http import GuardedHttp
@@ -93,7 +94,7 @@ class Shop:
             webhook_url=url,
         )
         made = self.books.database.run(
-            tenant.create_batch, wanted, public_id=name, retries_max=0, now_ms=self.books.now_ms
+            tenant.create_batch, wanted, public_id=name, retry_policy=NO_RETRIES, now_ms=self.books.now_ms
         )
         return int(
             self.books.row("SELECT id FROM batches WHERE public_id = :name", name=made["batch_id"])["id"]

@@ -1,7 +1,11 @@
 """Retries that a batch asked for: in the failing transaction, each one paid, never more than asked for."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from rushes.domain.retries import LastModel, RetryPolicy, StopLoss
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, Failed, FailureType, Verdict
 from rushes.engine import accept, tenant
 from rushes.engine.audit import audit
@@ -20,7 +24,9 @@ def books(database: Database) -> Books:
     return Books(database)
 
 
-def batch(books: Books, prices: list[int], *, retries_max: int, granted: int) -> int:
+def batch(
+    books: Books, prices: list[int], *, retries_max: int = 0, granted: int, policy: RetryPolicy | None = None
+) -> int:
     """A batch that asks for retries; returns its row id."""
     account_id = books.account()
     books.grant(account_id, granted)
@@ -28,7 +34,7 @@ def batch(books: Books, prices: list[int], *, retries_max: int, granted: int) ->
         tenant.create_batch,
         request(account_id, prices, request_id="bat_1"),
         public_id="bat_1",
-        retries_max=retries_max,
+        retry_policy=policy or RetryPolicy(retries_max),
         now_ms=books.now_ms,
     )
     return int(books.row("SELECT id FROM batches WHERE public_id = :id", id=made["batch_id"])["id"])
@@ -158,4 +164,119 @@ def test_a_commit_that_is_run_again_retries_once(books: Books) -> None:
     for _ in range(3):
         end(books, task, BROKEN)
     assert len(books.rows("SELECT * FROM video_tasks")) == 2
+    assert_sound(books)
+
+
+def rerolls(books: Books) -> tuple[int, int]:
+    """`(re-rolls, credits of those that have not failed)` as stored."""
+    row = books.row("SELECT rerolls_count, credits_used FROM batch_retries")
+    return row["rerolls_count"], row["credits_used"]
+
+
+def end_all(books: Books, ends: list[tuple[ClaimedTask, Verdict]], *, worker_id: str = WORKER) -> None:
+    """All of them in one group."""
+    books.name([task for task, _ in ends])
+    books.database.run(
+        apply_group,
+        Group(verdicts=[(task.task_id, task.attempt, verdict) for task, verdict in ends]),
+        worker_id=worker_id,
+        now_ms=books.now_ms,
+        before_closing=retry_failed,
+    )
+
+
+def test_only_the_named_reasons_are_tried_again(books: Books) -> None:
+    reasons = frozenset({FailureType.OUTPUT_MODERATION, FailureType.INPUT_MODERATION})
+    batch(books, [1, 1, 1], granted=100, policy=RetryPolicy(2, reasons))
+    first, second, third = books.claim()
+    end(books, first, BROKEN)
+    end(books, second, Failed("refused", FailureType.OUTPUT_MODERATION))
+    end(books, third, Failed("refused", FailureType.INPUT_MODERATION))
+    again = books.claim()
+    assert [task.prompt for task in again] == [second.prompt, third.prompt]
+    assert_sound(books)
+
+
+def test_re_rolls_never_cost_and_hold_more_than_the_cap_and_failed_ones_give_back(books: Books) -> None:
+    batch(books, [7, 7, 7], granted=1000, policy=RetryPolicy(5, credits_max=20))
+    end_all(books, [(task, BROKEN) for task in books.claim()])
+    assert rerolls(books) == (2, 14), "a third one would have made 21"
+    one, other = books.claim()
+    end(books, one, BROKEN)
+    assert rerolls(books) == (3, 14), "the failed one gave 7 back, and was tried again with them"
+    end(books, other, video(other))
+    (one,) = books.claim()
+    end(books, one, video(one))
+    assert rerolls(books) == (3, 14)
+    row = books.row("SELECT * FROM batches")
+    assert (row["status"], row["succeeded_count"], row["failed_count"]) == ("partial", 2, 1)
+    assert (row["credits_reserved"], row["credits_settled"], row["credits_refunded"]) == (42, 14, 28)
+    assert_sound(books)
+
+
+def test_a_retry_by_hand_is_not_refused_by_the_cap_but_counts(books: Books) -> None:
+    batch_id = batch(books, [7], granted=1000, policy=RetryPolicy(5, credits_max=6))
+    (task,) = books.claim()
+    end(books, task, BROKEN)
+    assert rerolls(books) == (0, 0)
+    books.database.run(accept.retry_item, batch_id, 0, now_ms=books.now_ms)
+    assert rerolls(books) == (1, 7)
+    assert_sound(books)
+
+
+def test_the_stop_loss_ends_re_rolls_for_good_once_the_pass_rate_is_below(books: Books) -> None:
+    policy = RetryPolicy(5, stop_loss=StopLoss(pass_rate_min_ppm=400_000, after=5))
+    batch(books, [1] * 5, granted=1000, policy=policy)
+    first = books.claim()
+    end_all(books, [(first[0], video(first[0])), (first[1], video(first[1]))])
+    end_all(books, [(task, BROKEN) for task in first[2:]])  # 2 of 5 pass: not below two fifths
+    assert rerolls(books) == (3, 3)
+    assert books.row("SELECT stopped_at_ms FROM batch_retries") == {"stopped_at_ms": None}
+    again = books.claim()
+    books.now_ms += 5
+    end(books, again[0], BROKEN)  # 2 of 6
+    assert books.row("SELECT stopped_at_ms FROM batch_retries") == {"stopped_at_ms": books.now_ms}
+    end(books, again[1], video(again[1]))  # 3 of 7 pass, but it has stopped
+    end(books, again[2], BROKEN)
+    assert rerolls(books) == (3, 1)
+    assert books.row("SELECT status FROM batches") == {"status": "partial"}
+    assert_sound(books)
+
+
+def test_the_last_try_is_made_with_another_model_at_its_own_price(books: Books) -> None:
+    last = LastModel("veo-pro", "grsai", "veo3.1-pro", 60)
+    batch(books, [10], granted=1000, policy=RetryPolicy(2, last_model=last))
+    tried = []
+    for _ in range(3):
+        (task,) = books.claim()
+        tried.append((task.model, task.api_model))
+        if len(tried) < 3:
+            end(books, task, BROKEN)
+    assert tried == [("sora-2", "sora-2"), ("sora-2", "sora-2"), ("veo-pro", "veo3.1-pro")]
+    end(books, task, video(task))
+    row = books.row("SELECT * FROM batches")
+    assert (row["credits_reserved"], row["credits_settled"], row["credits_refunded"]) == (80, 60, 20)
+    assert_sound(books)
+
+
+def test_workers_that_settle_at_once_do_not_pass_the_cap_together(books: Books) -> None:
+    batch(books, [1] * 40, granted=1000, policy=RetryPolicy(5, credits_max=10))
+    tasks = books.claim()
+    books.name(tasks)
+    start = threading.Barrier(4)
+
+    def settle(part: int) -> None:
+        start.wait(timeout=30)
+        for task in tasks[part::4]:
+            books.database.run(
+                apply_group,
+                Group(verdicts=[(task.task_id, task.attempt, BROKEN)]),
+                worker_id=WORKER,
+                now_ms=books.now_ms,
+                before_closing=retry_failed,
+            )
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(settle, range(4)))
+    assert rerolls(books) == (10, 10)
     assert_sound(books)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rushes.api.bodies import check_depth, object_of
-from rushes.api.models import REQUEST_ID_CHARACTERS_MAX, RETRIES_MAX
+from rushes.api.models import REQUEST_ID_CHARACTERS_MAX
 from rushes.api.problems import unknown_field
 from rushes.domain.catalogue import Catalogue
 from rushes.domain.errors import InputError
-from rushes.domain.options import Origin, WholeNumber, quoted
+from rushes.domain.options import quoted
 from rushes.domain.prompts import (
     OPTION_FIELDS,
     Defaults,
@@ -18,14 +18,17 @@ from rushes.domain.prompts import (
     drafts_from_objects,
     validate_drafts,
 )
+from rushes.domain.retries import RetryPolicy, read_policy
 from rushes.domain.templates import drafts_from_template
 from rushes.engine.net_guard import UrlRefused, target_of
 
 DEFAULT_MODEL: Final = "sora-2"
 LABEL_CHARACTERS_MAX: Final = 128
 
-QUOTE_FIELDS: Final = frozenset({"items", "template", "variables", "max_outputs", "model"}) | OPTION_FIELDS
-BATCH_FIELDS: Final = QUOTE_FIELDS | {"request_id", "webhook_url", "retries"}
+QUOTE_FIELDS: Final = (
+    frozenset({"items", "template", "variables", "max_outputs", "model", "retries"}) | OPTION_FIELDS
+)
+BATCH_FIELDS: Final = QUOTE_FIELDS | {"request_id", "webhook_url"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class BatchBody:
     drafts: list[PricedDraft]
     request_id: str | None
     webhook_url: str | None
-    retries_max: int
+    retry_policy: RetryPolicy
 
 
 def read_batch_body(
@@ -49,12 +52,12 @@ def read_batch_body(
     for name in document:
         if name not in fields:
             raise unknown_field(name, fields)
-    drafts = _drafts(document)
+    drafts = validate_drafts(_drafts(document), catalogue, now_ms / 1000)
     return BatchBody(
-        drafts=validate_drafts(drafts, catalogue, now_ms / 1000),
+        drafts=drafts,
         request_id=read_label(document, "request_id", characters_max=REQUEST_ID_CHARACTERS_MAX),
         webhook_url=_webhook_url(document, allow_private=allow_private_urls),
-        retries_max=_retries(document),
+        retry_policy=read_policy(document.get("retries"), catalogue, drafts, now_ms / 1000),
     )
 
 
@@ -107,13 +110,3 @@ def _webhook_url(document: Mapping[str, Any], *, allow_private: bool) -> str | N
     except UrlRefused as error:
         raise InputError(error.message, field="webhook_url") from None
     return url
-
-
-def _retries(document: Mapping[str, Any]) -> int:
-    value = document.get("retries")
-    if value is None:
-        return 0
-    try:
-        return int(str(WholeNumber(0, RETRIES_MAX).normalise(value)))
-    except ValueError as error:
-        raise Origin().error(str(error), "retries") from None

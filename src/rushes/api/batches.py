@@ -19,7 +19,7 @@ from rushes.api.documents import BATCHES, answers, json_body
 from rushes.api.ids import BatchId, item_index_of, public_id
 from rushes.api.parts import ApiParts, Parts
 from rushes.domain.errors import InputError
-from rushes.engine import accept, quotes, tenant
+from rushes.engine import accept, pass_rates, quotes, tenant, tries
 from rushes.engine.accept import BatchRequest
 from rushes.engine.views import EXPORT_FIELDS
 from rushes.store.keys import KeyOwner
@@ -86,7 +86,7 @@ async def create_batch(
         account_id=caller.account_id,
         request_scope=scope_of(caller),
         request_id=request_id_of_batch(body.request_id, idempotency_key) or new_id,
-        request_hash=accept.request_hash(tasks, "batch", body.webhook_url, str(body.retries_max)),
+        request_hash=accept.request_hash(tasks, "batch", body.webhook_url, body.retry_policy.identity),
         tasks=tasks,
         webhook_url=body.webhook_url,
     )
@@ -94,7 +94,7 @@ async def create_batch(
         tenant.create_batch,
         wanted,
         public_id=new_id,
-        retries_max=body.retries_max,
+        retry_policy=body.retry_policy,
         now_ms=parts.now_ms(),
     )
     if accepted["idempotent_replay"]:
@@ -233,6 +233,62 @@ async def retry_item(
     )
     parts.on_accepted()
     return ok_answer(retried)
+
+
+@router.get(
+    "/batches/{batch_id}/items/{item}/attempts",
+    response_model=models.ItemAttempts,
+    summary="List an item's attempts",
+    responses=answers(404),
+)
+async def list_attempts(
+    batch_id: BatchId,
+    item: Annotated[str, Path(description="The item's id, or its index.", examples=["3"])],
+    caller: Caller,
+    parts: Parts,
+) -> Response:
+    """Each try with its model, remote id, times and verdict, oldest first."""
+    found = await parts.database.read(
+        tries.item_attempts,
+        batch_id,
+        item_index_of(item, batch_id=batch_id),
+        account_id=caller.account_id,
+    )
+    return ok_answer(found)
+
+
+@router.get(
+    "/batches/{batch_id}/retries",
+    response_model=models.BatchRerolls,
+    summary="Get a batch's re-rolls",
+    responses=answers(404),
+)
+async def get_rerolls(batch_id: BatchId, caller: Caller, parts: Parts) -> Response:
+    """What the batch asked for, and what its tries have come to: count, credits, pass rate."""
+    return ok_answer(await parts.database.read(tries.batch_rerolls, batch_id, account_id=caller.account_id))
+
+
+@router.get(
+    "/models/stats",
+    response_model=models.PassRates,
+    summary="Get pass rates",
+    responses=answers(422),
+)
+async def get_pass_rates(
+    caller: Caller,
+    parts: Parts,
+    days: Annotated[int, Query(ge=1, le=pass_rates.DAYS_MAX)] = 7,
+    prompts: Annotated[int, Query(ge=0, le=pass_rates.PROMPTS_MAX, description="How many.")] = 20,
+) -> Response:
+    """How often your tries pass, by model and by prompt."""
+    found = await parts.database.read(
+        pass_rates.pass_rates,
+        days=days,
+        prompts_max=prompts,
+        account_id=caller.account_id,
+        now_ms=parts.now_ms(),
+    )
+    return ok_answer(found)
 
 
 # --- export ---------------------------------------------------------------------------------------------

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rushes.domain.credits import CREDITS_MAX
 from rushes.domain.prompts import BATCH_ITEMS_MAX, CUSTOM_ID_CHARACTERS_MAX, PROMPT_CHARACTERS_MAX
+from rushes.domain.retries import RETRIES_MAX, TRIES_MAX
 
 REQUEST_ID_CHARACTERS_MAX = 128
-RETRIES_MAX = 5
 
 Status = Literal["pending", "processing", "succeeded", "failed"]
 BatchStatusName = Literal["pending", "processing", "succeeded", "partial", "failed", "cancelled"]
@@ -54,6 +55,35 @@ class BatchItem(Options):
     metadata: dict[str, Any] | None = Field(None, description="Up to 4 KiB of JSON, given back as it is.")
 
 
+RetryReason = Literal[
+    "input_moderation", "output_moderation", "model_error", "timeout", "network", "not_found", "unknown"
+]
+
+
+class StopLoss(Closed):
+    """Ends a batch's re-rolls when too few of its tries pass."""
+
+    pass_rate_min: float = Field(gt=0, le=1)
+    after: int = Field(ge=1, le=TRIES_MAX, description="Tries that must have ended before it is looked at.")
+
+
+class RetryPolicy(Closed):
+    """When failed items are tried again, and what ends that."""
+
+    max: int = Field(ge=0, le=RETRIES_MAX, description="Re-rolls of one item.")
+    reasons: list[RetryReason] | None = Field(
+        None, min_length=1, description="All but `input_moderation` when absent."
+    )
+    credits_max: int | None = Field(
+        None, ge=0, le=CREDITS_MAX, description="What re-rolls may cost and hold, together."
+    )
+    stop_loss: StopLoss | None = None
+    last_model: str | None = Field(None, description="Makes an item's last try, at its own price.")
+
+
+Retries = Annotated[int, Field(ge=0, le=RETRIES_MAX)] | RetryPolicy
+
+
 class Quote(Options):
     """A batch's items, or a template with its variables; `model` and options are for items without."""
 
@@ -62,6 +92,7 @@ class Quote(Options):
     variables: dict[str, list[str]] | None = None
     max_outputs: int | None = Field(None, ge=1, le=BATCH_ITEMS_MAX)
     model: str | None = None
+    retries: Retries | None = Field(None, description="How often a failed item is retried, or a policy.")
 
 
 class NewBatch(Quote):
@@ -71,7 +102,6 @@ class NewBatch(Quote):
         None, min_length=1, max_length=REQUEST_ID_CHARACTERS_MAX, pattern=_PRINTABLE
     )
     webhook_url: str | None = Field(None, max_length=2048, description="Gets the batch's events.")
-    retries: int | None = Field(None, ge=0, le=RETRIES_MAX, description="How often a failed item is retried.")
 
 
 class NewVideo(Closed):
@@ -165,6 +195,81 @@ class ItemPage(Closed):
     total: Count
     limit: Count
     offset: Count
+
+
+class Attempt(Closed):
+    """One attempt of an item: `resubmitted` ones were given up without ending their try."""
+
+    index: Count
+    try_: Annotated[int, Field(ge=1, alias="try")]
+    attempt: Count
+    status: Literal["pending", "processing", "succeeded", "failed", "resubmitted"]
+    model: str
+    provider: str
+    api_model: str
+    remote_task_id: str | None
+    credits: Count
+    error: str | None
+    failure_type: str | None
+    video_url: str | None
+    created_at: str
+    dispatched_at: str | None
+    completed_at: str | None
+
+
+class ItemAttempts(Closed):
+    """All attempts of an item, oldest first."""
+
+    ok: Ok
+    batch_id: str
+    item_id: str
+    attempts: list[Attempt]
+
+
+class BatchRerolls(Closed):
+    """What a batch's tries have come to; `credits_used` is what re-rolls cost that have not failed."""
+
+    ok: Ok
+    batch_id: str
+    policy: RetryPolicy | None
+    rerolls_count: Count
+    credits_used: Count
+    stopped_at: str | None
+    tries_ended: Count
+    tries_passed: Count
+    pass_rate: float | None
+
+
+class ModelPassRate(Closed):
+    """How often tries of a model pass."""
+
+    model: str
+    tries: Count
+    passed: Count
+    failed: Count
+    pass_rate: float | None
+    failures: dict[str, int]
+    credits_settled: Count
+
+
+class PromptPassRate(Closed):
+    """How often tries of a prompt pass."""
+
+    prompt: str
+    tries: Count
+    passed: Count
+    pass_rate: float | None
+
+
+class PassRates(Closed):
+    """The account's pass rates; `is_cut_short` tells that only the newest tries were counted."""
+
+    ok: Ok
+    since: str
+    tries: Count
+    is_cut_short: bool
+    models: list[ModelPassRate]
+    prompts: list[PromptPassRate]
 
 
 class CancelledBatch(Closed):

@@ -30,6 +30,7 @@ from rushes.domain.catalogue import Catalogue
 from rushes.domain.errors import InputError
 from rushes.domain.options import NOWHERE, quoted
 from rushes.domain.prompts import TaskDraft, check_prompt, validate_drafts
+from rushes.domain.retries import NO_RETRIES
 from rushes.engine import accept, tenant, videos
 from rushes.engine.accept import BatchRequest
 
@@ -90,7 +91,7 @@ async def create_video(
         tasks=tasks,
     )
     accepted = await parts.database.transact(
-        tenant.create_batch, wanted, public_id=new_id, retries_max=0, now_ms=now_ms
+        tenant.create_batch, wanted, public_id=new_id, retry_policy=NO_RETRIES, now_ms=now_ms
     )
     if not accepted["idempotent_replay"]:
         parts.on_accepted()

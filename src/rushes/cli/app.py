@@ -34,7 +34,7 @@ _COMMANDS: tuple[App | Callable[..., Any], ...] = (
     work.tick,
     audit.app,
     poll.poll,
-    models.models,
+    models.app,
     sim.sim,
     operate.doctor,
     operate.migrate,

@@ -231,3 +231,59 @@ def retry(
         return ExitCode.DONE
 
     return run_async(again())
+
+
+@app.command
+def attempts(
+    batch_id: BatchId,
+    item: Annotated[Whole, Parameter(help="The item's index.")],
+    /,
+    *,
+    json: Json = False,
+) -> None:
+    """List every attempt of an item: model, remote id, times, verdict."""
+    from rushes.cli.session import opened, run_async
+    from rushes.cli.show import print_json, print_table, shortened
+
+    async def show_attempts() -> None:
+        async with opened() as rushes:
+            found = await rushes.attempts(batch_id, item)
+        if json:
+            print_json({"ok": True, "batch_id": batch_id, "index": item, "attempts": found})
+            return
+        names = ("try", "attempt", "status", "failure_type", "model", "provider", "remote_task_id", "credits")
+        rows = [
+            (*(attempt[name] for name in names), attempt["completed_at"], shortened(attempt["error"] or ""))
+            for attempt in found
+        ]
+        columns = ("try", "attempt", "status", "failure", "model", "provider", "remote id", "credits")
+        print_table((*columns, "ended", "error"), rows, right="try attempt credits")
+
+    run_async(show_attempts())
+
+
+@app.command
+def rerolls(batch_id: BatchId, /, *, json: Json = False) -> None:
+    """Show what a batch asked for when its items fail, and what its tries have come to."""
+    from rushes.cli.session import opened, run_async
+    from rushes.cli.show import print_facts, print_json
+
+    async def show_rerolls() -> None:
+        async with opened() as rushes:
+            found = await rushes.rerolls(batch_id)
+        if json:
+            print_json({"ok": True, **found})
+            return
+        policy = found.pop("policy") or {"max": 0}
+        reasons = policy.pop("reasons", [])
+        stop_loss = policy.pop("stop_loss", None)
+        print_facts(
+            {
+                **found,
+                **policy,
+                "reasons": ", ".join(reasons),
+                "stop_loss": stop_loss and f"below {stop_loss['pass_rate_min']} after {stop_loss['after']}",
+            }
+        )
+
+    run_async(show_rerolls())

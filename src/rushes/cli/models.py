@@ -1,14 +1,20 @@
 """`rushes models`: what can be bought."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rushes.cli.options import Json
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from rushes.cli.options import Json, Whole
 
 if TYPE_CHECKING:
     from rushes.domain.catalogue import Model
 
+app = App(name="models", help="List the models, and how often they pass.")
 
+
+@app.default
 def models(*, json: Json = False) -> None:
     """List the models: provider, price in credits, options, typical render time, sunset date."""
     from rushes.cli.show import duration, print_json, print_table
@@ -31,6 +37,57 @@ def models(*, json: Json = False) -> None:
         for model in documents
     ]
     print_table(("name", "provider", "credits", "typical", "until", "options"), rows, right="credits typical")
+
+
+@app.command
+def stats(
+    *,
+    days: Annotated[Whole, Parameter(validator=Number(gte=1, lte=365), help="Of the last so many days.")] = 7,
+    prompts: Annotated[
+        Whole,
+        Parameter(validator=Number(gte=0, lte=1000), help="How many prompts at most, most tried first."),
+    ] = 20,
+    account: Annotated[str | None, Parameter(help="Of this account; by default of all.")] = None,
+    json: Json = False,
+) -> None:
+    """Show how often tries pass, by model and by prompt."""
+    from rushes.cli.session import opened, run_async
+    from rushes.cli.show import print_json, print_line, print_table, shortened
+
+    async def show_stats() -> None:
+        async with opened() as rushes:
+            found = await rushes.model_stats(days=days, prompts=prompts, account=account)
+        if json:
+            print_json({"ok": True, **found})
+            return
+        rows = [
+            (
+                model["model"],
+                model["tries"],
+                model["passed"],
+                _percent(model["pass_rate"]),
+                model["credits_settled"],
+                ", ".join(f"{count} {kind}" for kind, count in model["failures"].items()),
+            )
+            for model in found["models"]
+        ]
+        columns = ("model", "tries", "passed", "rate", "credits", "failures")
+        print_table(columns, rows, right="tries passed rate credits")
+        if found["prompts"]:
+            print_line("")
+            rows_of_prompts = [
+                (shortened(one["prompt"]), one["tries"], one["passed"], _percent(one["pass_rate"]))
+                for one in found["prompts"]
+            ]
+            print_table(("prompt", "tries", "passed", "rate"), rows_of_prompts, right="tries passed rate")
+        if found["is_cut_short"]:
+            print_line(f"only the newest {found['tries']} tries were counted")
+
+    run_async(show_stats())
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.1f} %"
 
 
 def _document(model: "Model", now: float) -> dict[str, Any]:

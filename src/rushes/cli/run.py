@@ -45,6 +45,25 @@ def run(
     request_id: Annotated[
         str | None, Parameter(help="Makes a repeat harmless: the same id and file are the same batch.")
     ] = None,
+    retries: Annotated[Whole, Parameter(help="Try a failed item again, up to so many times (0 to 5).")] = 0,
+    retry_on: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True,
+            negative=(),
+            help="Only after these failures, such as output_moderation, model_error or timeout.",
+        ),
+    ] = None,
+    retry_credits_max: Annotated[
+        Whole | None, Parameter(help="What tries after the first may cost, all together.")
+    ] = None,
+    stop_loss: Annotated[
+        str | None,
+        Parameter(help="RATE:TRIES, such as 0.3:50: no more re-rolls when fewer pass, after so many tries."),
+    ] = None,
+    last_model: Annotated[
+        str | None, Parameter(help="The model of an item's last try, at its own price.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Run a file of prompts to its end.
@@ -62,27 +81,63 @@ def run(
     }
     source, data = read_bounded(file, INPUT_BYTES_MAX)
     drafts = parse_batch_input(data, source, format, Defaults(model=model, options=options))
-    return run_async(_run(drafts, grant=grant, account=account, request_id=request_id, as_json=json))
+    policy = _policy(retries, retry_on, retry_credits_max, stop_loss, last_model)
+    return run_async(
+        _run(drafts, grant=grant, account=account, request_id=request_id, retries=policy, as_json=json)
+    )
+
+
+def _policy(
+    retries: int,
+    reasons: list[str] | None,
+    credits_max: int | None,
+    stop_loss: str | None,
+    last_model: str | None,
+) -> dict[str, Any]:
+    """The options as the API's object; what is wrong with them is found where all front ends look."""
+    from rushes.domain.errors import InputError
+
+    policy: dict[str, Any] = {"max": retries}
+    if stop_loss is not None:
+        rate, _, after = stop_loss.partition(":")
+        try:
+            policy["stop_loss"] = {"pass_rate_min": float(rate), "after": int(after)}
+        except ValueError:
+            raise InputError(
+                f'--stop-loss takes RATE:TRIES, such as 0.3:50, not "{stop_loss[:40]}"'
+            ) from None
+    given = {"reasons": reasons, "credits_max": credits_max, "last_model": last_model}
+    return policy | {name: value for name, value in given.items() if value is not None}
 
 
 async def _run(
-    drafts: "Sequence[TaskDraft]", *, grant: int | None, account: str, request_id: str | None, as_json: bool
+    drafts: "Sequence[TaskDraft]",
+    *,
+    grant: int | None,
+    account: str,
+    request_id: str | None,
+    retries: Mapping[str, Any],
+    as_json: bool,
 ) -> int:
     from rushes.cli.outcome import exit_code_of, open_count, print_outcome, resume_hint
     from rushes.cli.progress import progress_display
     from rushes.cli.session import opened, stop_on_signals
     from rushes.domain.errors import InsufficientCredits, NotAuthorised
     from rushes.domain.prompts import validate_drafts
+    from rushes.domain.retries import read_policy
     from rushes.settings import Settings
 
     settings = Settings.load()
     priced = validate_drafts(drafts, settings.catalogue(), time.time())
     require_keys(settings, priced)
+    read_policy(retries, settings.catalogue(), priced, time.time())  # before a database is made
     required = sum(draft.credits for draft in priced)
     try:
         refuse_without_database(settings, required=required, grant=grant)
         async with opened(creates=True, settings=settings) as rushes:
-            batch = await rushes.create_batch(drafts, account=account, request_id=request_id, grant=grant)
+            batch = await rushes.create_batch(
+                drafts, account=account, request_id=request_id, grant=grant, retries=retries
+            )
             say(_accepted(batch))
             started_at, refusal = time.monotonic(), None
             with stop_on_signals() as stop:

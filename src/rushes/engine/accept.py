@@ -18,9 +18,10 @@ from rushes.domain.errors import (
     NotFound,
 )
 from rushes.domain.prompts import PricedDraft
+from rushes.domain.retries import LastModel
 from rushes.domain.task import BatchStatus, TaskStatus
 from rushes.engine.settle import resolve
-from rushes.store import batches, ledger, schema, tasks
+from rushes.store import batches, ledger, retries, schema, tasks
 from rushes.store.batches import NewTask
 from rushes.store.database import for_update, statement
 
@@ -189,11 +190,13 @@ def sweep_cancelled(connection: Connection, *, now_ms: int, limit: int = 20) -> 
     return ended
 
 
-def retry_item(connection: Connection, batch_id: int, item_index: int, *, now_ms: int) -> int:
+def retry_item(
+    connection: Connection, batch_id: int, item_index: int, *, now_ms: int, model: LastModel | None = None
+) -> int:
     """Make a failed item a new pending task with a new reservation; returns the new task's id.
 
-    The failed task stays as it is, for ever; the batch opens again. Raises `NotFound`,
-    `ItemNotRetryable` or `InsufficientCredits`.
+    The new task is of the same model and price, or of `model`. The failed task stays as it is, for ever;
+    the batch opens again. Raises `NotFound`, `ItemNotRetryable` or `InsufficientCredits`.
     """
     row = connection.execute(
         statement(
@@ -206,8 +209,10 @@ def retry_item(connection: Connection, batch_id: int, item_index: int, *, now_ms
         raise NotFound(f"the batch has no item {item_index}")
     if row.status != TaskStatus.FAILED.value:
         raise ItemNotRetryable(f"item {item_index} is {row.status}; only a failed item can be tried again")
+    if model is None:
+        model = LastModel(row.model, row.provider, row.api_model, row.credits)
     # accounts are locked before batches, everywhere
-    _reserve(connection, row.account_id, batch_id, row.credits, now_ms=now_ms)
+    _reserve(connection, row.account_id, batch_id, model.credits, now_ms=now_ms)
     batch = batches.lock_counters(connection, [batch_id])[batch_id]
     if batch.cancelled_at_ms is not None:
         raise ItemNotRetryable("the batch was cancelled")
@@ -218,12 +223,13 @@ def retry_item(connection: Connection, batch_id: int, item_index: int, *, now_ms
     batch.failed -= 1
     batch.pending += 1
     batch.status = BatchStatus.PROCESSING.value
-    batch.credits_reserved += row.credits
+    batch.credits_reserved += model.credits
     batches.write_counters(connection, [batch])
+    retries.count(connection, {batch_id: (1, model.credits)})
     connection.execute(
         schema.video_tasks.update().where(schema.video_tasks.c.id == row.id).values(is_current=0)
     )
-    copied = ("custom_id", "prompt", "model", "options", "metadata", "credits", "provider", "api_model")
+    copied = ("custom_id", "prompt", "options", "metadata")
     new_id = connection.scalar(
         insert(schema.video_tasks)
         .values(
@@ -233,6 +239,10 @@ def retry_item(connection: Connection, batch_id: int, item_index: int, *, now_ms
             retry_number=row.retry_number + 1,
             status=TaskStatus.PENDING.value,
             created_at_ms=now_ms,
+            model=model.name,
+            provider=model.provider,
+            api_model=model.api_model,
+            credits=model.credits,
             **{name: getattr(row, name) for name in copied},
         )
         .returning(schema.video_tasks.c.id)

@@ -5,6 +5,7 @@ commits it in groups.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,7 +24,7 @@ from rushes.domain.task import (
     TaskStatus,
     Verdict,
 )
-from rushes.store import batches, ledger, tasks
+from rushes.store import batches, ledger, retries, tasks
 from rushes.store.batches import BatchCounters
 from rushes.store.database import Database, Rows, statement
 from rushes.store.tasks import FinishedTask
@@ -71,6 +72,7 @@ def resolve(
     reservations = batches.reservations(connection, counters)
     resolutions: list[tuple[object, ...]] = []
     events: list[tuple[int, int, str, int | None]] = []
+    given_back: Counter[int] = Counter()  # by re-rolls that failed, to their batch's cap
     for task in sorted(finished):  # by task id: no two are equal
         batch = counters[task.batch_id]
         _count_finished(batch, task)
@@ -81,6 +83,8 @@ def resolve(
         else:
             kind, entry_type, event = _REFUND, EntryType.REFUND, telemetry.VIDEO_FAILED
             parts = reservations[task.batch_id].refund(task.credits) if task.credits else []
+            if task.retry_number:
+                given_back[task.batch_id] += task.credits
         book.append(
             task.account_id, entry_type, parts, now_ms=now_ms, batch_id=task.batch_id, task_id=task.task_id
         )
@@ -98,6 +102,8 @@ def resolve(
     batches.write_reservations(connection, reservations)
     batches.write_counters(connection, counters.values())
     batches.insert_events(connection, events, now_ms)
+    if given_back:
+        retries.count(connection, {batch_id: (0, -amount) for batch_id, amount in given_back.items()})
     if before_closing is not None:
         before_closing(connection, finished, now_ms)
     # what was opened again meanwhile is left alone: closing looks at the stored counters

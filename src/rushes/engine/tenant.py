@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from rushes.domain.credits import EntryType
 from rushes.domain.errors import NotFound
+from rushes.domain.retries import RetryPolicy
 from rushes.domain.task import TaskStatus
 from rushes.engine import accept, views
 from rushes.engine.accept import BatchRequest
@@ -31,14 +32,14 @@ def available_credits(connection: Connection, account_id: int, now_ms: int) -> i
 
 
 def create_batch(
-    connection: Connection, request: BatchRequest, *, public_id: str, retries_max: int, now_ms: int
+    connection: Connection, request: BatchRequest, *, public_id: str, retry_policy: RetryPolicy, now_ms: int
 ) -> dict[str, Any]:
     """Accept the batch, or find it if this request was made before. See `accept.accept_batch`."""
     accepted = accept.accept_batch(connection, request, public_id=public_id, now_ms=now_ms)
     row = accepted.row
     if not accepted.idempotent_replay:
-        if retries_max:
-            retries.ask_for(connection, row["id"], retries_max)
+        if retry_policy.max:
+            retries.ask_for(connection, row["id"], retry_policy)
         if request.webhook_url is not None:
             deliveries.open_feed(
                 connection,

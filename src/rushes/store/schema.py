@@ -403,10 +403,26 @@ deleted_videos = Table(
 batch_retries = Table(
     "batch_retries",
     metadata,
-    # batches that asked for it: how often a failed item is tried again by itself
+    # batches that asked for it: how often a failed item is tried again by itself, and what ends that.
+    # What is counted here is written under the batch's row lock, as its other counters are.
     Column("batch_id", Id, ForeignKey("batches.id"), primary_key=True, autoincrement=False),
     Column("retries_max", BigInteger, nullable=False),
+    # failure types, separated by commas; NULL are those of a batch that named none
+    Column("reasons", Text),
+    Column("credits_max", BigInteger),
+    Column("pass_rate_min_ppm", BigInteger),
+    Column("pass_rate_after", BigInteger),
+    # the model of the last try, at its price when the batch was accepted
+    Column("last_model", Text),
+    Column("last_provider", Text),
+    Column("last_api_model", Text),
+    Column("last_credits", BigInteger),
+    # tries after the first of their item, and what those of them that have not failed cost
+    _count("rerolls_count"),
+    _count("credits_used"),
+    Column("stopped_at_ms", BigInteger),
     CheckConstraint("retries_max BETWEEN 1 AND 5", name="retries_max"),
+    CheckConstraint("credits_used >= 0 AND rerolls_count >= 0", name="counters"),
 )
 
 render_times = Table(

@@ -79,6 +79,7 @@ class FinishedTask(NamedTuple):
     credits: int
     status: TaskStatus
     was: TaskStatus
+    retry_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +308,9 @@ def finish_if_owned(
         " error = v.error, failure_type = v.failure_type, unconfirmed_at_ms = NULL, completed_at_ms = :now",
         source=_FINISHED.sql(connection),
         where=_still_owned(connection),
-        columns="video_tasks.id, batch_id, account_id, video_tasks.attempt, credits, v.status",
+        columns=(
+            "video_tasks.id, batch_id, account_id, video_tasks.attempt, credits, v.status, retry_number"
+        ),
         parameters={**_FINISHED.parameters(connection, values), "worker_id": worker_id, "now": now_ms},
     )
     return [_finished(row, TaskStatus.PROCESSING) for row in ended]
@@ -332,7 +335,7 @@ def give_up_if_unnamed(
             f" unconfirmed_at_ms = NULL, completed_at_ms = :now FROM {_GUARD.sql(connection)}"
             f" WHERE {_still_owned(connection)} AND video_tasks.remote_task_id IS NULL"
             " RETURNING video_tasks.id, video_tasks.batch_id, video_tasks.account_id, video_tasks.attempt,"
-            " video_tasks.credits, video_tasks.status"
+            " video_tasks.credits, video_tasks.status, video_tasks.retry_number"
         ),
         {
             **_GUARD.parameters(connection, rows),
@@ -356,7 +359,7 @@ def cancel_if_pending(
             " UPDATE video_tasks SET status = 'failed', error = :error, failure_type = 'cancelled',"
             " completed_at_ms = :now WHERE id IN (SELECT id FROM picked)"
             f" AND {unindexed(connection, 'status')} = 'pending'"
-            " RETURNING id, batch_id, account_id, attempt, credits, status"
+            " RETURNING id, batch_id, account_id, attempt, credits, status, retry_number"
         ),
         {"error": CANCELLED, "now": now_ms, "batch_id": batch_id, "limit": limit},
     )
@@ -394,8 +397,8 @@ def owned_without_remote_id(
 
 
 def _finished(row: Sequence[Any], was: TaskStatus) -> FinishedTask:
-    task_id, batch_id, account_id, attempt, price, status = row
-    return FinishedTask(task_id, batch_id, account_id, attempt, price, _STATUSES[status], was)
+    task_id, batch_id, account_id, attempt, price, status, retry_number = row
+    return FinishedTask(task_id, batch_id, account_id, attempt, price, _STATUSES[status], was, retry_number)
 
 
 _STATUSES = {status.value: status for status in TaskStatus}
