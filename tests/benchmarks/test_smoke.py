@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import _peers, lateness, machines, memory, poll, report, settle
+from benchmarks import _peers, api, lateness, machines, memory, poll, report, settle
 
 
 @pytest.fixture(autouse=True)
 def report_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The report of the machine's last real run is left alone."""
     path = tmp_path / "bench.json"
-    for module in (poll, settle, lateness, memory, machines):
+    for module in (api, poll, settle, lateness, memory, machines):
         monkeypatch.setattr(
             module, "write_section", lambda name, data: report.write_section(name, data, path=path)
         )
@@ -58,3 +58,9 @@ def test_machines() -> None:
     found = machines.run(counts=(2,), tasks=40, finished_rows=1000, in_flight_rows=700, lease_seconds=0.5)
     assert found["throughput"]["2"]["polls_per_s"] > 0
     assert found["rows"]["rows"] == 1700
+
+
+def test_api() -> None:
+    found = api.run(items=20, rounds=1, seconds=0.2, listeners=5, dialects=("sqlite",))
+    assert found["sqlite"]["gets_per_s"] > 0
+    assert found["sqlite"]["listeners_complete"] == 5
