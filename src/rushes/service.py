@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import secrets
 import socket
 from collections.abc import Callable, Mapping
@@ -128,7 +129,7 @@ class Service:
             now_ms=wall_clock_ms,
             new_batch_id=new_batch_id,
             new_video_id=lambda: f"video_{secrets.token_hex(12)}",
-            new_request_id=lambda: f"req_{secrets.token_hex(8)}",
+            new_request_id=_request_ids(),
             keys=KeyRing(database),
             limits=RateLimits(database, now_ms=wall_clock_ms),
             events=self.events,
@@ -221,6 +222,12 @@ class Service:
             raise SettingsError("GRSAI_API_KEY is not set: no provider can be used")
         worker: Worker = build_worker(self._rushes.settings, self._rushes.database, self._providers)
         return (await worker.tick()).as_dict()
+
+
+def _request_ids() -> Callable[[], str]:
+    """Makes ids that no other process makes; no secret, so that the system is asked for randomness once."""
+    source = random.Random(secrets.randbits(128))
+    return lambda: f"req_{source.getrandbits(64):016x}"
 
 
 def _paces(providers: Mapping[str, Provider]) -> dict[str, ProviderPace]:
