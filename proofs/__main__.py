@@ -14,6 +14,9 @@ PROOFS = {
     "postgresql-restarts": "proofs.restarts",
     "proxy-cuts": "proofs.cuts",
     "disk-full": "proofs.disk",
+    "duplicates": "proofs.duplicates",
+    "callbacks": "proofs.callbacks",
+    "webhooks": "proofs.webhooks",
 }
 
 
