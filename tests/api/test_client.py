@@ -66,8 +66,11 @@ BATCH = dict.fromkeys(get_type_hints(answers.Batch)) | {"batch_id": "bat_1", "co
 
 
 def test_a_batch_is_made_watched_and_downloaded(client: Client, tmp_path: Path) -> None:
-    quoted = client.quote(["a", "b", "c"], model="sora-2")
-    accepted = client.create_batch(["a", {"prompt": "b", "custom_id": "second"}, "c"], model="sora-2")
+    policy = {"max": 1, "reasons": ["network"]}
+    quoted = client.quote(["a", "b", "c"], model="sora-2", retries=policy)
+    accepted = client.create_batch(
+        ["a", {"prompt": "b", "custom_id": "second"}, "c"], model="sora-2", retries=policy
+    )
     assert accepted["required_credits"] == quoted["required_credits"]
     seen: list[answers.Batch] = []
     finished = client.watch(accepted["batch_id"], seen.append, timeout_seconds=30)
@@ -90,6 +93,10 @@ def test_a_batch_is_made_watched_and_downloaded(client: Client, tmp_path: Path) 
     assert (again["downloaded"], again["present"]) == (0, 3)
     assert again["files"] == manifest["files"]
     assert not list((tmp_path / "videos").glob("*.part*"))
+    (attempt,) = client.attempts(accepted["batch_id"], 1)
+    assert (attempt["try"], attempt["status"]) == (1, "succeeded")
+    assert client.rerolls(accepted["batch_id"])["pass_rate"] == 1.0
+    assert client.pass_rates()["tries"] == 3
     entries = list(client.ledger(batch_id=accepted["batch_id"]))
     assert [entry["type"] for entry in entries].count("reserve") == 1
     assert client.balance()["total"] == client.balance()["available"]
@@ -421,10 +428,13 @@ def test_the_key_does_not_follow_a_redirect_to_another_place(tmp_path: Path) -> 
         (answers.Balance, models.Balance),
         (answers.LedgerEntry, models.LedgerEntry),
         (answers.Delivery, models.Delivery),
+        (answers.Attempt, models.Attempt),
+        (answers.Rerolls, models.BatchRerolls),
+        (answers.PassRates, models.PassRates),
     ],
 )
 def test_the_clients_types_name_nothing_that_the_api_does_not_answer(kind: Any, model: Any) -> None:
-    assert get_type_hints(kind).keys() <= model.model_fields.keys()
+    assert get_type_hints(kind).keys() <= {field.alias or name for name, field in model.model_fields.items()}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])

@@ -80,6 +80,52 @@ class RetriedItem(TypedDict):
     available_credits: int
 
 
+Attempt = TypedDict(
+    "Attempt",
+    {
+        "index": int,
+        "try": int,
+        "attempt": int,
+        "status": Literal["pending", "processing", "succeeded", "failed", "resubmitted"],
+        "model": str,
+        "provider": str,
+        "api_model": str,
+        "remote_task_id": str | None,
+        "credits": int,
+        "error": str | None,
+        "failure_type": str | None,
+        "video_url": str | None,
+        "created_at": str,
+        "dispatched_at": str | None,
+        "completed_at": str | None,
+    },
+)
+"""One attempt of an item; `resubmitted` ones were given up without ending their try."""
+
+
+class Rerolls(TypedDict):
+    """A batch's policy for failed items, and what its tries have come to."""
+
+    batch_id: str
+    policy: dict[str, Any] | None
+    rerolls_count: int
+    credits_used: int
+    stopped_at: str | None
+    tries_ended: int
+    tries_passed: int
+    pass_rate: float | None
+
+
+class PassRates(TypedDict):
+    """How often the account's tries pass, by model and by prompt."""
+
+    since: str
+    tries: int
+    is_cut_short: bool
+    models: list[dict[str, Any]]
+    prompts: list[dict[str, Any]]
+
+
 class QuotedModel(TypedDict):
     """A model's share of a quote."""
 

@@ -100,13 +100,14 @@ class AsyncClient:
         model: str | None = None,
         request_id: str | None = None,
         webhook_url: str | None = None,
-        retries: int | None = None,
+        retries: int | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> answers.AcceptedBatch:
         """Reserve the credits of all items and have them made, or write nothing.
 
         `items` are prompts or objects; or a `template` with its `variables`. `model` and `options`
-        (`aspect_ratio`, `duration`, …) are for items without. The same `request_id` with the same batch is
+        (`aspect_ratio`, `duration`, …) are for items without. `retries` is how often a failed item is
+        tried again, or a policy. The same `request_id` with the same batch is
         the same batch; without one a random id is used, so that a try whose answer was lost can be repeated.
         """
         document = _batch_document(items, template, variables, max_outputs, model, options)
@@ -124,10 +125,13 @@ class AsyncClient:
         variables: Mapping[str, Sequence[str]] | None = None,
         max_outputs: int | None = None,
         model: str | None = None,
+        retries: int | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> answers.Quote:
         """What the same batch would cost, and when it would be done. Writes nothing."""
         document = _batch_document(items, template, variables, max_outputs, model, options)
+        if retries is not None:
+            document["retries"] = retries
         return await self._post("/v1/quotes", answers.Quote, document, repeatable=True)
 
     async def get_batch(self, batch_id: str) -> answers.Batch:
@@ -154,6 +158,22 @@ class AsyncClient:
     async def retry(self, batch_id: str, item: str | int) -> answers.RetriedItem:
         """A failed item (its id or index) waits again, with a new reservation."""
         return await self._post(f"{_batch(batch_id)}/items/{_part(item)}/retry", answers.RetriedItem)
+
+    async def attempts(self, batch_id: str, item: str | int) -> list[answers.Attempt]:
+        """Every attempt of an item (its id or index), oldest first."""
+        path = f"{_batch(batch_id)}/items/{_part(item)}/attempts"
+        answer = await self._http.ask("GET", path, repeatable=True)
+        return cast(list[answers.Attempt], answer["attempts"])
+
+    async def rerolls(self, batch_id: str) -> answers.Rerolls:
+        """The batch's policy for failed items, and what its tries have come to."""
+        return await self._get(f"{_batch(batch_id)}/retries", answers.Rerolls)
+
+    async def pass_rates(self, *, days: int = 7, prompts: int = 20) -> answers.PassRates:
+        """How often the account's tries passed in the last days, by model and by prompt."""
+        query = {"days": days, "prompts": prompts}
+        answer = await self._http.ask("GET", "/v1/models/stats", query=query, repeatable=True)
+        return _as(answers.PassRates, answer)
 
     async def export(
         self, batch_id: str, path: str | Path, *, format: Literal["csv", "jsonl"] = "jsonl"

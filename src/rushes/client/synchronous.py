@@ -84,7 +84,7 @@ class Client:
         model: str | None = None,
         request_id: str | None = None,
         webhook_url: str | None = None,
-        retries: int | None = None,
+        retries: int | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> answers.AcceptedBatch:
         """Reserve the credits of all items and have them made, or write nothing."""
@@ -110,6 +110,7 @@ class Client:
         variables: Mapping[str, Sequence[str]] | None = None,
         max_outputs: int | None = None,
         model: str | None = None,
+        retries: int | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> answers.Quote:
         """What the same batch would cost, and when it would be done. Writes nothing."""
@@ -120,6 +121,7 @@ class Client:
                 variables=variables,
                 max_outputs=max_outputs,
                 model=model,
+                retries=retries,
                 **options,
             )
         )
@@ -143,6 +145,18 @@ class Client:
     def retry(self, batch_id: str, item: str | int) -> answers.RetriedItem:
         """A failed item (its id or index) waits again, with a new reservation."""
         return self._run(self._client.retry(batch_id, item))
+
+    def attempts(self, batch_id: str, item: str | int) -> list[answers.Attempt]:
+        """Every attempt of an item (its id or index), oldest first."""
+        return self._run(self._client.attempts(batch_id, item))
+
+    def rerolls(self, batch_id: str) -> answers.Rerolls:
+        """The batch's policy for failed items, and what its tries have come to."""
+        return self._run(self._client.rerolls(batch_id))
+
+    def pass_rates(self, *, days: int = 7, prompts: int = 20) -> answers.PassRates:
+        """How often the account's tries passed in the last days, by model and by prompt."""
+        return self._run(self._client.pass_rates(days=days, prompts=prompts))
 
     def export(self, batch_id: str, path: str | Path, *, format: Literal["csv", "jsonl"] = "jsonl") -> int:
         """Write every item to the file, whole or not at all; returns its bytes."""
