@@ -293,6 +293,7 @@ def stage(
             **pace.environment(),
             "RUSHES_DATABASE_URL": url,
             "GRSAI_HOST": service.url,
+            "RUSHES_ARCHIVE_URL": "none",  # these proofs are about money; `archive` is about files
             **(environment or {}),
         }
         site = stack.enter_context(Site(folder / "site", variables))

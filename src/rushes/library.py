@@ -15,13 +15,14 @@ from rushes.domain.prompts import Defaults, TaskDraft, drafts_from_objects, vali
 from rushes.domain.retries import read_policy
 from rushes.domain.task import PollResult, TaskStatus
 from rushes.engine import accept, audit, overview, pass_rates, tries, views
+from rushes.engine.crew import Crew
 from rushes.engine.worker import Worker
 from rushes.settings import Settings
-from rushes.store import batches, ledger, migrate
+from rushes.store import archive, batches, ledger, migrate
 from rushes.store.retries import ask_for
 from rushes.wiring import (
+    build_crew,
     build_providers,
-    build_worker,
     new_batch_id,
     open_database,
     poll_remote_task,
@@ -291,10 +292,14 @@ class Rushes:
 
     def worker(self) -> Worker:
         """A worker for all providers that have a key; raises `SettingsError` when none has."""
+        return self.crew().worker
+
+    def crew(self) -> Crew:
+        """A worker for all providers that have a key, and what fetches the files of its successes."""
         providers = build_providers(self.settings)
         if not providers:
             raise SettingsError("GRSAI_API_KEY is not set: no provider can be used")
-        return build_worker(self.settings, self.database, providers)
+        return build_crew(self.settings, self.database, providers)
 
     async def run(
         self,
@@ -303,20 +308,22 @@ class Rushes:
         stop: asyncio.Event | None = None,
         on_progress: Callable[[dict[str, Any], dict[str, str]], None] | None = None,
     ) -> dict[str, Any]:
-        """Work until the batch is finished or `stop` is set; returns the batch as it then is.
+        """Work until the batch and its files are finished, or `stop` is set; returns it as it then is.
+
+        A file counts as dealt with when it is stored, or refused, or its link is dead.
 
         `on_progress(batch, troubles)` is called a few times a second; `troubles` says which providers are
         held or paused, or that the database is in trouble, and why. Raises `NotAuthorised` when nothing
         can go on because the providers of all open tasks refuse the key; those tasks stay as they are.
         """
-        worker = self.worker()
+        crew = self.crew()
         stop = stop or asyncio.Event()
         refusal: str | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(worker.run(stop))
+                group.create_task(crew.run(stop))
                 try:
-                    refusal = await self._follow(batch_id, worker, stop, on_progress)
+                    refusal = await self._follow(batch_id, crew, stop, on_progress)
                 finally:
                     stop.set()
         except ExceptionGroup as errors:
@@ -328,7 +335,7 @@ class Rushes:
     async def _follow(
         self,
         batch_id: str,
-        worker: Worker,
+        crew: Crew,
         stop: asyncio.Event,
         on_progress: Callable[[dict[str, Any], dict[str, str]], None] | None,
     ) -> str | None:
@@ -337,16 +344,22 @@ class Rushes:
         refused_at: float | None = None
         batch = await self.batch(batch_id)
         while True:
-            troubles = worker.provider_troubles()
+            troubles = crew.worker.provider_troubles()
+            due_count = 0
             try:
                 batch = await self.batch(batch_id)
-                refusal = await self._key_refusal(batch_id, worker.key_refusals())
+                refusal = await self._key_refusal(batch_id, crew.worker.key_refusals())
+                due_count, reason = await self._due_files(batch_id, crew)
+                if due_count and batch["pending_count"] + batch["processing_count"] == 0:
+                    why = crew.archiver.trouble if crew.archiver is not None else None
+                    troubles["archive"] = f"{due_count} files to be stored ({why or reason or 'under way'})"
             except StoreError as error:  # the worker rides out a database that is away for a while
                 troubles["database"] = error.message
                 refusal = None
             if on_progress is not None:
                 on_progress(batch, troubles)
-            if stop.is_set() or batch["pending_count"] + batch["processing_count"] == 0:
+            open_count = batch["pending_count"] + batch["processing_count"]
+            if stop.is_set() or (open_count == 0 and due_count == 0 and "database" not in troubles):
                 return None
             refused_at = None if refusal is None else refused_at or now()
             if refused_at is not None and (
@@ -356,6 +369,11 @@ class Rushes:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_SECONDS):
                     await stop.wait()
+
+    async def _due_files(self, batch_id: str, crew: Crew) -> tuple[int, str | None]:
+        if crew.archiver is None:
+            return 0, None
+        return await self.database.read(archive.due_of_batch, batch_id)
 
     async def _key_refusal(self, batch_id: str, refused: Mapping[str, str]) -> str | None:
         """Why no open task of the batch can go on, if that is because of the key."""
@@ -370,6 +388,12 @@ class Rushes:
     async def open_task_count(self) -> int:
         """Tasks of all batches that have no final status yet."""
         return await self.database.read(overview.open_task_count)
+
+    async def due_file_count(self) -> int:
+        """Files of all batches that are still to be fetched; none where none are kept."""
+        if self.settings.archive_place is None:
+            return 0
+        return await self.database.read(archive.due_count)
 
     async def live_workers(self) -> list[dict[str, Any]]:
         """Workers with a valid lease: `worker_id, host, pid, started_at, lease_expires_at, report`."""

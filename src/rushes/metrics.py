@@ -109,6 +109,10 @@ class ServiceMetrics:
         yield _gauge(
             telemetry.METRIC_DELIVERIES, "Webhook deliveries by status.", "status", gauges.deliveries
         )
+        yield _gauge(
+            telemetry.METRIC_ARCHIVE_FILES, "Files of successes by state.", "state", gauges.archive_files
+        )
+        yield _number(telemetry.METRIC_ARCHIVE_BYTES, "Bytes of stored videos.", gauges.archive_bytes)
         yield _number(telemetry.METRIC_NUDGES, "Callbacks that wait for a worker.", gauges.nudge_count)
         yield _number(
             telemetry.METRIC_EVENT_LISTENERS, "Open streams of events here.", self._listener_count()

@@ -30,12 +30,11 @@ from rushes.engine.quotes import ProviderPace
 from rushes.engine.signing_key import KEY_SEED_BYTES, SIGNING_KEY_FILE, load_or_create_signing_key
 from rushes.engine.views import iso_time
 from rushes.engine.webhook_secrets import webhook_secret
-from rushes.engine.worker import Worker
 from rushes.library import DEFAULT_ACCOUNT, Rushes
 from rushes.metrics import ServiceMetrics
 from rushes.providers.base import Provider
 from rushes.store import keys, ledger
-from rushes.wiring import build_providers, build_worker, new_batch_id, wall_clock_ms
+from rushes.wiring import build_crew, build_providers, new_batch_id, wall_clock_ms
 
 if TYPE_CHECKING:
     from rushes.dashboard.mount import Dashboard
@@ -65,7 +64,8 @@ class Service:
             raise SettingsError(
                 "GRSAI_API_KEY is not set: no provider can be used; --no-worker serves without"
             )
-        self.worker = build_worker(settings, rushes.database, self._providers) if with_worker else None
+        self.crew = build_crew(settings, rushes.database, self._providers) if with_worker else None
+        self.worker = None if self.crew is None else self.crew.worker
         self.http = GuardedHttp(allow_private=settings.allow_private_urls)
         self.events = EventHub(rushes.database)
         secret = settings.webhook_secret
@@ -168,8 +168,8 @@ class Service:
         try:
             async with asyncio.TaskGroup() as group:
                 beside = [group.create_task(self.events.run())]
-                if self.worker is not None:
-                    group.create_task(self.worker.run(stop))
+                if self.crew is not None:
+                    group.create_task(self.crew.run(stop))
                 if self.notifier is not None:
                     group.create_task(self.notifier.run(stop))
                 url = url_of(listening)
@@ -220,8 +220,8 @@ class Service:
     async def _tick(self) -> dict[str, Any]:
         if not self._providers:
             raise SettingsError("GRSAI_API_KEY is not set: no provider can be used")
-        worker: Worker = build_worker(self._rushes.settings, self._rushes.database, self._providers)
-        return (await worker.tick()).as_dict()
+        crew = build_crew(self._rushes.settings, self._rushes.database, self._providers)
+        return (await crew.tick()).as_dict()
 
 
 def _request_ids() -> Callable[[], str]:

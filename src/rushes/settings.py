@@ -44,6 +44,8 @@ SettingSource: TypeAlias = Literal["environment", "env file", "default"]
 
 _PREFIXES = ("RUSHES_", "GRSAI_")
 _DATABASE_SCHEMES = frozenset({"sqlite", "postgresql", "postgres", "postgresql+psycopg"})
+_ARCHIVE_SCHEMES = frozenset({"file", "s3", "gs", "az"})
+ARCHIVE_OFF = "none"
 _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
 
 
@@ -107,6 +109,23 @@ def _check_database_url(value: str) -> str:
         raise ValueError("a SQLite file needs three slashes (sqlite:///file.db), or four for a full path")
     if any(not character.isprintable() for character in value):
         raise ValueError("has control characters")
+    return value
+
+
+def _check_archive_url(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if not value.isprintable():
+        raise ValueError("has control characters")
+    if not separator:
+        return value
+    if scheme not in _ARCHIVE_SCHEMES:
+        raise ValueError("must be none, a folder, or s3://bucket/…, gs://bucket/… or az://container/…")
+    if "@" in rest or "?" in rest or "#" in rest:
+        raise ValueError("must carry no credentials or query: set those in the service's own variables")
+    if scheme == "file" and not rest.startswith("/"):
+        raise ValueError("a folder's URL needs three slashes: file:///folder")
+    if scheme != "file" and not rest.partition("/")[0]:
+        raise ValueError("must name a bucket, as in s3://bucket/prefix")
     return value
 
 
@@ -185,6 +204,18 @@ class Settings(BaseSettings):
     """`sqlite:///file`, `postgresql://…` or `postgres://…`, kept as given; never print its password."""
     sqlite_busy_timeout_seconds: Seconds = _env("RUSHES_SQLITE_BUSY_TIMEOUT_SECONDS", 10.0)
     """How long a SQLite transaction waits for another process's lock."""
+
+    archive_url: Annotated[str, AfterValidator(_check_archive_url)] = Field(
+        default_factory=lambda valid: f"{valid.get('data_dir', 'rushes-data')}/archive",
+        validation_alias="RUSHES_ARCHIVE_URL",
+    )
+    """Where finished videos are kept: a folder, `s3://bucket/prefix`, `gs://…`, `az://…`, or `none`."""
+    archive_file_bytes_max: Annotated[int, Field(ge=1, le=5_000_000_000)] = _env(
+        "RUSHES_ARCHIVE_FILE_BYTES_MAX", 512 * 1024 * 1024
+    )
+    """A larger file is refused."""
+    archive_downloads_max: Annotated[int, Field(ge=1, le=256)] = _env("RUSHES_ARCHIVE_DOWNLOADS_MAX", 8)
+    """Files that one process fetches at the same time."""
 
     base_url: Annotated[str, AfterValidator(_check_base_url)] | None = _env("RUSHES_BASE_URL", None)
     """The public URL of this service, without a slash at its end; it turns callbacks on."""
@@ -308,6 +339,11 @@ class Settings(BaseSettings):
     def unknown_variables(self) -> tuple[UnknownVariable, ...]:
         """Variables `RUSHES_…` and `GRSAI_…` that no setting has: probably misspelt."""
         return self._unknown
+
+    @property
+    def archive_place(self) -> str | None:
+        """Where finished videos are kept; None when they are not."""
+        return None if self.archive_url.lower() == ARCHIVE_OFF else self.archive_url
 
     def catalogue(self, base: Catalogue = DEFAULT_CATALOGUE) -> Catalogue:
         """The models with the operator's overrides; raises `SettingsError` for one that cannot work."""

@@ -14,13 +14,17 @@ from sqlalchemy import make_url
 from rushes.domain.errors import DatabaseUnreachable, NotFound, SettingsError
 from rushes.domain.learned_schedule import LearnedSchedule
 from rushes.domain.task import PollResult
+from rushes.engine.archive import ArchiveLimits, Archiver
 from rushes.engine.callbacks import callback_token
+from rushes.engine.crew import Crew
+from rushes.engine.guarded_http import GuardedHttp
 from rushes.engine.steward import UnconfirmedPolicy
 from rushes.engine.worker import Worker, WorkerConfig
 from rushes.providers.base import Provider, ProviderConfig, ProviderLimits
 from rushes.providers.http import PyreqwestTransport
 from rushes.settings import Settings
 from rushes.store.database import POSTGRESQL_IDLE_SECONDS, Database
+from rushes.store.objects import ObjectStore
 
 
 def wall_clock_ms() -> int:
@@ -102,8 +106,41 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
     return providers
 
 
-def build_worker(settings: Settings, database: Database, providers: Mapping[str, Provider]) -> Worker:
-    """A worker of this process for the given providers."""
+def build_archiver(
+    settings: Settings, database: Database, providers: Mapping[str, Provider]
+) -> Archiver | None:
+    """What fetches the files of successes; None when the operator keeps none."""
+    if settings.archive_place is None:
+        return None
+    return Archiver(
+        database,
+        objects=ObjectStore(settings.archive_place),
+        http=GuardedHttp(allow_private=settings.allow_private_urls),
+        files_of={name: provider.result_files for name, provider in providers.items()},
+        now_ms=wall_clock_ms,
+        limits=ArchiveLimits(
+            file_bytes_max=settings.archive_file_bytes_max,
+            files_at_once_max=settings.archive_downloads_max,
+        ),
+    )
+
+
+def build_crew(settings: Settings, database: Database, providers: Mapping[str, Provider]) -> Crew:
+    """A worker and, unless the operator keeps no videos, the archiver that it wakes."""
+    archiver = build_archiver(settings, database, providers)
+    if archiver is None:
+        return Crew(build_worker(settings, database, providers), None)
+    return Crew(build_worker(settings, database, providers, on_commit=archiver.wake), archiver)
+
+
+def build_worker(
+    settings: Settings,
+    database: Database,
+    providers: Mapping[str, Provider],
+    *,
+    on_commit: Callable[[], None] = lambda: None,
+) -> Worker:
+    """A worker of this process for the given providers; `on_commit` hears that outcomes were committed."""
     return Worker(
         database,
         providers,
@@ -125,12 +162,14 @@ def build_worker(settings: Settings, database: Database, providers: Mapping[str,
             poll_backoff_seconds_max=settings.poll_interval_max_seconds,
             callback_url=callback_urls(settings),
             takes_callbacks=settings.base_url is not None,
+            archives=settings.archive_place is not None,
             host=socket.gethostname(),
             pid=os.getpid(),
         ),
         now_ms=wall_clock_ms,
         new_id=new_worker_id,
         jitter=random.Random(),
+        on_commit=on_commit,
     )
 
 

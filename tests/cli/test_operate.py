@@ -190,7 +190,7 @@ def _set_revision(path: Path, revision: str) -> None:
 
 def test_a_worker_and_a_tick_without_work_end_well(shell: Shell) -> None:
     tick = shell.call("tick", "--json").document
-    assert set(tick) == {"ok", "dispatch", "poll", "settle", "duration_ms"}
+    assert set(tick) == {"ok", "dispatch", "poll", "settle", "archive", "duration_ms"}
     assert tick["poll"] == dict.fromkeys(
         ("scanned", "succeeded", "failed", "processing", "transient_errors"), 0
     )

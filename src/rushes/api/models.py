@@ -474,4 +474,5 @@ class Tick(Closed):
     dispatch: dict[str, int]
     poll: dict[str, int]
     settle: dict[str, int]
+    archive: dict[str, int]
     duration_ms: Count

@@ -24,7 +24,8 @@ TICK_TASKS_MAX = 10_000
 def worker(
     *,
     until_idle: Annotated[
-        bool, Parameter(negative=(), help="Stop as soon as no task of any batch is open.")
+        bool,
+        Parameter(negative=(), help="Stop as soon as no task is open and no file is due."),
     ] = False,
     log_level: Annotated[LogLevel, Parameter(help="Log lines from this level on.")] = "info",
     json: Json = False,
@@ -43,10 +44,11 @@ def worker(
     async def work() -> None:
         async with opened(creates=True) as rushes:
             configure_logs(log_level, as_json=json or not sys.stderr.isatty())
-            running, started_at = rushes.worker(), time.monotonic()
+            crew, started_at = rushes.crew(), time.monotonic()
+            running = crew.worker
             with stop_on_signals() as stop:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(running.run(stop.event))
+                    group.create_task(crew.run(stop.event))
                     if until_idle:
                         group.create_task(_stop_when_idle(rushes, stop.event))
         if json:
@@ -70,7 +72,7 @@ async def _stop_when_idle(rushes: "Rushes", stop: "asyncio.Event") -> None:
 
     while not stop.is_set():
         with contextlib.suppress(StoreError):  # the worker says so itself, and waits
-            if await rushes.open_task_count() == 0:
+            if await rushes.open_task_count() + await rushes.due_file_count() == 0:
                 stop.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IDLE_LOOK_SECONDS):
@@ -95,11 +97,11 @@ def tick(
 
     async def pass_once() -> None:
         async with opened(creates=True) as rushes:
-            report = await rushes.worker().tick(budget_seconds=budget_seconds, tasks_max=tasks_max)
+            report = await rushes.crew().tick(budget_seconds=budget_seconds, tasks_max=tasks_max)
         if json:
             print_json(report.as_dict())
             return
-        for name in ("dispatch", "poll", "settle"):
+        for name in ("dispatch", "poll", "settle", "archive"):
             counts = ", ".join(f"{count} {word}" for word, count in getattr(report, name).items())
             print_line(f"{name}: {counts or 'nothing'}")
         print_line(f"took {report.duration_ms} ms")

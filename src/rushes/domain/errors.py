@@ -12,6 +12,7 @@
     ├── ItemNotRetryable
     ├── SettingsError            a setting that cannot work, by its environment name
     ├── NotAuthorised            a key that a service refuses
+    ├── ArchiveUnavailable       where the finished videos are kept                       retryable
     └── StoreError               the database
         ├── DatabaseBusy         locked by another process for too long               retryable
         ├── DatabaseUnreachable                                                       retryable
@@ -125,6 +126,13 @@ class NotAuthorised(RushesError):
     """A service or the operator's own guard refused the key."""
 
     code = "NOT_AUTHORISED"
+
+
+class ArchiveUnavailable(RushesError):
+    """The archive takes or gives no files: no rights, no such bucket, no space, no connection."""
+
+    code = "ARCHIVE_UNAVAILABLE"
+    retryable = True
 
 
 class StoreError(RushesError):

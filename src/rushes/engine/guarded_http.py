@@ -3,7 +3,7 @@
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -57,6 +57,15 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustedOrigin:
+    """A place that the operator has configured: `origin` (`scheme://host:port`) may be a private address, and
+    `headers` (a key, say) go there and nowhere else, wherever a redirect leads."""
+
+    origin: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class StreamedAnswer(Answer):
     """An answer whose body is read as it comes; `chunks` raises `NoAnswerFromUrl` when it breaks off."""
 
@@ -80,7 +89,7 @@ class GuardedHttp:
         self.allow_private = allow_private
         self._resolve = resolve
         self._root_certificates_pem = root_certificates_pem
-        self._clients: OrderedDict[tuple[str, int, str], Client] = OrderedDict()
+        self._clients: OrderedDict[tuple[str, int, str, bool], Client] = OrderedDict()
 
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float
@@ -96,15 +105,21 @@ class GuardedHttp:
 
     @contextlib.asynccontextmanager
     async def get(
-        self, url: str, *, headers: Mapping[str, str], timeout_seconds: float
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        timeout_seconds: float,
+        trusted: TrustedOrigin | None = None,
     ) -> AsyncIterator[StreamedAnswer]:
         """Get, following up to `REDIRECTS_MAX` redirects; the body streams within the `async with`.
 
-        `timeout_seconds` is for everything, to the last byte. Raises `UrlRefused` and `NoAnswerFromUrl`.
+        `timeout_seconds` is for everything, to the last byte. Each hop is checked like the first URL.
+        Raises `UrlRefused` and `NoAnswerFromUrl`.
         """
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(REDIRECTS_MAX + 1):
-                response = await self._open(stack, "GET", url, headers, timeout_seconds)
+                response = await self._open(stack, "GET", url, headers, timeout_seconds, trusted=trusted)
                 location = response.get_header("location") if 300 <= response.status < 400 else None
                 if location is None or response.status == 304:
                     yield StreamedAnswer(response.status, _headers(response), _chunks(response))
@@ -124,15 +139,20 @@ class GuardedHttp:
         headers: Mapping[str, str],
         timeout_seconds: float,
         body: bytes | None = None,
+        trusted: TrustedOrigin | None = None,
     ) -> Response:
         """The answer's head, from the first of the host's addresses that can be connected to."""
-        target = target_of(url, allow_private=self.allow_private)
-        found = await checked_addresses(target, allow_private=self.allow_private, resolve=self._resolve)
+        allow_private = self.allow_private
+        if trusted is not None and target_of(url, allow_private=True).origin == trusted.origin:
+            allow_private, headers = True, {**headers, **trusted.headers}
+        target = target_of(url, allow_private=allow_private)
+        found = await checked_addresses(target, allow_private=allow_private, resolve=self._resolve)
         trouble: Exception = UrlRefused("the host has no address")
         # always the same order, so that connections are used again
         for address in sorted(found, key=lambda text: (":" in text, text))[:ADDRESSES_TRIED_MAX]:
             try:
-                builder = self._client_at(target, address).request(method, url).headers(headers)
+                client = self._client_at(target, address, allow_private=allow_private)
+                builder = client.request(method, url).headers(headers)
                 builder = builder.timeout(timedelta(seconds=timeout_seconds))
                 request = (builder if body is None else builder.body_bytes(body)).build_streamed()
                 return await stack.enter_async_context(request)
@@ -142,16 +162,18 @@ class GuardedHttp:
                 raise NoAnswerFromUrl(_reason(error)) from error
         raise NoAnswerFromUrl(_reason(trouble)) from trouble
 
-    def _client_at(self, target: Target, address: str) -> Client:
+    def _client_at(self, target: Target, address: str, *, allow_private: bool) -> Client:
         """A client whose only address for the target's host is this one, which was checked just now."""
-        key = (target.host, target.port, address)
-        client = self._clients.pop(key, None) or self._new_client(target, address)
+        key = (target.host, target.port, address, allow_private)
+        client = self._clients.pop(key, None) or self._new_client(
+            target, address, allow_private=allow_private
+        )
         self._clients[key] = client
         while len(self._clients) > CLIENTS_MAX:
             self._clients.popitem(last=False)  # requests under way keep it alive to their end
         return client
 
-    def _new_client(self, target: Target, address: str) -> Client:
+    def _new_client(self, target: Target, address: str, *, allow_private: bool) -> Client:
         builder = (
             ClientBuilder()
             .user_agent("rushes")
@@ -165,7 +187,7 @@ class GuardedHttp:
             .connect_timeout(timedelta(seconds=CONNECT_TIMEOUT_SECONDS))
             .read_timeout(timedelta(seconds=READ_TIMEOUT_SECONDS))
             .pool_idle_timeout(timedelta(seconds=CONNECTION_IDLE_SECONDS))
-            .https_only(not self.allow_private)
+            .https_only(not allow_private)
         )
         if not target.is_literal:
             builder = builder.resolve(target.host, address, target.port)

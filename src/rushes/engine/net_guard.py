@@ -58,6 +58,12 @@ class UrlRefused(RushesError):
     code = "URL_REFUSED"
 
 
+class HostNotFound(UrlRefused):
+    """The name has no address, or none that could be learned in time: it may have one later."""
+
+    retryable = True
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a checked URL leads. `is_literal` when the host is an address and needs no lookup."""
@@ -66,6 +72,11 @@ class Target:
     host: str
     port: int
     is_literal: bool
+
+    @property
+    def origin(self) -> str:
+        """`scheme://host:port`, as `providers.base.origin_of` writes it."""
+        return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
 def embedded_ipv4(address: IPv6Address) -> list[IPv4Address]:
@@ -133,9 +144,11 @@ async def checked_addresses(target: Target, *, allow_private: bool, resolve: Res
         async with asyncio.timeout(LOOKUP_SECONDS_MAX):
             found = list(dict.fromkeys(await resolve(target.host, target.port)))
     except (OSError, UnicodeError, TimeoutError):
-        raise UrlRefused("the host has no address") from None
-    if not found or len(found) > ADDRESSES_MAX:
-        raise UrlRefused(f"the host has {'too many addresses' if found else 'no address'}")
+        raise HostNotFound("the host has no address") from None
+    if not found:
+        raise HostNotFound("the host has no address")
+    if len(found) > ADDRESSES_MAX:
+        raise UrlRefused("the host has too many addresses")
     for text in found:
         address = _literal(text)
         if address is None or not (allow_private or is_public(address)):

@@ -18,12 +18,13 @@ from rushes.domain.catalogue import Catalogue
 from rushes.domain.errors import StoreError
 from rushes.domain.learned_schedule import LearnedSchedule
 from rushes.domain.schedule import PollSchedule
+from rushes.engine.archive import recording_successes
 from rushes.engine.dispatch import Dispatcher
 from rushes.engine.meters import CountedSubmits, Meters
 from rushes.engine.nudges import Nudges
 from rushes.engine.poll import Poller, RemoteTask
 from rushes.engine.retries import retry_failed
-from rushes.engine.settle import Committer, SettleOutcome
+from rushes.engine.settle import BeforeClosing, Committer, SettleOutcome
 from rushes.engine.shares import Share, Shares
 from rushes.engine.steward import Steward, UnconfirmedPolicy
 from rushes.providers.base import Provider, ProviderLimits
@@ -66,7 +67,8 @@ class WorkerConfig:
     """What an operator decides about a worker.
 
     The first polls of adopted tasks, which come all at once, are spread over `adopted_spread_seconds`, and
-    longer when they would be more than `adopted_polls_per_second`.
+    longer when they would be more than `adopted_polls_per_second`. With `archives` each success is noted as
+    a file to be fetched.
     """
 
     lease_seconds: float = 30.0
@@ -77,6 +79,7 @@ class WorkerConfig:
     adopted_polls_per_second: float = 4000.0
     callback_url: Callable[[str, int, int], str | None] = lambda _provider, _task_id, _attempt: None
     takes_callbacks: bool = False
+    archives: bool = False
     host: str = "localhost"
     pid: int = 0
 
@@ -89,6 +92,7 @@ class TickReport:
     dispatch: dict[str, int] = field(default_factory=dict)
     poll: dict[str, int] = field(default_factory=dict)
     settle: dict[str, int] = field(default_factory=dict)
+    archive: dict[str, int] = field(default_factory=dict)
     duration_ms: int = 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -127,7 +131,7 @@ class Worker:
 
     `now_ms()` is the wall clock in epoch milliseconds, `new_id()` makes worker ids, `jitter` spreads
     retries: all of them are arguments, so that a simulation can replay a run. `on_late(seconds)` hears
-    how late each poll was started.
+    how late each poll was started, and `on_commit()` that outcomes were committed.
     """
 
     def __init__(
@@ -142,6 +146,7 @@ class Worker:
         new_id: Callable[[], str],
         jitter: random.Random,
         on_late: Callable[[float], None] | None = None,
+        on_commit: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._providers = providers
@@ -152,6 +157,7 @@ class Worker:
         self._new_id = new_id
         self._jitter = jitter
         self._on_late = on_late
+        self._tell_commit = on_commit
         self.meters = Meters()
         self._start_anew()
 
@@ -165,8 +171,8 @@ class Worker:
             worker_id=self.worker_id,
             now_ms=self._now_ms,
             on_settled=self._on_settled,
-            on_commit=self.meters.committed,
-            before_closing=retry_failed,
+            on_commit=self._on_commit,
+            before_closing=self._before_closing(),
         )
         self.steward = Steward(
             self._database,
@@ -473,6 +479,16 @@ class Worker:
     def _on_found(self, task: OwnedTask, remote_task_id: str) -> None:
         """An unconfirmed attempt became known through its callback: a poll has to confirm it, now."""
         self._follow(task, remote_task_id, progress=0, first_delay_seconds=0.0, is_adopted=True)
+
+    def _on_commit(self, size: int, seconds: float) -> None:
+        self.meters.committed(size, seconds)
+        self._tell_commit()
+
+    def _before_closing(self) -> BeforeClosing:
+        if not self._config.archives:
+            return retry_failed
+        links = {name: provider.result_files.link_seconds for name, provider in self._providers.items()}
+        return recording_successes(links, then=retry_failed)
 
     def _on_settled(self, task_id: int, attempt: int, outcome: SettleOutcome) -> None:
         if outcome is not SettleOutcome.SETTLED:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     text,
 )
 
+from rushes.domain.archive import ArchiveState
 from rushes.domain.credits import EntryType, LotKind, ResolutionKind
 from rushes.domain.task import FINAL_STATUSES, BatchStatus, FailureType, TaskStatus
 
@@ -437,6 +438,45 @@ render_times = Table(
     Column("ended", Text, nullable=False),
     Column("progress", Text, nullable=False),
     Column("updated_at_ms", BigInteger, nullable=False),
+)
+
+archived_files = Table(
+    "archived_files",
+    metadata,
+    # one row per success, written by the transaction that settled it
+    Column("task_id", Id, ForeignKey("video_tasks.id"), primary_key=True, autoincrement=False),
+    Column("account_id", Id, ForeignKey("accounts.id"), nullable=False),
+    Column("state", Text, nullable=False),
+    # tries so far, and those of them in which the file came and was no good
+    Column("attempts", BigInteger, nullable=False, server_default=text("0")),
+    Column("bad_files", BigInteger, nullable=False, server_default=text("0")),
+    # when it is to be tried; a worker that tries it moves this on, so its claim runs out by itself
+    Column("next_attempt_at_ms", BigInteger, nullable=False),
+    Column("link_dies_at_ms", BigInteger, nullable=False),
+    Column("alerted_at_ms", BigInteger),
+    Column("reason", Text),
+    Column("video_key", Text),
+    Column("thumbnail_key", Text),
+    Column("poster_key", Text),
+    Column("bytes", BigInteger),
+    Column("sha256", Text),
+    Column("width", BigInteger),
+    Column("height", BigInteger),
+    Column("duration_ms", BigInteger),
+    Column("stored_at_ms", BigInteger),
+    Column("created_at_ms", BigInteger, nullable=False),
+    _one_of("state", ArchiveState),
+    CheckConstraint(
+        "state <> 'stored' OR (video_key IS NOT NULL AND sha256 IS NOT NULL AND stored_at_ms IS NOT NULL)",
+        name="stored",
+    ),
+    Index(
+        "ix_archived_files_due",
+        "next_attempt_at_ms",
+        sqlite_where=text("state = 'due'"),
+        postgresql_where=text("state = 'due'"),
+    ),
+    Index("ix_archived_files_kept", "account_id", "state", "stored_at_ms"),
 )
 
 APPEND_ONLY_TABLES = ("ledger_entries", "task_resolutions", "batch_events")

@@ -1,0 +1,321 @@
+"""Where the file of each success stands, and who is fetching it. See `domain.archive`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from rushes.domain.archive import ArchiveState
+from rushes.domain.task import TaskStatus
+from rushes.store.database import Rows, is_postgresql, skip_locked, statement
+from rushes.store.tasks import FinishedTask, storable
+
+REASON_CHARACTERS_MAX = 300
+
+_DUE = Rows(task_id=int, account_id=int)
+_IDS = Rows(id=int)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedFile:
+    """A file that this process fetches now. `attempts` counts this try, and guards what is recorded."""
+
+    task_id: int
+    account_id: int
+    attempts: int
+    bad_files: int
+    link_dies_at_ms: int
+    account: str
+    provider: str
+    url: str
+    options: str
+    batch_public_id: str
+    item_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What is known of a file once it is stored; keys are names in the archive."""
+
+    video_key: str
+    thumbnail_key: str | None
+    poster_key: str | None
+    bytes: int
+    sha256: str
+    width: int | None
+    height: int | None
+    duration_ms: int | None
+
+
+# --- settling -------------------------------------------------------------------------------------------
+
+
+def add_due(
+    connection: Connection,
+    finished: Sequence[FinishedTask],
+    *,
+    link_seconds: Mapping[str, float],
+    now_ms: int,
+) -> int:
+    """The successes among these are to be fetched, at once. Part of the transaction that settles them.
+
+    `link_seconds` says by provider how long a link lives; a provider that is not named counts as the
+    shortest. Returns how many files there are to fetch.
+    """
+    rows = [(task.task_id, task.account_id) for task in finished if task.status is TaskStatus.SUCCEEDED]
+    if not rows:
+        return 0
+    names = sorted(link_seconds)
+    cases = "".join(f" WHEN :provider_{n} THEN CAST(:dies_{n} AS bigint)" for n in range(len(names)))
+    shortest = min(link_seconds.values(), default=0.0)
+    connection.execute(
+        statement(
+            "INSERT INTO archived_files (task_id, account_id, state, next_attempt_at_ms, link_dies_at_ms,"
+            " created_at_ms) SELECT v.task_id, v.account_id, 'due', CAST(:now AS bigint),"
+            f" CASE t.provider{cases or ' WHEN NULL THEN 0'} ELSE CAST(:dies AS bigint) END,"
+            f" CAST(:now AS bigint) FROM {_DUE.sql(connection)} JOIN video_tasks t ON t.id = v.task_id"
+        ),
+        {
+            **_DUE.parameters(connection, rows),
+            **{f"provider_{n}": name for n, name in enumerate(names)},
+            **{f"dies_{n}": now_ms + int(link_seconds[name] * 1000) for n, name in enumerate(names)},
+            "now": now_ms,
+            "dies": now_ms + int(shortest * 1000),
+        },
+    )
+    return len(rows)
+
+
+# --- fetching -------------------------------------------------------------------------------------------
+
+
+def any_due(connection: Connection, now_ms: int) -> bool:
+    """Whether a file is to be fetched now."""
+    found = connection.scalar(
+        statement("SELECT 1 FROM archived_files WHERE state = 'due' AND next_attempt_at_ms <= :now LIMIT 1"),
+        {"now": now_ms},
+    )
+    return found is not None
+
+
+def claim_if_due(
+    connection: Connection, *, limit: int, now_ms: int, claimed_until_ms: int
+) -> list[ClaimedFile]:
+    """Take files to fetch; nobody else gets them before `claimed_until_ms`."""
+    rows = connection.execute(
+        statement(
+            "WITH picked AS MATERIALIZED (SELECT task_id FROM archived_files WHERE state = 'due'"
+            f" AND next_attempt_at_ms <= :now ORDER BY next_attempt_at_ms"
+            f" LIMIT :limit{skip_locked(connection)})"
+            " UPDATE archived_files SET next_attempt_at_ms = :until, attempts = attempts + 1"
+            " WHERE task_id IN (SELECT task_id FROM picked) RETURNING task_id, attempts"
+        ),
+        {"now": now_ms, "limit": limit, "until": claimed_until_ms},
+    ).all()
+    if not rows:
+        return []
+    found = connection.execute(
+        statement(
+            "SELECT f.task_id, f.account_id, f.attempts, f.bad_files, f.link_dies_at_ms, a.name AS account,"
+            " t.provider, t.video_url AS url, t.options, b.public_id AS batch_public_id, t.item_index"
+            f" FROM {_IDS.sql(connection)} JOIN archived_files f ON f.task_id = v.id"
+            " JOIN video_tasks t ON t.id = f.task_id JOIN batches b ON b.id = t.batch_id"
+            " JOIN accounts a ON a.id = f.account_id ORDER BY f.task_id"
+        ),
+        _IDS.parameters(connection, [(row[0],) for row in rows]),
+    )
+    return [ClaimedFile(**row._mapping) for row in found]
+
+
+_CLAIMED = "task_id = :task_id AND state = 'due' AND attempts = :attempts"
+"""The guard of everything that a fetch records: a claim that ran out and was taken again is another try."""
+
+
+def renew_if_claimed(connection: Connection, claimed: ClaimedFile, *, until_ms: int) -> bool:
+    """Nobody else gets the file before then; False when the claim was another's by now."""
+    result = connection.execute(
+        statement(f"UPDATE archived_files SET next_attempt_at_ms = :until WHERE {_CLAIMED}"),
+        {"until": until_ms, "task_id": claimed.task_id, "attempts": claimed.attempts},
+    )
+    return result.rowcount == 1
+
+
+def record_stored_if_claimed(
+    connection: Connection, claimed: ClaimedFile, stored: StoredFile, *, now_ms: int
+) -> bool:
+    """The file is in the archive; False when the claim was another's by then."""
+    result = connection.execute(
+        statement(
+            "UPDATE archived_files SET state = 'stored', reason = NULL, video_key = :video_key,"
+            " thumbnail_key = :thumbnail_key, poster_key = :poster_key, bytes = :bytes, sha256 = :sha256,"
+            " width = :width, height = :height, duration_ms = :duration_ms, stored_at_ms = :now"
+            f" WHERE {_CLAIMED}"
+        ),
+        {
+            **{name: getattr(stored, name) for name in StoredFile.__slots__},
+            "task_id": claimed.task_id,
+            "attempts": claimed.attempts,
+            "now": now_ms,
+        },
+    )
+    return result.rowcount == 1
+
+
+def record_failure_if_claimed(
+    connection: Connection,
+    claimed: ClaimedFile,
+    *,
+    state: ArchiveState,
+    reason: str,
+    bad_files: int,
+    next_attempt_at_ms: int,
+) -> bool:
+    """The try failed: still `due`, to be tried again then, or `expired` or `refused` for good."""
+    result = connection.execute(
+        statement(
+            "UPDATE archived_files SET state = :state, reason = :reason, bad_files = :bad_files,"
+            f" next_attempt_at_ms = :next WHERE {_CLAIMED}"
+        ),
+        {
+            "state": state.value,
+            "reason": storable(reason)[:REASON_CHARACTERS_MAX],
+            "bad_files": bad_files,
+            "next": next_attempt_at_ms,
+            "task_id": claimed.task_id,
+            "attempts": claimed.attempts,
+        },
+    )
+    return result.rowcount == 1
+
+
+def alert_if_due(connection: Connection, *, before_ms: int, now_ms: int, limit: int) -> Sequence[Row[Any]]:
+    """Files still due whose links die before then and that nobody was told of: once each."""
+    ids = connection.execute(
+        statement(
+            "WITH picked AS MATERIALIZED (SELECT task_id FROM archived_files WHERE state = 'due'"
+            " AND link_dies_at_ms < :before AND alerted_at_ms IS NULL ORDER BY link_dies_at_ms"
+            f" LIMIT :limit{skip_locked(connection)}) UPDATE archived_files SET alerted_at_ms = :now"
+            " WHERE task_id IN (SELECT task_id FROM picked) RETURNING task_id"
+        ),
+        {"before": before_ms, "now": now_ms, "limit": limit},
+    ).all()
+    if not ids:
+        return []
+    return connection.execute(
+        statement(
+            "SELECT f.task_id, f.attempts, f.reason, f.link_dies_at_ms, b.public_id, t.item_index"
+            f" FROM {_IDS.sql(connection)} JOIN archived_files f ON f.task_id = v.id"
+            " JOIN video_tasks t ON t.id = f.task_id JOIN batches b ON b.id = t.batch_id ORDER BY f.task_id"
+        ),
+        _IDS.parameters(connection, [(row[0],) for row in ids]),
+    ).all()
+
+
+# --- reading --------------------------------------------------------------------------------------------
+
+
+def files_of(connection: Connection, task_ids: Iterable[int]) -> dict[int, Row[Any]]:
+    """The rows of those tasks' files, by task; tasks that did not succeed have none."""
+    rows = connection.execute(
+        statement(f"SELECT f.* FROM {_IDS.sql(connection)} JOIN archived_files f ON f.task_id = v.id"),
+        _IDS.parameters(connection, [(task_id,) for task_id in task_ids]),
+    )
+    return {row.task_id: row for row in rows}
+
+
+def due_of_batch(connection: Connection, batch_public_id: str) -> tuple[int, str | None]:
+    """How many files of the batch are still to be fetched, and why the last try of one of them failed."""
+    row = connection.execute(
+        statement(
+            "SELECT COUNT(*), MAX(f.reason) FROM batches b JOIN video_tasks t ON t.batch_id = b.id"
+            " JOIN archived_files f ON f.task_id = t.id WHERE b.public_id = :public_id AND f.state = 'due'"
+        ),
+        {"public_id": batch_public_id},
+    ).one()
+    return int(row[0]), row[1]
+
+
+def due_count(connection: Connection) -> int:
+    """How many files are still to be fetched."""
+    return int(connection.scalar(statement("SELECT COUNT(*) FROM archived_files WHERE state = 'due'")) or 0)
+
+
+def counts_of_batch(connection: Connection, batch_public_id: str) -> dict[str, int]:
+    """The batch's files by state."""
+    rows = connection.execute(
+        statement(
+            "SELECT f.state, COUNT(*) FROM batches b JOIN video_tasks t ON t.batch_id = b.id"
+            " JOIN archived_files f ON f.task_id = t.id WHERE b.public_id = :public_id GROUP BY f.state"
+        ),
+        {"public_id": batch_public_id},
+    )
+    return {state.value: 0 for state in ArchiveState} | {row[0]: int(row[1]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """All files by state, the bytes that are stored, and when the oldest due one was settled."""
+
+    files: dict[str, int]
+    stored_bytes: int
+    due_since_ms: int | None
+
+
+def totals(connection: Connection) -> Totals:
+    """The whole archive in numbers."""
+    rows = connection.execute(
+        statement(
+            "SELECT state, COUNT(*), SUM(CASE WHEN state = 'stored' THEN bytes ELSE 0 END),"
+            " MIN(created_at_ms) FROM archived_files GROUP BY state"
+        )
+    ).all()
+    found = {row[0]: row for row in rows}
+    due = found.get(ArchiveState.DUE.value)
+    return Totals(
+        files={
+            state.value: int(found[state.value][1]) if state.value in found else 0 for state in ArchiveState
+        },
+        stored_bytes=sum(int(row[2] or 0) for row in rows),
+        due_since_ms=None if due is None else int(due[3]),
+    )
+
+
+def stored_after(
+    connection: Connection,
+    task_id: int,
+    *,
+    limit: int,
+    account: str | None = None,
+    before_ms: int | None = None,
+) -> list[Row[Any]]:
+    """Stored files of tasks after that one, in the order of tasks; of one account, stored before then."""
+    query = "SELECT f.* FROM archived_files f"
+    conditions = ["f.state = 'stored'", "f.task_id > :after"]
+    parameters: dict[str, Any] = {"after": task_id, "limit": limit}
+    if account is not None:
+        query += " JOIN accounts a ON a.id = f.account_id"
+        conditions.append("a.name = :account")
+        parameters["account"] = account
+    if before_ms is not None:
+        conditions.append("f.stored_at_ms < :before")
+        parameters["before"] = before_ms
+    return list(
+        connection.execute(
+            statement(f"{query} WHERE {' AND '.join(conditions)} ORDER BY f.task_id LIMIT :limit"), parameters
+        )
+    )
+
+
+def mark_removed_if_stored(connection: Connection, task_ids: Iterable[int]) -> int:
+    """Their time of retention is over; the objects are deleted after this is committed."""
+    rows = [(task_id,) for task_id in task_ids]
+    keyword = "" if is_postgresql(connection) else "+"
+    result = connection.execute(
+        statement(
+            f"UPDATE archived_files SET state = 'removed' FROM {_IDS.sql(connection)}"
+            f" WHERE archived_files.task_id = v.id AND {keyword}archived_files.state = 'stored'"
+        ),
+        _IDS.parameters(connection, rows),
+    )
+    return result.rowcount

@@ -1,0 +1,345 @@
+"""The archive: what is stored is a whole video, what is not says why, and no verdict or credit changes."""
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from rushes import telemetry
+from rushes.domain.archive import BAD_FILES_MAX
+from rushes.domain.task import Succeeded
+from rushes.engine.archive import ArchiveLimits, Archiver, recording_successes
+from rushes.engine.guarded_http import GuardedHttp
+from rushes.engine.retries import retry_failed
+from rushes.engine.settle import Group, apply_group
+from rushes.engine.video_pictures import can_decode
+from rushes.providers.base import ResultFiles
+from rushes.store.database import Database
+from rushes.store.objects import ObjectStore
+from tests.books import REFUSED, WORKER, Books, assert_sound
+from tests.engine.file_host import CLIP, FileHost, Reply
+
+LINK_SECONDS = 7200.0
+HTML = b"<!DOCTYPE html><html><body>Sign in</body></html>"
+
+
+@dataclass
+class Vault:
+    """Books whose successes lie at a file host, and archivers on the books' clock."""
+
+    books: Books
+    host: FileHost
+    folder: Path
+    account_id: int
+
+    def settle(self, *replies: list[Reply] | Reply, options: dict[str, Any] | None = None) -> None:
+        """A batch with one success for each file, and one failure; the files answer like that."""
+        self.books.accept(self.account_id, [1] * (len(replies) + 1))
+        self.books.sql("UPDATE video_tasks SET options = :options", options=json.dumps(options or {}))
+        claimed = self.books.claim()
+        self.books.name(claimed)
+        group = Group()
+        for task, reply in zip(claimed, replies, strict=False):
+            path = f"/{task.task_id}.mp4"
+            self.host.replies[path] = reply if isinstance(reply, list) else [reply]
+            group.verdicts.append((task.task_id, task.attempt, Succeeded(f"{self.host.origin}{path}")))
+        group.verdicts.append((claimed[-1].task_id, claimed[-1].attempt, REFUSED))
+        self.books.database.run(
+            apply_group,
+            group,
+            worker_id=WORKER,
+            now_ms=self.books.now_ms,
+            before_closing=recording_successes({"grsai": LINK_SECONDS}, retry_failed),
+        )
+
+    def archiver(self, *, trusted: bool = True, allow_private: bool = False, **limits: Any) -> Archiver:
+        """Another one."""
+        return Archiver(
+            self.books.database,
+            objects=ObjectStore(str(self.folder)),
+            http=GuardedHttp(allow_private=allow_private),
+            files_of={
+                "grsai": ResultFiles(
+                    link_seconds=LINK_SECONDS,
+                    headers={"authorization": "Bearer secret-key"},
+                    trusted_origin=self.host.origin if trusted else None,
+                )
+            },
+            now_ms=lambda: self.books.now_ms,
+            limits=ArchiveLimits(**limits),
+        )
+
+    async def work(self, archiver: Archiver, *, seconds: int = 0) -> None:
+        """All that is due now, and what falls due within so many seconds of the books' clock."""
+        until_ms = self.books.now_ms + seconds * 1000
+        while self.books.now_ms <= until_ms:
+            while await archiver.start_due():
+                await archiver.finished()
+            due_at_ms = [row["next_attempt_at_ms"] for row in self.files() if row["state"] == "due"]
+            self.books.now_ms = max(self.books.now_ms + 1, min(due_at_ms, default=until_ms + 1))
+            if not due_at_ms:
+                return
+
+    def files(self) -> list[dict[str, Any]]:
+        """The rows, in the order of tasks."""
+        return self.books.rows("SELECT * FROM archived_files ORDER BY task_id")
+
+    def stored_objects(self) -> list[Path]:
+        """What lies in the archive."""
+        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def vault(database: Database, tmp_path: Path) -> Iterator[Vault]:
+    """An account with credits, a host of files, an empty archive."""
+    books = Books(database, now_ms=1_000_000_000)
+    account_id = books.account("an/../odd name")
+    books.grant(account_id, 1000)
+    with FileHost().running() as host:
+        yield Vault(books, host, tmp_path / "archive", account_id)
+
+
+def run(scenario: Callable[[], Any]) -> None:
+    """On an event loop of its own."""
+    asyncio.run(scenario())
+
+
+def test_a_success_is_stored_whole_with_what_it_is(vault: Vault) -> None:
+    vault.settle(Reply(CLIP), Reply(CLIP), options={"aspect_ratio": "16:9", "duration": 2})
+    run(lambda: vault.work(vault.archiver()))
+    rows = vault.files()
+    assert [row["state"] for row in rows] == ["stored", "stored"]  # the failure has no row
+    for index, row in enumerate(rows):
+        key = row["video_key"]
+        content = (vault.folder / key).read_bytes()
+        assert content == CLIP
+        assert row["sha256"] == hashlib.sha256(content).hexdigest()
+        assert (row["bytes"], row["width"], row["height"]) == (len(CLIP), 160, 90)
+        assert row["duration_ms"] == 2000
+        assert key == f"an_odd_name/bat_1/{index:05d}-{row['task_id']}-{row['sha256'][:16]}.mp4"
+        if can_decode():
+            for name in ("thumbnail_key", "poster_key"):
+                assert (vault.folder / row[name]).read_bytes().startswith(b"\xff\xd8\xff")
+    assert_sound(vault.books)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply(HTML, headers={"content-type": "video/mp4"}), "text page"),
+        (Reply(b""), "empty"),
+        (Reply(CLIP[: len(CLIP) * 2 // 3]), "breaks off"),
+        (Reply(CLIP + b"\x00" * 200_000), "more than 100000 bytes"),
+        (Reply(CLIP + b"\x00" * 200_000, announced=10**9), "more than 100000 bytes"),
+        (Reply(b"\x00\x00\x00\x08free" * 3), "no ftyp"),
+        (Reply(CLIP.replace(b"vide", b"soun")), "no track of video"),
+        (Reply(status=400), "HTTP 400"),
+    ],
+)
+def test_what_is_no_video_is_refused_after_some_tries_and_never_stored(
+    vault: Vault, reply: Reply, reason: str
+) -> None:
+    vault.settle(reply)
+    run(lambda: vault.work(vault.archiver(file_bytes_max=100_000), seconds=200))
+    (row,) = vault.files()
+    assert row["state"] == "refused"
+    assert reason in row["reason"]
+    assert (row["attempts"], row["bad_files"]) == (BAD_FILES_MAX, BAD_FILES_MAX)
+    assert vault.stored_objects() == []
+    assert_sound(vault.books)
+    assert vault.books.row("SELECT status FROM video_tasks WHERE id = :id", id=row["task_id"]) == {
+        "status": "succeeded"
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"duration": 10}, "10 s were asked for"), ({"aspect_ratio": "9:16"}, "9:16 was asked for")],
+)
+def test_another_length_or_shape_than_asked_for_is_refused(
+    vault: Vault, options: dict[str, Any], reason: str
+) -> None:
+    vault.settle(Reply(CLIP), options=options)
+    run(lambda: vault.work(vault.archiver(), seconds=200))
+    (row,) = vault.files()
+    assert row["state"] == "refused"
+    assert reason in row["reason"]
+
+
+@pytest.mark.skipif(not can_decode(), reason="PyAV is not installed")
+def test_boxes_around_nothing_that_can_be_decoded_are_refused(vault: Vault) -> None:
+    start = CLIP.index(b"mdat") + 4
+    end = start - 8 + int.from_bytes(CLIP[start - 8 : start - 4])
+    vault.settle(Reply(CLIP[:start] + b"\xa5" * (end - start) + CLIP[end:]))
+    run(lambda: vault.work(vault.archiver(), seconds=200))
+    (row,) = vault.files()
+    assert row["state"] == "refused"
+    assert "decode" in row["reason"]
+
+
+def test_a_host_that_fails_for_minutes_is_waited_for(vault: Vault) -> None:
+    bad = [Reply(status=500)] * 12 + [Reply(CLIP[:1000], announced=len(CLIP)), Reply(HTML), Reply(CLIP)]
+    vault.settle(bad)
+    run(lambda: vault.work(vault.archiver(), seconds=900))
+    (row,) = vault.files()
+    assert row["state"] == "stored"
+    assert (row["attempts"], row["bad_files"], row["reason"]) == (15, 1, None)
+
+
+def test_a_link_that_dies_first_is_called_out_before_and_ends_as_expired(vault: Vault) -> None:
+    vault.settle(Reply(status=500))
+    archiver = vault.archiver()
+
+    async def scenario() -> None:
+        await vault.work(archiver)
+        assert await archiver.alert() == 0
+        vault.books.now_ms += int((LINK_SECONDS - 600) * 1000)
+        assert await archiver.alert() == 1
+        assert await archiver.alert() == 0
+        await vault.work(archiver)
+        assert vault.files()[0]["state"] == "due"
+        await vault.work(archiver, seconds=700)
+
+    with capture_logs() as logs:
+        asyncio.run(scenario())
+    assert vault.files()[0]["state"] == "expired"
+    named = [entry["event"] for entry in logs]
+    assert named.index(telemetry.ARCHIVE_AT_RISK) < named.index(telemetry.ARCHIVE_EXPIRED)
+    assert_sound(vault.books)
+
+
+def test_a_dead_link_ends_as_expired(vault: Vault) -> None:
+    vault.settle(Reply(status=403))
+    run(lambda: vault.work(vault.archiver(), seconds=200))
+    assert vault.files()[0]["state"] == "expired"
+
+
+@pytest.mark.parametrize("place", ["http://169.254.169.254/", "https://10.0.0.1/x", "http://localhost:1/x"])
+def test_a_redirect_to_a_private_place_is_refused_at_once(vault: Vault, place: str) -> None:
+    vault.settle(Reply(status=302, headers={"location": place}))
+    run(lambda: vault.work(vault.archiver()))
+    (row,) = vault.files()
+    assert (row["state"], row["attempts"]) == ("refused", 1)
+
+
+def test_without_trust_a_loopback_url_is_refused_before_a_connection(vault: Vault) -> None:
+    vault.settle(Reply(CLIP))
+    run(lambda: vault.work(vault.archiver(trusted=False)))
+    assert vault.files()[0]["state"] == "refused"
+    assert vault.host.requests == []
+
+
+def test_the_key_goes_to_its_own_origin_and_nowhere_else(vault: Vault) -> None:
+    with FileHost().running() as other:
+        other.replies["/x.mp4"] = [Reply(CLIP)]
+        vault.settle(Reply(status=302, headers={"location": f"{other.origin}/x.mp4"}))
+        run(lambda: vault.work(vault.archiver(allow_private=True)))
+        assert vault.files()[0]["state"] == "stored"
+        assert vault.host.requests[0][1]["authorization"] == "Bearer secret-key"
+        assert "authorization" not in other.requests[0][1]
+
+
+def test_an_archive_that_is_away_loses_nothing(vault: Vault) -> None:
+    vault.settle(*[Reply(CLIP)] * 12)
+    vault.folder.write_text("not a folder")
+    archiver = vault.archiver(retry_seconds=(0.01, 0.02))
+
+    async def scenario() -> None:
+        for _ in range(5):
+            await vault.work(archiver)
+            await asyncio.sleep(0.05)
+        assert archiver.trouble is not None
+        assert {row["state"] for row in vault.files()} == {"due"}
+        os.unlink(vault.folder)
+        for _ in range(5):
+            await asyncio.sleep(0.05)
+            await vault.work(archiver, seconds=2)
+        assert archiver.trouble is None
+
+    with capture_logs() as logs:
+        asyncio.run(scenario())
+    assert {row["state"] for row in vault.files()} == {"stored"}
+    assert telemetry.ARCHIVE_TROUBLE in [entry["event"] for entry in logs]
+    # while it is away one file at a time finds out, the others wait
+    assert len(vault.host.requests) < 12 + 8 + 6
+
+
+def test_what_is_there_already_is_not_written_again_and_other_content_is_not_overwritten(
+    vault: Vault,
+) -> None:
+    vault.settle(Reply(CLIP), Reply(CLIP))
+    run(lambda: vault.work(vault.archiver()))
+    first, second = (vault.folder / row["video_key"] for row in vault.files())
+    written_at = first.stat().st_mtime_ns
+    second.write_bytes(b"something else")
+    vault.books.sql(
+        "UPDATE archived_files SET state = 'due', next_attempt_at_ms = 0, video_key = NULL, sha256 = NULL,"
+        " stored_at_ms = NULL"
+    )
+    run(lambda: vault.work(vault.archiver()))
+    assert [row["state"] for row in vault.files()] == ["stored", "due"]
+    assert first.stat().st_mtime_ns == written_at
+    assert second.read_bytes() == b"something else"
+    assert "another file has the name" in vault.files()[1]["reason"]
+
+
+def test_two_archivers_fetch_each_file_once(vault: Vault) -> None:
+    vault.settle(*[Reply(CLIP)] * 10)
+
+    async def scenario() -> None:
+        await asyncio.gather(vault.work(vault.archiver()), vault.work(vault.archiver()))
+
+    run(scenario)
+    assert {row["state"] for row in vault.files()} == {"stored"}
+    assert len(vault.host.requests) == 10
+
+
+def test_a_claim_that_ran_out_is_taken_again_and_the_late_one_records_nothing(vault: Vault) -> None:
+    from rushes.store import archive
+
+    vault.settle(Reply(CLIP))
+    now_ms = vault.books.now_ms
+    claim = {"limit": 5, "claimed_until_ms": now_ms + 60_000}
+    (late,) = vault.books.database.run(archive.claim_if_due, now_ms=now_ms, **claim)
+    assert vault.books.database.run(archive.claim_if_due, now_ms=now_ms, **claim) == []
+    assert vault.books.database.run(archive.renew_if_claimed, late, until_ms=now_ms + 120_000)
+    assert vault.books.database.run(archive.claim_if_due, now_ms=now_ms + 60_000, **claim) == []
+    vault.books.now_ms += 120_000
+    run(lambda: vault.work(vault.archiver()))
+    assert vault.files()[0]["state"] == "stored"
+    stored = archive.StoredFile("k", None, None, 1, "0", None, None, None)
+    assert not vault.books.database.run(archive.record_stored_if_claimed, late, stored, now_ms=now_ms)
+    assert vault.files()[0]["video_key"] != "k"
+
+
+def test_a_stopping_archiver_gives_back_what_it_has_not_ended(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rushes.engine.archive.STOP_SECONDS_MAX", 0.05)
+    vault.settle(Reply(CLIP))
+
+    async def never(*_arguments: object) -> None:
+        await asyncio.sleep(60)
+
+    archiver = vault.archiver()
+    monkeypatch.setattr(archiver, "_download", never)
+
+    async def scenario() -> None:
+        stop = asyncio.Event()
+        running = asyncio.create_task(archiver.run(stop))
+        while not vault.files()[0]["attempts"]:
+            await asyncio.sleep(0.01)
+        stop.set()
+        await running
+
+    run(scenario)
+    assert vault.files()[0]["state"] == "due"
+    run(lambda: vault.work(vault.archiver()))
+    assert vault.files()[0]["state"] == "stored"
