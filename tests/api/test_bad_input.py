@@ -2,12 +2,14 @@
 
 import json
 import socket
+import time
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
 
-from tests.api.harness import RunningService, Tenant, assert_problem
+from rushes.api import bodies, server
+from tests.api.harness import PROBLEM_FIELDS, RunningService, Tenant, assert_problem
 
 JSON = {"content-type": "application/json"}
 
@@ -253,6 +255,77 @@ def raw_answer(service: RunningService, request: bytes) -> bytes:
 def test_what_is_no_http_is_refused(idle_service: RunningService) -> None:
     for request in (b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\0" * 100):
         assert b"400" in raw_answer(idle_service, request).splitlines()[0]
+
+
+def test_a_refusal_before_any_route_has_its_request_id_too(idle_service: RunningService) -> None:
+    framings = (
+        b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}",
+        b"content-length: -2\r\n\r\n{}",
+        b"transfer-encoding: chunked\r\n\r\nzz\r\n",
+    )
+    ids = set()
+    for framing in framings:
+        head, _, body = raw_answer(
+            idle_service, b"POST /v1/batches HTTP/1.1\r\nhost: x\r\n" + framing
+        ).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 "), framing
+        problem = json.loads(body)
+        assert problem.keys() >= PROBLEM_FIELDS
+        assert f"x-request-id: {problem['request_id']}".encode() in head
+        ids.add(problem["request_id"])
+    assert len(ids) == len(framings)
+
+
+def test_a_compressed_body_is_refused(idle_tenant: Tenant) -> None:
+    for encoding in ("gzip", "br", "x"):
+        answer = idle_tenant.request(
+            "POST", "/v1/batches", content=b"\x1f\x8b", headers={**JSON, "content-encoding": encoding}
+        )
+        assert (answer.status_code, answer.json()["error"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+def test_a_client_that_sends_its_head_too_slowly_is_dropped(
+    idle_service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS_MAX", 0.4)
+    address = urlsplit(idle_service.base_url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ")
+        started = time.monotonic()
+        assert until_closed(connection) == b""
+        assert time.monotonic() - started < 8
+
+
+def test_a_client_that_sends_its_body_too_slowly_is_told_so(
+    idle_service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS_MAX", 0.4)
+    tenant = idle_service.tenant()
+    address = urlsplit(tenant.base_url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(
+            f"POST /v1/batches HTTP/1.1\r\nhost: x\r\nx-api-key: {tenant.key}\r\n"
+            "content-type: application/json\r\ncontent-length: 100\r\n\r\n{".encode()
+        )
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"BODY_TOO_SLOW" in answer
+    assert tenant.get("/v1/batches")["data"] == []
+
+
+def test_a_client_that_never_reads_its_export_holds_nobody_up(idle_service: RunningService) -> None:
+    tenant = idle_service.tenant()
+    batch_id = tenant.batch(*("x" * 3000 for _ in range(3000)))["batch_id"]
+    address = urlsplit(tenant.base_url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(
+            f"GET /v1/batches/{batch_id}/export HTTP/1.1\r\nhost: x\r\n"
+            f"x-api-key: {tenant.key}\r\n\r\n".encode()
+        )
+        assert connection.recv(1000)
+        for _ in range(5):
+            assert tenant.get(f"/v1/batches/{batch_id}")["total_count"] == 3000
 
 
 def test_endless_headers_are_refused(idle_service: RunningService) -> None:

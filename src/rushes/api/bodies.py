@@ -63,7 +63,9 @@ def _too_large(bytes_max: int) -> Refusal:
 
 
 def require_json(request: Request) -> None:
-    """Refuse (415) what does not say that it is JSON."""
+    """Refuse (415) what does not say that it is JSON, and what is compressed."""
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise Refusal(415, "UNSUPPORTED_MEDIA_TYPE", "send the body as it is, without Content-Encoding")
     kind = media_type_of(request)
     if kind not in _JSON_TYPES and not (kind.startswith("application/") and kind.endswith("+json")):
         raise unsupported_media_type("application/json")

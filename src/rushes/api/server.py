@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import secrets
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -84,20 +85,21 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         title = code.replace("_", " ").capitalize()
+        request_id = f"req_{secrets.token_hex(8)}"
         body = json.dumps(
             {
                 "type": f"urn:rushes:error:{code}",
                 "title": title,
                 "status": status,
                 "detail": message,
-                "request_id": "none",
+                "request_id": request_id,
                 "ok": False,
                 "error": code,
                 "message": message,
             }
         ).encode()
         self.transport.write(
-            f"HTTP/1.1 {status} {title}\r\ncontent-type: {PROBLEM_TYPE}\r\n"
+            f"HTTP/1.1 {status} {title}\r\ncontent-type: {PROBLEM_TYPE}\r\nx-request-id: {request_id}\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
             + body
         )
