@@ -18,6 +18,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from rushes.api import models
+from rushes.api.examples import ANSWER_EXAMPLES
 from tests.api.harness import SECRETS, RunningService, Tenant
 
 EXAMPLES_MAX = 6
@@ -58,6 +60,27 @@ def test_every_operation_is_described(idle_tenant: Tenant) -> None:
                 assert "example" in operation["requestBody"]["content"]["application/json"], name
     assert seen == tags
     assert len(document["paths"]) >= 18
+
+
+def test_every_json_answer_has_an_example_that_its_model_takes(idle_tenant: Tenant) -> None:
+    document = idle_tenant.get("/openapi.json")
+    used = set()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for parameter in operation.get("parameters", ()):
+                assert parameter["description"], (method, path, parameter["name"])
+            for status, answer in operation["responses"].items():
+                content = answer.get("content", {}).get("application/json")
+                if content is None or "$ref" not in content["schema"]:
+                    continue
+                name = content["schema"]["$ref"].rpartition("/")[2]
+                if name == "Tick":
+                    continue  # counts by stage, which the stages name
+                assert "example" in content, f"{method} {path} {status}: add {name} to api/examples.py"
+                used.add(name)
+    for name, example in ANSWER_EXAMPLES.items():
+        getattr(models, name).model_validate(example)
+    assert used == ANSWER_EXAMPLES.keys()
 
 
 def test_the_documentation_page_is_there(idle_tenant: Tenant) -> None:

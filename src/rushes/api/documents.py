@@ -6,6 +6,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from rushes.api.examples import add_examples
 from rushes.api.problems import PROBLEM_TYPE
 
 BATCHES: Final = "batches"
@@ -168,6 +169,7 @@ def add_openapi(app: FastAPI, *, body_models: tuple[type[Any], ...]) -> None:
                         operation["security"] = [{"apiKey": []}, {"bearer": []}]
                 elif path.startswith("/internal/"):
                     operations["post"]["security"] = [{"workerSecret": []}]
+            add_examples(made)
             app.openapi_schema = made
         return app.openapi_schema
 
