@@ -5,6 +5,8 @@ import hashlib
 import itertools
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -435,6 +437,21 @@ def test_the_key_does_not_follow_a_redirect_to_another_place(tmp_path: Path) -> 
 )
 def test_the_clients_types_name_nothing_that_the_api_does_not_answer(kind: Any, model: Any) -> None:
     assert get_type_hints(kind).keys() <= {field.alias or name for name, field in model.model_fields.items()}
+
+
+def test_the_client_loads_nothing_of_the_service() -> None:
+    program = "import sys; from rushes import Client; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    modules = set(loaded.stdout.split())
+    assert "rushes.client" in modules
+    assert not modules & {
+        "sqlalchemy",
+        "fastapi",
+        "pydantic",
+        "rushes.store",
+        "rushes.engine",
+        "rushes.library",
+    }
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])

@@ -2,19 +2,27 @@
 
 import asyncio
 import contextlib
-import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar, cast
-from urllib.parse import quote
 
 from rushes.client import answers
 from rushes.client.downloads import PARALLEL_MAX, OnFile, download, folder_at, item_id_of, write_manifest
 from rushes.client.errors import ServiceRefused, ServiceUnreachable, StillRunning, UnexpectedAnswer
-from rushes.client.event_stream import BrokenStream, Frame, frames_of
+from rushes.client.event_stream import BrokenStream, frames_of
 from rushes.client.http import Http, chunks_of, refusal_of
+from rushes.client.wire import (
+    Items,
+    all_of,
+    as_answer,
+    batch_document,
+    batch_path,
+    event_of,
+    file_name,
+    path_part,
+)
 from rushes.domain.errors import InputError, RushesError
 
 TIMEOUT_SECONDS: Final = 30.0
@@ -35,7 +43,6 @@ PATIENCE_SECONDS: Final = 120.0
 """How long a watch goes on while the service cannot be reached."""
 
 T = TypeVar("T")
-Items = Sequence[Mapping[str, Any] | str]
 OnProgress = Callable[[answers.Batch], None]
 
 
@@ -110,7 +117,7 @@ class AsyncClient:
         tried again, or a policy. The same `request_id` with the same batch is
         the same batch; without one a random id is used, so that a try whose answer was lost can be repeated.
         """
-        document = _batch_document(items, template, variables, max_outputs, model, options)
+        document = batch_document(items, template, variables, max_outputs, model, options)
         document["request_id"] = f"client-{secrets.token_hex(16)}" if request_id is None else request_id
         for name, value in (("webhook_url", webhook_url), ("retries", retries)):
             if value is not None:
@@ -129,14 +136,14 @@ class AsyncClient:
         **options: Any,
     ) -> answers.Quote:
         """What the same batch would cost, and when it would be done. Writes nothing."""
-        document = _batch_document(items, template, variables, max_outputs, model, options)
+        document = batch_document(items, template, variables, max_outputs, model, options)
         if retries is not None:
             document["retries"] = retries
         return await self._post("/v1/quotes", answers.Quote, document, repeatable=True)
 
     async def get_batch(self, batch_id: str) -> answers.Batch:
         """The batch as it stands."""
-        return await self._get(_batch(batch_id), answers.Batch)
+        return await self._get(batch_path(batch_id), answers.Batch)
 
     async def batches(self) -> AsyncIterator[answers.Batch]:
         """All batches, newest first, fetched a page at a time."""
@@ -148,32 +155,32 @@ class AsyncClient:
     ) -> AsyncIterator[answers.Item]:
         """The batch's items in their order, fetched a page at a time."""
         query = {"status": status}
-        async for row in self._pages(f"{_batch(batch_id)}/items", "items", query):
+        async for row in self._pages(f"{batch_path(batch_id)}/items", "items", query):
             yield cast(answers.Item, row)
 
     async def cancel(self, batch_id: str) -> answers.CancelledBatch:
         """Pending items fail and are refunded; items at a provider run on to their verdict."""
-        return await self._post(f"{_batch(batch_id)}/cancel", answers.CancelledBatch)
+        return await self._post(f"{batch_path(batch_id)}/cancel", answers.CancelledBatch)
 
     async def retry(self, batch_id: str, item: str | int) -> answers.RetriedItem:
         """A failed item (its id or index) waits again, with a new reservation."""
-        return await self._post(f"{_batch(batch_id)}/items/{_part(item)}/retry", answers.RetriedItem)
+        return await self._post(f"{batch_path(batch_id)}/items/{path_part(item)}/retry", answers.RetriedItem)
 
     async def attempts(self, batch_id: str, item: str | int) -> list[answers.Attempt]:
         """Every attempt of an item (its id or index), oldest first."""
-        path = f"{_batch(batch_id)}/items/{_part(item)}/attempts"
+        path = f"{batch_path(batch_id)}/items/{path_part(item)}/attempts"
         answer = await self._http.ask("GET", path, repeatable=True)
         return cast(list[answers.Attempt], answer["attempts"])
 
     async def rerolls(self, batch_id: str) -> answers.Rerolls:
         """The batch's policy for failed items, and what its tries have come to."""
-        return await self._get(f"{_batch(batch_id)}/retries", answers.Rerolls)
+        return await self._get(f"{batch_path(batch_id)}/retries", answers.Rerolls)
 
     async def pass_rates(self, *, days: int = 7, prompts: int = 20) -> answers.PassRates:
         """How often the account's tries passed in the last days, by model and by prompt."""
         query = {"days": days, "prompts": prompts}
         answer = await self._http.ask("GET", "/v1/models/stats", query=query, repeatable=True)
-        return _as(answers.PassRates, answer)
+        return as_answer(answers.PassRates, answer)
 
     async def export(
         self, batch_id: str, path: str | Path, *, format: Literal["csv", "jsonl"] = "jsonl"
@@ -181,7 +188,7 @@ class AsyncClient:
         """Write every item to the file, whole or not at all; returns its bytes."""
         target = Path(path)
         part = target.with_name(f"{target.name}.part")
-        url = f"{self._http.base_url}{_batch(batch_id)}/export?format={format}"
+        url = f"{self._http.base_url}{batch_path(batch_id)}/export?format={format}"
         try:
             async with self._http.open("GET", url) as response:
                 if response.status >= 400:
@@ -206,7 +213,7 @@ class AsyncClient:
         A stream that breaks is gone on with from the last event; raises what a service says that stays away.
         """
         position, failures = after, 0
-        url = f"{self._http.base_url}{_batch(batch_id)}/events"
+        url = f"{self._http.base_url}{batch_path(batch_id)}/events"
         while True:
             try:
                 headers = {"last-event-id": str(position)} if position else {}
@@ -216,7 +223,7 @@ class AsyncClient:
                     if response.status != 200:
                         raise await refusal_of(response)
                     async for frame in frames_of(chunks_of(response)):
-                        event = _event(frame)
+                        event = event_of(frame)
                         position, failures = event["id"], 0
                         yield event
                 await self._http.pause(LOOK_SECONDS_MIN)
@@ -342,9 +349,9 @@ class AsyncClient:
             )
 
         try:
-            await _all_of([work() for _ in range(min(parallel, max(1, len(wanted))))])
+            await all_of([work() for _ in range(min(parallel, max(1, len(wanted))))])
         finally:
-            write_manifest(manifest(), target / f"{_name(batch_id)}.manifest.json")
+            write_manifest(manifest(), target / f"{file_name(batch_id)}.manifest.json")
         return manifest()
 
     # --- credits ----------------------------------------------------------------------------------------
@@ -380,19 +387,19 @@ class AsyncClient:
 
     async def replay_delivery(self, delivery_id: str) -> answers.Delivery:
         """Send a delivery again, from the beginning of the ladder and with the same `webhook-id`."""
-        path = f"/v1/webhooks/deliveries/{_part(delivery_id)}/replay"
+        path = f"/v1/webhooks/deliveries/{path_part(delivery_id)}/replay"
         answer = await self._http.ask("POST", path, repeatable=False)
         return cast(answers.Delivery, answer["delivery"])
 
     # --- requests ---------------------------------------------------------------------------------------
 
     async def _get(self, path: str, kind: type[T]) -> T:
-        return _as(kind, await self._http.ask("GET", path, repeatable=True))
+        return as_answer(kind, await self._http.ask("GET", path, repeatable=True))
 
     async def _post(
         self, path: str, kind: type[T], document: Mapping[str, Any] | None = None, *, repeatable: bool = False
     ) -> T:
-        return _as(kind, await self._http.ask("POST", path, document=document, repeatable=repeatable))
+        return as_answer(kind, await self._http.ask("POST", path, document=document, repeatable=repeatable))
 
     async def _cursor(
         self, path: str, id_name: str, query: Mapping[str, Any]
@@ -421,68 +428,3 @@ class AsyncClient:
             offset += len(page[list_name])
             if not page[list_name] or offset >= page["total"]:
                 return
-
-
-async def _all_of(coroutines: Sequence[Any]) -> None:
-    """Run them together; the first error cancels the others and is raised as it is."""
-    tasks = [asyncio.create_task(each) for each in coroutines]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-
-
-def _as(kind: type[T], answer: dict[str, Any]) -> T:
-    """The answer under its type, if it has every field that the type names."""
-    missing = kind.__annotations__.keys() - answer.keys()
-    if missing:
-        raise UnexpectedAnswer(f"an answer without {', '.join(sorted(missing))}: no rushes service gives it")
-    return cast(T, answer)
-
-
-def _batch_document(
-    items: Items | None,
-    template: str | None,
-    variables: Mapping[str, Sequence[str]] | None,
-    max_outputs: int | None,
-    model: str | None,
-    options: Mapping[str, Any],
-) -> dict[str, Any]:
-    if isinstance(items, str):
-        raise InputError("must be a list of prompts or objects, not one text", field="items")
-    objects = None if items is None else [{"prompt": i} if isinstance(i, str) else dict(i) for i in items]
-    named = {
-        "items": objects,
-        "template": template,
-        "variables": variables,
-        "max_outputs": max_outputs,
-        "model": model,
-    }
-    document = {name: value for name, value in {**options, **named}.items() if value is not None}
-    if variables is not None:
-        document["variables"] = {name: list(values) for name, values in variables.items()}
-    return document
-
-
-def _event(frame: Frame) -> answers.Event:
-    try:
-        document = json.loads(frame.data)
-        return answers.Event(
-            id=int(frame.id), type=document["type"], timestamp=document["timestamp"], data=document["data"]
-        )
-    except (ValueError, KeyError, TypeError):
-        raise UnexpectedAnswer("an event that no rushes service sends") from None
-
-
-def _part(value: str | int) -> str:
-    return quote(str(value), safe="")
-
-
-def _batch(batch_id: str) -> str:
-    return f"/v1/batches/{_part(batch_id)}"
-
-
-def _name(batch_id: str) -> str:
-    return _part(batch_id)[:128]

@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from rushes.client import answers
-from rushes.client.asynchronous import TIMEOUT_SECONDS, TRIES_MAX, AsyncClient, Items, OnProgress
+from rushes.client.asynchronous import TIMEOUT_SECONDS, TRIES_MAX, AsyncClient, OnProgress
 from rushes.client.downloads import OnFile
 from rushes.client.errors import ClientClosed
+from rushes.client.wire import Items
 
 T = TypeVar("T")
 
