@@ -308,7 +308,7 @@ def test_a_client_that_sends_its_body_too_slowly_is_told_so(
             f"POST /v1/batches HTTP/1.1\r\nhost: x\r\nx-api-key: {tenant.key}\r\n"
             "content-type: application/json\r\ncontent-length: 100\r\n\r\n{".encode()
         )
-        answer = connection.recv(65536)
+        answer = until_closed(connection)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"BODY_TOO_SLOW" in answer
     assert tenant.get("/v1/batches")["data"] == []

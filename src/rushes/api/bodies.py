@@ -44,7 +44,10 @@ async def read_body(request: Request, *, bytes_max: int) -> bytes:
                     raise _too_large(bytes_max)
     except TimeoutError:
         raise Refusal(
-            408, "BODY_TOO_SLOW", f"the body did not come within {BODY_SECONDS_MAX:.0f} seconds"
+            408,
+            "BODY_TOO_SLOW",
+            f"the body did not come within {BODY_SECONDS_MAX:.0f} seconds",
+            headers={"connection": "close"},
         ) from None
     except ClientDisconnect:
         raise Refusal(400, "BODY_INCOMPLETE", "the body broke off") from None
