@@ -14,6 +14,7 @@ PROOFS = {
     "postgresql-restarts": "proofs.restarts",
     "proxy-cuts": "proofs.cuts",
     "disk-full": "proofs.disk",
+    "rerolls": "proofs.rerolls",
     "duplicates": "proofs.duplicates",
     "callbacks": "proofs.callbacks",
     "webhooks": "proofs.webhooks",
