@@ -214,6 +214,11 @@ class Rushes:
 
         return await self.database.read(run)
 
+    async def batch_files(self, batch_id: str) -> dict[str, int]:
+        """The files of the batch's successes by their state: `due, stored, expired, refused, removed`."""
+        counts, _ = await self.database.read(archive.files_of_batch, batch_id)
+        return counts
+
     async def list_batches(self, *, limit: int = 20, after: str | None = None) -> list[dict[str, Any]]:
         """Batches, newest first."""
         rows = await self.database.read(batches.list_batches, account_id=None, limit=limit, after=after)
@@ -312,8 +317,9 @@ class Rushes:
 
         A file counts as dealt with when it is stored, or refused, or its link is dead.
 
-        `on_progress(batch, troubles)` is called a few times a second; `troubles` says which providers are
-        held or paused, or that the database is in trouble, and why. Raises `NotAuthorised` when nothing
+        `on_progress(batch, troubles)` is called a few times a second, with the batch and its `files` (see
+        `batch_files`); `troubles` says which providers are held or paused, or that the database or the
+        archive is in trouble, and why. Raises `NotAuthorised` when nothing
         can go on because the providers of all open tasks refuse the key; those tasks stay as they are.
         """
         crew = self.crew()
@@ -343,21 +349,23 @@ class Rushes:
         now = asyncio.get_running_loop().time
         refused_at: float | None = None
         batch = await self.batch(batch_id)
+        files, due_count = dict[str, int](), 0
         while True:
             troubles = crew.worker.provider_troubles()
-            due_count = 0
             try:
                 batch = await self.batch(batch_id)
                 refusal = await self._key_refusal(batch_id, crew.worker.key_refusals())
-                due_count, reason = await self._due_files(batch_id, crew)
-                if due_count and batch["pending_count"] + batch["processing_count"] == 0:
-                    why = crew.archiver.trouble if crew.archiver is not None else None
-                    troubles["archive"] = f"{due_count} files to be stored ({why or reason or 'under way'})"
+                files, reason = await self.database.read(archive.files_of_batch, batch_id)
+                # those that a process without an archive has left due are not this one's to wait for
+                due_count = 0 if crew.archiver is None else files["due"]
+                if crew.archiver is not None and due_count:
+                    why = crew.archiver.trouble or reason
+                    troubles |= {} if why is None else {"archive": why}
             except StoreError as error:  # the worker rides out a database that is away for a while
                 troubles["database"] = error.message
                 refusal = None
             if on_progress is not None:
-                on_progress(batch, troubles)
+                on_progress(batch | {"files": files}, troubles)
             open_count = batch["pending_count"] + batch["processing_count"]
             if stop.is_set() or (open_count == 0 and due_count == 0 and "database" not in troubles):
                 return None
@@ -369,11 +377,6 @@ class Rushes:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_SECONDS):
                     await stop.wait()
-
-    async def _due_files(self, batch_id: str, crew: Crew) -> tuple[int, str | None]:
-        if crew.archiver is None:
-            return 0, None
-        return await self.database.read(archive.due_of_batch, batch_id)
 
     async def _key_refusal(self, batch_id: str, refused: Mapping[str, str]) -> str | None:
         """Why no open task of the batch can go on, if that is because of the key."""

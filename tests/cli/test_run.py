@@ -16,7 +16,8 @@ from tests.cli.process import Shell
 ShellAt = Callable[[SimulatorThread], Shell]
 
 SUMMARY_FIELDS = {
-    *("batch_id", "status", "total", "succeeded", "failed", "credits", "failures", "duration_seconds"),
+    *("batch_id", "status", "total", "succeeded", "failed", "credits", "failures", "files"),
+    "duration_seconds",
 }
 
 
@@ -37,6 +38,9 @@ def test_a_file_of_prompts_becomes_settled_videos(new_simulator: NewSimulator, s
     )
     assert summary["credits"] == {"reserved": 40, "settled": 40, "refunded": 0}
     assert summary["failures"] == {}
+    assert summary["files"] == {"due": 0, "stored": 4, "expired": 0, "refused": 0, "removed": 0}
+    assert "files: 4 stored" in ended.stderr
+    assert len(list((shell.folder / "rushes-data" / "archive").rglob("*.mp4"))) == 4
     assert summary["duration_seconds"] > 0
     items = shell.ask(lambda rushes: rushes.items(summary["batch_id"]))
     assert [item["prompt"] for item in items] == [
@@ -64,6 +68,32 @@ def test_failed_tasks_are_counted_refunded_and_told_by_exit_code_5(
     assert "30/30 done" in ended.stderr
     assert "\x1b" not in ended.stdout + ended.stderr, "no colour and no cursor movement in a pipe"
     shell.assert_books_are_right()
+
+
+def test_run_waits_for_files_and_says_which_are_lost(new_simulator: NewSimulator, shell_at: ShellAt) -> None:
+    simulator = new_simulator(file_server_error=0.4, file_server_error_seconds=2, file_redirect=0.3)
+    shell = shell_at(simulator)
+    shell.write("a.txt", "".join(f"prompt {n}\n" for n in range(20)))
+    ended = shell.run("run", "a.txt", "--grant", "200", "--json")
+    summary, faults = ended.document, simulator.report().faults
+    assert min(faults["file_server_error"], faults["file_redirect"]) > 0
+    assert ended.code == 5, ended.stderr
+    assert (summary["succeeded"], summary["files"]["due"]) == (20, 0)
+    assert summary["files"]["refused"] == faults["file_redirect"]
+    assert summary["files"]["stored"] == 20 - faults["file_redirect"]
+    assert "archive: the file's host answered HTTP 500" in ended.stderr
+    assert summary["credits"]["settled"] == 200, "a lost file changes no credits"
+
+
+def test_a_stopped_run_says_how_many_files_are_left(new_simulator: NewSimulator, shell_at: ShellAt) -> None:
+    shell = shell_at(new_simulator(file_server_error=1.0, file_server_error_seconds=600))
+    shell.write("a.txt", "a boat\na bird\n")
+    running = shell.start("run", "a.txt", "--grant", "20")
+    running.wait_until(lambda said: "2 due" in said and "archive: " in said, "files that are due")
+    running.signal(signal.SIGINT)
+    stopped = running.end()
+    assert stopped.code == 130
+    assert "2 files are still to be stored" in stopped.stderr
 
 
 def test_the_same_request_id_is_the_same_batch_and_grants_once(

@@ -15,7 +15,7 @@ app = App(
     help="Runs batches of remote AI-video tasks to completion and settles prepaid credits exactly.",
     help_epilogue=(
         "Every command takes --json. Exit codes: 0 done, 1 error, 2 usage, 4 not authorised, "
-        "5 finished but some tasks failed, 130 and 143 ended by a signal. "
+        "5 finished but some tasks failed or videos are lost, 130 and 143 ended by a signal. "
         "Settings come from the environment and a .env file: see `rushes doctor`."
     ),
     version=__version__,

@@ -72,6 +72,7 @@ def show(
 ) -> None:
     """Show a batch: counts, credits, failures by type."""
     from rushes.cli.outcome import failure_counts
+    from rushes.cli.progress import files_line
     from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_facts, print_json, print_line, proof_line
 
@@ -79,12 +80,15 @@ def show(
         async with opened() as rushes:
             batch = await rushes.batch(batch_id)
             failures = await failure_counts(rushes, batch_id)
+            files = await rushes.batch_files(batch_id)
             chosen = await rushes.items(batch_id, status=status) if items or status else None
         if json:
             extra = {} if chosen is None else {"items": chosen}
-            print_json({"ok": True, **batch, **extra})
+            print_json({"ok": True, **batch, "files": files, **extra})
             return
         print_facts(batch)
+        if any(files.values()):
+            print_line(files_line(files))
         if failures:
             print_line("failures: " + ", ".join(f"{count} {kind}" for kind, count in failures.items()))
         print_line(proof_line(batch))
@@ -118,7 +122,7 @@ def print_items(items: Sequence[Mapping[str, Any]]) -> None:
 def watch(batch_id: BatchId, /, *, json: Json = False) -> int:
     """Follow a batch to its end without working on it.
 
-    Ends as `run` does: 0 when all succeeded, 5 when some failed.
+    Ends as `run` does: 0 when all succeeded, 5 when some failed or some videos could not be stored.
     """
 
     from rushes.cli.outcome import exit_code_of, open_count, print_outcome, resume_hint
@@ -129,18 +133,18 @@ def watch(batch_id: BatchId, /, *, json: Json = False) -> int:
         async with opened() as rushes:
             started_at = time.monotonic()
             with stop_on_signals() as stop:
-                batch = await _follow(rushes, batch_id, stop)
-            await print_outcome(rushes, batch, time.monotonic() - started_at, as_json=json)
-        if open_count(batch):
-            say(f"rushes: {resume_hint(batch)}")
+                batch, due = await _follow(rushes, batch_id, stop)
+            files = await print_outcome(rushes, batch, time.monotonic() - started_at, as_json=json)
+        if open_count(batch) or due:
+            say(f"rushes: {resume_hint(batch, due)}")
             return stop.exit_code
-        return exit_code_of(batch)
+        return exit_code_of(batch, files)
 
     return run_async(follow())
 
 
-async def _follow(rushes: "Rushes", batch_id: str, stop: "Stop") -> dict[str, Any]:
-    """Show progress until the batch is finished or a signal came."""
+async def _follow(rushes: "Rushes", batch_id: str, stop: "Stop") -> tuple[dict[str, Any], int]:
+    """Show progress until the batch and its files are finished or a signal came; also how many are due."""
     import asyncio
     import contextlib
 
@@ -148,21 +152,23 @@ async def _follow(rushes: "Rushes", batch_id: str, stop: "Stop") -> dict[str, An
     from rushes.cli.progress import progress_display
     from rushes.domain.errors import StoreError
 
-    batch = await rushes.batch(batch_id)
+    batch, files, due = await rushes.batch(batch_id), dict[str, int](), 0
     with progress_display() as progress:
         while True:
             troubles: dict[str, str] = {}
             try:
                 batch = await rushes.batch(batch_id)
-                if open_count(batch):
+                files = await rushes.batch_files(batch_id)
+                due = files["due"] if rushes.settings.archive_place else 0
+                if open_count(batch) or due:
                     troubles = troubles_of(await rushes.live_workers())
             except StoreError as error:
                 if not error.retryable:
                     raise
                 troubles["database"] = error.message
-            progress.update(batch, troubles)
-            if stop.event.is_set() or not open_count(batch):
-                return batch
+            progress.update(batch | {"files": files}, troubles)
+            if stop.event.is_set() or not (open_count(batch) or due):
+                return batch, due
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_SECONDS):
                     await stop.event.wait()

@@ -103,18 +103,18 @@ async def _demo(settings: "Settings", *, as_json: bool) -> int:
         with stop_on_signals() as stop, progress_display() as progress:
             batch = await rushes.run(batch["batch_id"], stop=stop.event, on_progress=progress.update)
         seconds = time.monotonic() - started_at
-        report = await rushes.audit()
+        report, files = await rushes.audit(), await rushes.batch_files(batch["batch_id"])
         if as_json:
             print_json(await summary(rushes, batch, seconds) | {"audit": report.as_dict()})
         else:
             print_items(await rushes.items(batch["batch_id"]))
-    if open_count(batch):
+    if open_count(batch) or files["due"]:
         say("rushes: the demo was stopped before its end; start it again")
         return stop.exit_code
     if not as_json:
         print_line(
-            f"{batch['succeeded_count']} videos in {seconds:.1f} s; {batch['failed_count']} tasks failed"
-            " and were refunded"
+            f"{batch['succeeded_count']} videos in {seconds:.1f} s, {files['stored']} of them fetched and"
+            f" stored; {batch['failed_count']} tasks failed and were refunded"
         )
         settled, refunded = batch["credits_settled"], batch["credits_refunded"]
         print_line(f"reserved = settled + refunded: {batch['credits_reserved']} = {settled} + {refunded}")

@@ -25,7 +25,7 @@ class Progress(Protocol):
     def __exit__(self, *_error: object) -> None: ...
 
     def update(self, batch: Mapping[str, Any], troubles: Mapping[str, str]) -> None:
-        """The batch as the API shows it, and why providers are held or paused, by name."""
+        """The batch as the API shows it, its `files` by state, and what is in trouble, by name."""
 
 
 def progress_display() -> Progress:
@@ -80,6 +80,12 @@ def credits_line(batch: Mapping[str, Any]) -> str:
     return f"credits: {reserved} reserved · {settled} settled · {refunded} refunded · {held} held"
 
 
+def files_line(files: Mapping[str, int]) -> str:
+    """`files: 12 stored · 3 due`; empty while there is none."""
+    parts = [f"{count} {state}" for state, count in files.items() if count]
+    return f"files: {' · '.join(parts)}" if parts else ""
+
+
 class PlainProgress:
     """A line when something changed, at most one in `PLAIN_LINE_SECONDS`; the last state always."""
 
@@ -107,11 +113,12 @@ class PlainProgress:
         if self._latest is None:
             return
         batch, troubles = self._latest
-        state = [batch[name] for name in batch if name.endswith("_count")], troubles
+        state = [batch[name] for name in batch if name.endswith("_count")], batch["files"], troubles
         if state == self._said:
             return
         self._said, self._said_at = state, self._clock()
-        say(f"{counts_line(batch, self._pace)} · {credits_line(batch)}")
+        lines = counts_line(batch, self._pace), credits_line(batch), files_line(batch["files"])
+        say(" · ".join(line for line in lines if line))
         for name, reason in sorted(troubles.items()):
             say(f"{name}: {reason}")
 
@@ -159,7 +166,8 @@ class LiveProgress:
             ),
             Text(f"{100 * finished // max(1, batch['total_count'])} %"),
         )
-        lines: list[RenderableType] = [head, Text(counts_line(batch, self._pace)), Text(credits_line(batch))]
+        said = counts_line(batch, self._pace), credits_line(batch), files_line(batch["files"])
+        lines: list[RenderableType] = [head, *(Text(line) for line in said if line)]
         lines += [
             Text(one_line(f"{name}: {reason}"), style="yellow") for name, reason in sorted(troubles.items())
         ]

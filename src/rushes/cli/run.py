@@ -68,8 +68,9 @@ def run(
 ) -> int:
     """Run a file of prompts to its end.
 
-    Reserves the credits, submits every prompt once, polls, settles, and shows how it goes. Ctrl-C stops
-    cleanly; `rushes worker` goes on from there.
+    Reserves the credits, submits every prompt once, polls, settles, stores the videos, and shows how it
+    goes. It ends when each video is stored, or is refused or expired with its reason; `rushes batch
+    download` copies them out. Ctrl-C stops cleanly; `rushes worker` goes on from there.
     """
     from rushes.cli.session import run_async
     from rushes.domain.prompts import INPUT_BYTES_MAX, Defaults, parse_batch_input
@@ -147,16 +148,18 @@ async def _run(
                 except NotAuthorised as error:
                     refusal = error
                 batch = await rushes.batch(batch["batch_id"])
-            await print_outcome(rushes, batch, time.monotonic() - started_at, as_json=as_json)
-            if open_count(batch):
-                say(f"rushes: {resume_hint(batch)}")
+            files = await print_outcome(rushes, batch, time.monotonic() - started_at, as_json=as_json)
+            # files that wait where nobody archives are not this command's to wait for
+            due = files["due"] if settings.archive_place else 0
+            if open_count(batch) or due:
+                say(f"rushes: {resume_hint(batch, due)}")
     except InsufficientCredits as error:
         raise _with_hint(error, grant=grant, account=account) from None
     if refusal is not None:
         raise refusal
-    if open_count(batch):
+    if open_count(batch) or due:
         return stop.exit_code
-    return exit_code_of(batch)
+    return exit_code_of(batch, files)
 
 
 def require_keys(settings: "Settings", priced: "Sequence[PricedDraft]") -> None:

@@ -224,33 +224,22 @@ def files_of(connection: Connection, task_ids: Iterable[int]) -> dict[int, Row[A
     return {row.task_id: row for row in rows}
 
 
-def due_of_batch(connection: Connection, batch_public_id: str) -> tuple[int, str | None]:
-    """How many files of the batch are still to be fetched, and why the last try of one of them failed."""
-    row = connection.execute(
-        statement(
-            "SELECT COUNT(*), MAX(f.reason) FROM batches b JOIN video_tasks t ON t.batch_id = b.id"
-            " JOIN archived_files f ON f.task_id = t.id WHERE b.public_id = :public_id AND f.state = 'due'"
-        ),
-        {"public_id": batch_public_id},
-    ).one()
-    return int(row[0]), row[1]
-
-
 def due_count(connection: Connection) -> int:
     """How many files are still to be fetched."""
     return int(connection.scalar(statement("SELECT COUNT(*) FROM archived_files WHERE state = 'due'")) or 0)
 
 
-def counts_of_batch(connection: Connection, batch_public_id: str) -> dict[str, int]:
-    """The batch's files by state."""
+def files_of_batch(connection: Connection, batch_public_id: str) -> tuple[dict[str, int], str | None]:
+    """The batch's files by state, and why the last try of one that is still due failed."""
     rows = connection.execute(
         statement(
-            "SELECT f.state, COUNT(*) FROM batches b JOIN video_tasks t ON t.batch_id = b.id"
+            "SELECT f.state, COUNT(*), MAX(f.reason) FROM batches b JOIN video_tasks t ON t.batch_id = b.id"
             " JOIN archived_files f ON f.task_id = t.id WHERE b.public_id = :public_id GROUP BY f.state"
         ),
         {"public_id": batch_public_id},
-    )
-    return {state.value: 0 for state in ArchiveState} | {row[0]: int(row[1]) for row in rows}
+    ).all()
+    reason = next((row[2] for row in rows if row[0] == ArchiveState.DUE.value), None)
+    return {state.value: 0 for state in ArchiveState} | {row[0]: int(row[1]) for row in rows}, reason
 
 
 @dataclass(frozen=True, slots=True)
