@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test check format bench simulate proofs lock clean
+.PHONY: help setup browser demo test check format docs bench simulate proofs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,12 @@ check: setup ## what CI checks before the tests: format, lint, types, layers
 format: setup ## put the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup ## the documentation site, into build/site; a broken link or a page without a place in it is an error
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	$(BIN)/python -m pytest -q tests/test_docs.py
+	rm -rf build/site
+	$(BIN)/zensical build --clean --strict
 
 bench: setup ## measure; ONLY=poll runs one part, PEERS=1 adds DBOS, Procrastinate and Celery
 ifdef PEERS
