@@ -38,6 +38,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "created_at_ms",
     ),
     "batch_events": ("batch_id", "seq", "type", "task_id"),
+    "batch_retries": (
+        *("batch_id", "retries_max", "credits_max", "pass_rate_min_ppm", "pass_rate_after"),
+        *("last_model", "last_credits", "rerolls_count", "credits_used", "stopped_at_ms"),
+    ),
     "workers": ("id", "lease_expires_at_ms"),
 }
 """What is watched of each table."""

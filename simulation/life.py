@@ -15,6 +15,7 @@ from rushes.store.workers import RELEASED
 from simulation.books import Books
 from simulation.broken import broken
 from simulation.journal import DELETED, Change, TaskRow
+from simulation.rerolls import AllRerolls
 from simulation.witness import Attempt, Witness
 
 _ALLOWED = {
@@ -62,6 +63,7 @@ class Life:
         self.open_count = 0
         self.adoptions = self.settled = self.refunded = 0
         self._books, self._witness, self._told = books, witness, told
+        self._rerolls = AllRerolls()
         self._epoch_ms = epoch_ms
         self._grace_seconds = grace_seconds
         self._resubmits = resubmits
@@ -85,6 +87,7 @@ class Life:
             "video_tasks": self._task_row,
             "task_resolutions": self._resolution_row,
             "batch_events": self._event_row,
+            "batch_retries": self._rerolls.row,
             "workers": self._worker_row,
             f"{DELETED}workers": self._worker_gone,
         }
@@ -102,6 +105,7 @@ class Life:
             handler(row)
         self._check_ends()
         self._books.check_touched()
+        self._rerolls.check_touched()
 
     # --- rows ---------------------------------------------------------------------------------------
 
@@ -141,6 +145,7 @@ class Life:
     def _is_new(self, task: TaskRow) -> None:
         if (task.status, task.attempt, task.is_current) != ("pending", 0, 1):
             broken("NEW_TASK_WRONG", str(task))
+        self._rerolls.try_made(task, by_itself=self._committer.worker_id is not None)
         self.open_count += 1
         self._books.task_counted(task.batch_id, None, task.status, task.credits)
 
@@ -211,6 +216,7 @@ class Life:
     def _ends(self, before: TaskRow, after: TaskRow) -> None:
         self._ended[after.id] = after
         self.finished_at[after.id] = self._now
+        self._rerolls.try_ended(after)
         self.open_count -= 1
         if after.status == "succeeded":
             self.settled += 1

@@ -1,9 +1,11 @@
 """What a seed decides besides its faults: the size and shape of the installation and of its work."""
 
 import random
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from rushes.domain.catalogue import DEFAULT_CATALOGUE, Catalogue
+from rushes.domain.retries import PPM, LastModel, RetryPolicy, StopLoss
 from rushes.engine.steward import UnconfirmedPolicy
 from rushes.providers.base import ProviderLimits
 from rushes.providers.simulator import SimulatorKnobs
@@ -45,13 +47,27 @@ REQUEST_TIMEOUT_SECONDS = 30.0
 @dataclass(frozen=True, slots=True)
 class PlannedBatch:
     """A batch that a user will ask for; `doubles` tells that the request is sent twice at once, `retries_max`
-    how often its failed items are to be tried again by themselves."""
+    how often its failed items are to be tried again by themselves: at most for `retries_credits_max` credits,
+    until of `stop_loss_after` tries fewer than half have passed, the last time with `last_model`."""
 
     at: float
     account: int
     tasks: int
     doubles: bool
     retries_max: int = 0
+    retries_credits_max: int | None = None
+    stop_loss_after: int | None = None
+    last_model: str | None = None
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """As the batch asks for it."""
+        return RetryPolicy(
+            self.retries_max,
+            credits_max=self.retries_credits_max,
+            stop_loss=None if self.stop_loss_after is None else StopLoss(PPM // 2, self.stop_loss_after),
+            last_model=None if self.last_model is None else LastModel.of(CATALOGUE.get(self.last_model)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +136,7 @@ def draw_plan(draw: random.Random, seed: int, tasks: int) -> Plan:
         slots=slots,
         tickers=1 if slots > 1 and draw.random() < 0.15 else 0,
         accounts=accounts,
-        batches=tuple(_batches(draw, tasks, accounts, chaos_seconds)),
+        batches=tuple(_with_policies(seed, _batches(draw, tasks, accounts, chaos_seconds))),
         models=tuple(draw.sample(MODELS, draw.randint(2, len(MODELS)))),
         lease_seconds=draw.choice((45.0, 90.0, 120.0)),
         grace_seconds=grace_seconds,
@@ -153,3 +169,19 @@ def _batches(draw: random.Random, tasks: int, accounts: int, chaos_seconds: floa
         batches.append(PlannedBatch(at, draw.randrange(accounts), size, draw.random() < 0.1, retries_max))
         left -= size
     return sorted(batches, key=lambda batch: batch.at)
+
+
+def _with_policies(seed: int, batches: list[PlannedBatch]) -> Iterator[PlannedBatch]:
+    """Caps, stop-losses and last models for batches with retries, from a draw of their own: the rest of a
+    seed's plan stays what it was before there were any."""
+    draw = random.Random(f"policies {seed}")
+    for batch in batches:
+        if not batch.retries_max:
+            yield batch
+            continue
+        yield replace(
+            batch,
+            retries_credits_max=draw.choice((None, 0, 15, 2 * batch.tasks)),
+            stop_loss_after=draw.choice((None, 1, max(1, batch.tasks // 3), batch.tasks)),
+            last_model=draw.choice((None, *MODELS)),
+        )

@@ -17,7 +17,6 @@ from rushes.domain.errors import (
     StoreError,
 )
 from rushes.domain.prompts import Defaults, drafts_from_objects, validate_drafts
-from rushes.domain.retries import RetryPolicy
 from rushes.domain.task import TaskStatus
 from rushes.engine import accept
 from rushes.store import batches, ledger, retries
@@ -49,7 +48,7 @@ def _accept(
     accepted = accept.accept_batch(connection, request, public_id=public_id, now_ms=now_ms)
     batch_id = int(accepted.row["id"])
     if planned.retries_max and not accepted.idempotent_replay:
-        retries.ask_for(connection, batch_id, RetryPolicy(planned.retries_max))
+        retries.ask_for(connection, batch_id, planned.retry_policy)
     return batch_id
 
 
