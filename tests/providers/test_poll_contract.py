@@ -25,6 +25,7 @@ from rushes.domain.task import (
     TaskStatus,
 )
 from rushes.providers import grsai, grsai_unified
+from rushes.providers.answers import MESSAGE_CHARACTERS_MAX
 from rushes.providers.base import Provider, ProviderConfig
 from rushes.providers.http import PyreqwestTransport
 from rushes.providers.transport import Response, Transport, TransportError
@@ -447,7 +448,7 @@ def test_a_message_is_made_fit_to_be_kept(wire: Format) -> None:
     result = poll(wire, wire.body("failed", error=f"a\x00b\nkey {KEY} " + "x" * 5000))
     assert isinstance(result, Failed)
     assert result.error_message.startswith("a b key *** xxx")
-    assert len(result.error_message) == grsai.MESSAGE_CHARACTERS_MAX
+    assert len(result.error_message) == MESSAGE_CHARACTERS_MAX
     assert result.error_message.isprintable()
 
 
