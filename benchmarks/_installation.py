@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, text
 
 from benchmarks._server import RunningServer
-from rushes.domain.catalogue import DEFAULT_CATALOGUE
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.progress import ProgressMark
 from rushes.domain.schedule import PollSchedule
 from rushes.engine import accept

@@ -13,8 +13,8 @@ from itertools import pairwise
 from statistics import NormalDist
 from typing import NamedTuple
 
-from rushes.domain.catalogue import DEFAULT_CATALOGUE
 from rushes.domain.learned_schedule import LearnedSchedule
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.progress import ProgressMark, next_mark
 from rushes.domain.schedule import PollBudget, PollSchedule
 

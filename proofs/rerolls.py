@@ -13,7 +13,7 @@ from proofs.postgresql import running_postgresql
 from proofs.result import ProofResult
 from proofs.stage import Pace, Stage, stage
 from rushes import Rushes
-from rushes.domain.catalogue import DEFAULT_CATALOGUE
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.providers.simulator import TaskReport
 from rushes.settings import Settings
 

@@ -22,8 +22,8 @@ from proofs.equalities import Accounting, Circumstances, Comparison
 from proofs.processes import Process, Site, wait_until
 from proofs.result import ProofResult
 from proofs.service import Service
-from rushes.domain.catalogue import DEFAULT_CATALOGUE
 from rushes.domain.errors import StoreError
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN
 from rushes.library import Rushes
 from rushes.settings import Settings

@@ -4,7 +4,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from rushes.domain.catalogue import DEFAULT_CATALOGUE, Catalogue
+from rushes.domain.catalogue import Catalogue
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.retries import PPM, LastModel, RetryPolicy, StopLoss
 from rushes.engine.steward import UnconfirmedPolicy
 from rushes.providers.base import ProviderLimits

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from rushes.domain.errors import SettingsError
-from rushes.settings import MASK, Settings, field_name_of_variable, masked_database_url
+from rushes.domain.errors import InputError, SettingsError
+from rushes.domain.models import DEFAULT_CATALOGUE
+from rushes.providers.registry import installed_providers, plugin_models
+from rushes.settings import MASK, ProviderAccount, Settings, field_name_of_variable, masked_database_url
+from tests.plugins import ACME, install_plugin
 
 CANARY = "canary-5f1c"
 
@@ -55,6 +58,14 @@ def test_every_variable_reaches_its_field() -> None:
         "RUSHES_UNCONFIRMED_POLICY": "resubmit",
         "GRSAI_API_KEY": "sk-1",
         "GRSAI_HOST": "http://127.0.0.1:8080/",
+        "GEMINI_API_KEY": "g-1",
+        "GEMINI_HOST": "http://127.0.0.1:8081",
+        "FAL_KEY": "id:secret",
+        "FAL_HOST": "http://127.0.0.1:8082",
+        "RUNWAYML_API_SECRET": "key_1",
+        "RUNWAYML_HOST": "http://127.0.0.1:8083",
+        "OPENAI_VIDEO_API_KEY": "o-1",
+        "OPENAI_VIDEO_BASE_URL": "http://127.0.0.1:8084/v1/",
         "RUSHES_REQUEST_TIMEOUT_SECONDS": "5",
         "RUSHES_SUBMITS_PER_SECOND": "2.5",
         "RUSHES_POLLS_PER_SECOND": "50",
@@ -73,6 +84,8 @@ def test_every_variable_reaches_its_field() -> None:
     assert settings.unconfirmed_policy == "resubmit"
     assert (settings.submits_per_second, settings.in_flight_tasks_max) == (2.5, 10)
     assert settings.catalogue().get("sora-2").credits == 3
+    assert settings.provider_account("fal") == ProviderAccount("http://127.0.0.1:8082", "id:secret")
+    assert settings.provider_account("openai-video") == ProviderAccount("http://127.0.0.1:8084/v1", "o-1")
     assert {line.source for line in settings.effective()} == {"environment"}
     assert settings.unknown_variables == ()
 
@@ -193,6 +206,8 @@ def test_refusals_never_repeat_a_secret(name: str, value: str) -> None:
 def test_secrets_appear_in_no_repr_dump_or_listing() -> None:
     settings = load(
         GRSAI_API_KEY=CANARY,
+        FAL_KEY=CANARY,
+        RUSHES_PROVIDER_ACME_KEY=CANARY,
         RUSHES_WORKER_SECRET=CANARY,
         RUSHES_WEBHOOK_SECRET=CANARY,
         RUSHES_DATABASE_URL=f"postgresql://user:{CANARY}@db.example.com:5432/rushes?sslpassword={CANARY}",
@@ -201,7 +216,7 @@ def test_secrets_appear_in_no_repr_dump_or_listing() -> None:
     assert CANARY not in str(settings)
     assert CANARY not in str(settings.effective())
     shown = {line.name: line.value for line in settings.effective()}
-    assert shown["GRSAI_API_KEY"] == MASK
+    assert shown["GRSAI_API_KEY"] == shown["FAL_KEY"] == shown["RUSHES_PROVIDER_ACME_KEY"] == MASK
     assert (
         shown["RUSHES_DATABASE_URL"]
         == f"postgresql://user:{MASK}@db.example.com:5432/rushes?sslpassword={MASK}"
@@ -258,3 +273,64 @@ def test_settings_cannot_be_changed() -> None:
     settings = load()
     with pytest.raises(ValidationError):
         settings.lease_seconds = 1
+
+
+def test_a_provider_without_its_key_or_host_says_which_variable_is_missing() -> None:
+    assert load().provider_account("grsai").missing == "GRSAI_API_KEY"
+    assert load(GRSAI_API_KEY="k").provider_account("grsai").missing is None
+    assert load().provider_account("fal").missing == "FAL_KEY"
+    assert load(OPENAI_VIDEO_API_KEY="k").provider_account("openai-video").missing == "OPENAI_VIDEO_BASE_URL"
+    assert load().provider_account("acme-video.2").missing == "RUSHES_PROVIDER_ACME_VIDEO_2_KEY"
+    assert "k-1" not in repr(load(FAL_KEY="k-1").provider_account("fal"))
+
+
+def test_a_plug_in_has_its_key_and_host_from_variables_of_its_name() -> None:
+    settings = load(RUSHES_PROVIDER_ACME_KEY="k-1", RUSHES_PROVIDER_ACME_HOST="https://acme.example/api/")
+    assert settings.provider_account("acme") == ProviderAccount("https://acme.example/api", "k-1")
+    assert load(RUSHES_PROVIDER_ACME_KEY="k-1").provider_account("acme") == ProviderAccount("", "k-1")
+    assert settings.unknown_variables == ()
+    sources = {line.name: line.source for line in settings.effective()}
+    assert sources["RUSHES_PROVIDER_ACME_HOST"] == "environment"
+    with pytest.raises(SettingsError) as caught:
+        load(RUSHES_PROVIDER_ACME_HOST="http://acme.example")
+    assert caught.value.message.startswith("RUSHES_PROVIDER_ACME_HOST: must be https")
+    assert load(RUSHES_PROVIDER_ACME="1").unknown_variables[0].name == "RUSHES_PROVIDER_ACME"
+
+
+def test_models_of_a_provider_without_a_key_take_no_tasks_while_another_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_plugin(tmp_path, monkeypatch, "acme", ACME)
+    assert all(model.unavailable is None for model in load().catalogue()), "this process only accepts"
+    catalogue = load(GRSAI_API_KEY="k").catalogue()
+    assert catalogue.get_live("sora-2", now=0.0).unavailable is None
+    with pytest.raises(InputError, match="RUSHES_PROVIDER_ACME_KEY is not set; use one of: sora-2"):
+        catalogue.get_live("acme-1", now=0.0)
+    with_key = load(RUSHES_PROVIDER_ACME_KEY="k", RUSHES_MODELS='{"acme-1": {"credits": 7}}').catalogue()
+    assert with_key.get_live("acme-1", now=0.0).credits == 7
+    with pytest.raises(InputError, match="GRSAI_API_KEY is not set"):
+        with_key.get_live("sora-2", now=0.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise RuntimeError('no luck')", "its models cannot be loaded: RuntimeError: no luck"),
+        ("MODELS = 5", "its models cannot be loaded: TypeError: 'int' object is not iterable"),
+        ("MODELS = ['acme-1']", "its models are not all of type Model: str"),
+        (ACME.replace('"acme-1"', '"sora-2"'), "the model sora-2 is there already"),
+    ],
+)
+def test_models_of_another_package_that_cannot_be_used_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, reason: str
+) -> None:
+    install_plugin(tmp_path, monkeypatch, "acme", code)
+    assert load().catalogue().names == DEFAULT_CATALOGUE.names
+    assert plugin_models(DEFAULT_CATALOGUE).troubles == {"acme": reason}
+
+
+def test_a_plug_in_cannot_take_the_name_of_a_provider_that_is_built_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_plugin(tmp_path, monkeypatch, "grsai", ACME)
+    assert installed_providers()["grsai"].value == "rushes.providers.grsai:build"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rushes.client import AsyncClient, Client
-    from rushes.domain.catalogue import DEFAULT_CATALOGUE, Catalogue, Model
+    from rushes.domain.catalogue import Catalogue, Model
     from rushes.domain.errors import InsufficientCredits, RushesError
+    from rushes.domain.models import DEFAULT_CATALOGUE
     from rushes.domain.task import (
         TRANSITIONS,
         BatchStatus,
@@ -50,7 +51,7 @@ __all__ = [
 
 _HOME = {
     "AsyncClient": "rushes.client",
-    "DEFAULT_CATALOGUE": "rushes.domain.catalogue",
+    "DEFAULT_CATALOGUE": "rushes.domain.models",
     "Catalogue": "rushes.domain.catalogue",
     "Client": "rushes.client",
     "InsufficientCredits": "rushes.domain.errors",

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection
 
 from rushes.domain.credits import LotKind
-from rushes.domain.errors import NotAuthorised, SettingsError, StoreError
+from rushes.domain.errors import NotAuthorised, StoreError
 from rushes.domain.prompts import Defaults, TaskDraft, drafts_from_objects, validate_drafts
 from rushes.domain.retries import read_policy
 from rushes.domain.task import PollResult, TaskStatus
@@ -22,10 +22,10 @@ from rushes.store import archive, batches, ledger, migrate
 from rushes.store.retries import ask_for
 from rushes.wiring import (
     build_crew,
-    build_providers,
     new_batch_id,
     open_database,
     poll_remote_task,
+    require_providers,
     wall_clock_ms,
 )
 
@@ -301,10 +301,7 @@ class Rushes:
 
     def crew(self) -> Crew:
         """A worker for all providers that have a key, and what fetches the files of its successes."""
-        providers = build_providers(self.settings)
-        if not providers:
-            raise SettingsError("GRSAI_API_KEY is not set: no provider can be used")
-        return build_crew(self.settings, self.database, providers)
+        return build_crew(self.settings, self.database, require_providers(self.settings))
 
     async def run(
         self,

@@ -21,7 +21,6 @@ from rushes.api.parts import ApiParts
 from rushes.api.server import bound_socket, serve_until, url_of
 from rushes.api.video_files import DOWNLOADS_AT_ONCE_MAX
 from rushes.domain.api_key import KEY_RANDOM_BYTES, api_key_from, api_key_hash, shown_part
-from rushes.domain.errors import SettingsError
 from rushes.engine.gauges import WorkerReport, decoded_report
 from rushes.engine.guarded_http import GuardedHttp
 from rushes.engine.notify import Notifier
@@ -34,7 +33,7 @@ from rushes.library import DEFAULT_ACCOUNT, Rushes
 from rushes.metrics import ServiceMetrics
 from rushes.providers.base import Provider
 from rushes.store import keys, ledger
-from rushes.wiring import build_crew, build_providers, new_batch_id, wall_clock_ms
+from rushes.wiring import build_crew, build_providers, new_batch_id, require_providers, wall_clock_ms
 
 if TYPE_CHECKING:
     from rushes.dashboard.mount import Dashboard
@@ -59,11 +58,7 @@ class Service:
     def __init__(self, rushes: Rushes, *, with_worker: bool) -> None:
         settings = rushes.settings
         self._rushes = rushes
-        self._providers = build_providers(settings)
-        if with_worker and not self._providers:
-            raise SettingsError(
-                "GRSAI_API_KEY is not set: no provider can be used; --no-worker serves without"
-            )
+        self._providers = require_providers(settings) if with_worker else build_providers(settings)
         self.crew = build_crew(settings, rushes.database, self._providers) if with_worker else None
         self.worker = None if self.crew is None else self.crew.worker
         self.http = GuardedHttp(allow_private=settings.allow_private_urls)
@@ -218,9 +213,8 @@ class Service:
         return WorkerReport(self.worker.worker_id, decoded_report(self.worker.report()))
 
     async def _tick(self) -> dict[str, Any]:
-        if not self._providers:
-            raise SettingsError("GRSAI_API_KEY is not set: no provider can be used")
-        crew = build_crew(self._rushes.settings, self._rushes.database, self._providers)
+        providers = self._providers or require_providers(self._rushes.settings)
+        crew = build_crew(self._rushes.settings, self._rushes.database, providers)
         return (await crew.tick()).as_dict()
 
 

@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
@@ -26,10 +27,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from rushes.domain.catalogue import DEFAULT_CATALOGUE, Catalogue
+from rushes.domain.catalogue import Catalogue
 from rushes.domain.errors import InputError, SettingsError
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.options import nearest
 from rushes.domain.prompts import parse_json
+from rushes.providers.registry import PLUGIN_PREFIX, installed_providers, plugin_models, variables_of
 
 DEFAULT_ENV_FILE = Path(".env")
 GRSAI_HOST_MAINLAND = "https://grsai.dakka.com.cn"
@@ -43,6 +46,7 @@ MASK = "********"
 SettingSource: TypeAlias = Literal["environment", "env file", "default"]
 
 _PREFIXES = ("RUSHES_", "GRSAI_")
+_PLUGIN_FIELDS = {"plugin_keys": "_KEY", "plugin_hosts": "_HOST"}
 _DATABASE_SCHEMES = frozenset({"sqlite", "postgresql", "postgres", "postgresql+psycopg"})
 _ARCHIVE_SCHEMES = frozenset({"file", "s3", "gs", "az"})
 ARCHIVE_OFF = "none"
@@ -55,6 +59,18 @@ class EffectiveSetting(NamedTuple):
     name: str
     value: str
     source: SettingSource
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAccount:
+    """Where a provider is and the key for it; `missing` names the variable without which it cannot be used.
+
+    `host` is "" for another package's provider that is to use its own default.
+    """
+
+    host: str = ""
+    key: str = field(default="", repr=False)
+    missing: str | None = None
 
 
 class UnknownVariable(NamedTuple):
@@ -85,10 +101,14 @@ def _check_base_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _check_grsai_host(value: str) -> str:
-    parts = _parts_of_url(value)
-    if parts.path not in ("", "/"):
+def _check_provider_host(value: str) -> str:
+    if _parts_of_url(value).path not in ("", "/"):
         raise ValueError("must be scheme://host[:port] without a path")
+    return _check_provider_url(value)
+
+
+def _check_provider_url(value: str) -> str:
+    parts = _parts_of_url(value)
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise ValueError("must be https; plain http is for loopback addresses only (the key travels with it)")
     return value.rstrip("/")
@@ -177,6 +197,8 @@ Seconds: TypeAlias = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False
 Rate: TypeAlias = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=10_000_000)]
 Secret: TypeAlias = Annotated[SecretStr, AfterValidator(_check_secret)]
+ProviderHost: TypeAlias = Annotated[str, AfterValidator(_check_provider_host)]
+ProviderUrl: TypeAlias = Annotated[str, AfterValidator(_check_provider_url)]
 
 
 def _env(name: str, default: Any, *, shown: bool = True) -> Any:
@@ -256,8 +278,24 @@ class Settings(BaseSettings):
 
     grsai_api_key: Secret | None = _env("GRSAI_API_KEY", None)
     """The provider key of Grsai."""
-    grsai_host: Annotated[str, AfterValidator(_check_grsai_host)] = _env("GRSAI_HOST", GRSAI_HOST_MAINLAND)
-    """`scheme://host[:port]` of Grsai; plain http to loopback only."""
+    grsai_host: ProviderHost = _env("GRSAI_HOST", GRSAI_HOST_MAINLAND)
+    """`scheme://host[:port]` of Grsai; plain http to loopback only, as for every provider."""
+    gemini_api_key: Secret | None = _env("GEMINI_API_KEY", None)
+    """The key of Google's Gemini API."""
+    gemini_host: ProviderHost = _env("GEMINI_HOST", "https://generativelanguage.googleapis.com")
+    """`scheme://host[:port]` of the Gemini API."""
+    fal_key: Secret | None = _env("FAL_KEY", None)
+    """The key of fal."""
+    fal_host: ProviderHost = _env("FAL_HOST", "https://queue.fal.run")
+    """`scheme://host[:port]` of fal's queue."""
+    runwayml_api_secret: Secret | None = _env("RUNWAYML_API_SECRET", None)
+    """The key of Runway's API."""
+    runwayml_host: ProviderHost = _env("RUNWAYML_HOST", "https://api.dev.runwayml.com")
+    """`scheme://host[:port]` of Runway's API."""
+    openai_video_api_key: Secret | None = _env("OPENAI_VIDEO_API_KEY", None)
+    """The key of a server with OpenAI's `/v1/videos`, such as another rushes."""
+    openai_video_base_url: ProviderUrl | None = _env("OPENAI_VIDEO_BASE_URL", None)
+    """Where that server is, up to `/v1`: `https://videos.example.com/v1`. OpenAI's own has closed."""
     request_timeout_seconds: Seconds = _env("RUSHES_REQUEST_TIMEOUT_SECONDS", 30.0)
     """The time-out of one request to a provider."""
     submits_per_second: Rate | None = _env("RUSHES_SUBMITS_PER_SECOND", None)
@@ -268,6 +306,11 @@ class Settings(BaseSettings):
     """Tasks at each provider at the same time, instead of the provider's own limit."""
     connections_max: Annotated[int, Field(ge=1, le=10_000)] | None = _env("RUSHES_CONNECTIONS_MAX", None)
     """Connections to each provider, instead of the provider's own limit."""
+
+    plugin_keys: dict[str, Secret] = Field(default_factory=dict, repr=False)
+    """Keys of other packages' providers, by variable: `RUSHES_PROVIDER_<NAME>_KEY`."""
+    plugin_hosts: dict[str, ProviderUrl] = Field(default_factory=dict)
+    """Hosts of other packages' providers, by variable: `RUSHES_PROVIDER_<NAME>_HOST`."""
 
     models: Annotated[dict[str, dict[str, Any]], BeforeValidator(_read_models)] = Field(
         default_factory=dict, validation_alias="RUSHES_MODELS"
@@ -309,6 +352,7 @@ class Settings(BaseSettings):
         """
         from_process = os.environ if environ is None else environ
         from_file = {} if env_file is None else _read_env_file(env_file)
+        known = tuple(field_name_of_variable())
         values: dict[str, str] = {}
         sources: dict[str, SettingSource] = {}
         layers: tuple[tuple[SettingSource, Mapping[str, str]], ...] = (
@@ -317,11 +361,18 @@ class Settings(BaseSettings):
         )
         for source, layer in layers:
             for name, value in layer.items():
-                if name.startswith(_PREFIXES) and value.strip():
+                if (name.startswith(_PREFIXES) or name in known) and value.strip():
                     values[name], sources[name] = value.strip(), source
-        known = tuple(field_name_of_variable())
+        given: dict[str, Any] = {name: value for name, value in values.items() if name in known}
+        for field_name, suffix in _PLUGIN_FIELDS.items():
+            given[field_name] = {
+                name: value
+                for name, value in values.items()
+                if name.startswith(PLUGIN_PREFIX) and name.endswith(suffix)
+            }
+        known += (*given["plugin_keys"], *given["plugin_hosts"])
         try:
-            settings = cls.model_validate({name: value for name, value in values.items() if name in known})
+            settings = cls.model_validate(given)
         except ValidationError as error:
             raise _settings_error(error) from None
         settings._sources.update({name: source for name, source in sources.items() if name in known})
@@ -345,8 +396,35 @@ class Settings(BaseSettings):
         """Where finished videos are kept; None when they are not."""
         return None if self.archive_url.lower() == ARCHIVE_OFF else self.archive_url
 
+    def provider_accounts(self) -> dict[str, ProviderAccount]:
+        """Host and key of every installed provider, or what is missing."""
+        return {name: self.provider_account(name) for name in installed_providers()}
+
+    def provider_account(self, provider: str) -> ProviderAccount:
+        """Host and key of a provider, or what is missing."""
+        variables = variables_of(provider)
+        fields = field_name_of_variable()
+        if variables.key in fields:
+            key, host = getattr(self, fields[variables.key]), getattr(self, fields[variables.host])
+        else:
+            key, host = self.plugin_keys.get(variables.key), self.plugin_hosts.get(variables.host, "")
+        if key is None or host is None:
+            return ProviderAccount(missing=variables.key if key is None else variables.host)
+        return ProviderAccount(host, key.get_secret_value())
+
     def catalogue(self, base: Catalogue = DEFAULT_CATALOGUE) -> Catalogue:
-        """The models with the operator's overrides; raises `SettingsError` for one that cannot work."""
+        """The models, those of other packages and the operator's overrides included.
+
+        Where some providers have a key, the models of those without take no new tasks; with no key at all
+        this process is one that only accepts. Raises `SettingsError` for an override that cannot work.
+        """
+        base = Catalogue([*base, *plugin_models(base).models])
+        accounts = self.provider_accounts()
+        missing = {
+            name: f"{account.missing} is not set" for name, account in accounts.items() if account.missing
+        }
+        if len(missing) < len(accounts):
+            base = base.with_unavailable(missing)
         try:
             return base.with_overrides(self.models)
         except InputError as error:
@@ -354,32 +432,38 @@ class Settings(BaseSettings):
 
     def effective(self) -> list[EffectiveSetting]:
         """Every setting in its order here, as text, secrets masked, with where it came from."""
+        values = {name: getattr(self, field_name) for name, field_name in field_name_of_variable().items()}
         return [
-            EffectiveSetting(variable, self._shown(field_name), self._sources.get(variable, "default"))
-            for variable, field_name in field_name_of_variable().items()
+            EffectiveSetting(name, _shown(name, value), self._sources.get(name, "default"))
+            for name, value in {**values, **self.plugin_keys, **self.plugin_hosts}.items()
         ]
 
-    def _shown(self, field_name: str) -> str:
-        match getattr(self, field_name):
-            case None:
-                return "(not set)"
-            case SecretStr():
-                return MASK
-            case bool(value):
-                return "true" if value else "false"
-            case float(value):
-                return f"{value:g}"
-            case dict(value):
-                return ", ".join(value) or "(not set)"
-            case value if field_name == "database_url":
-                return masked_database_url(value)
-            case value:
-                return str(value)
+
+def _shown(variable: str, value: Any) -> str:
+    match value:
+        case None:
+            return "(not set)"
+        case SecretStr():
+            return MASK
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g}"
+        case dict():
+            return ", ".join(value) or "(not set)"
+        case _ if variable == "RUSHES_DATABASE_URL":
+            return masked_database_url(value)
+        case _:
+            return str(value)
 
 
 def field_name_of_variable() -> dict[str, str]:
     """The field of each environment variable, in the fields' order."""
-    return {str(info.validation_alias): name for name, info in Settings.model_fields.items()}
+    return {
+        str(info.validation_alias): name
+        for name, info in Settings.model_fields.items()
+        if name not in _PLUGIN_FIELDS
+    }
 
 
 def masked_database_url(url: str) -> str:
@@ -416,6 +500,6 @@ def _settings_error(error: ValidationError) -> SettingsError:
     message = " ".join(message.replace("Input should", "should").split())
     if not problem["loc"]:  # a check between two settings names them itself
         return SettingsError(message)
-    variable = str(problem["loc"][0])
-    place = ": ".join(str(part) for part in problem["loc"])
+    parts = [str(part) for part in problem["loc"] if part not in _PLUGIN_FIELDS]
+    variable, place = parts[0], ": ".join(parts)
     return SettingsError(f"{place}: {message}", variable=variable)

@@ -1,4 +1,4 @@
-"""The only file that builds the parts from the settings and names concrete providers."""
+"""The only file that builds the parts from the settings."""
 
 import os
 import random
@@ -6,7 +6,6 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -22,6 +21,7 @@ from rushes.engine.steward import UnconfirmedPolicy
 from rushes.engine.worker import Worker, WorkerConfig
 from rushes.providers.base import Provider, ProviderConfig, ProviderLimits
 from rushes.providers.http import PyreqwestTransport
+from rushes.providers.registry import installed_providers
 from rushes.settings import Settings
 from rushes.store.database import POSTGRESQL_IDLE_SECONDS, Database
 from rushes.store.objects import ObjectStore
@@ -71,17 +71,8 @@ def missing_sqlite_file(settings: Settings) -> Path | None:
     return None if path.exists() else path
 
 
-def provider_accounts(settings: Settings) -> dict[str, tuple[str, str]]:
-    """Host and key of each provider that the operator has a key for."""
-    if settings.grsai_api_key is None:
-        return {}
-    grsai = (settings.grsai_host, settings.grsai_api_key.get_secret_value())
-    return {"grsai": grsai, "grsai-unified": grsai}
-
-
 def build_providers(settings: Settings) -> dict[str, Provider]:
     """Every installed provider that has a key, by name, each over its own connections."""
-    accounts = provider_accounts(settings)
     defaults = ProviderLimits()
     limits = ProviderLimits(
         submits_per_second=settings.submits_per_second or defaults.submits_per_second,
@@ -90,18 +81,28 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
         connections_max=settings.connections_max or defaults.connections_max,
     )
     providers: dict[str, Provider] = {}
-    for entry_point in sorted(entry_points(group="rushes.providers"), key=lambda found: found.name):
-        if entry_point.name not in accounts:
-            continue
-        host, api_key = accounts[entry_point.name]
-        providers[entry_point.name] = entry_point.load()(
-            ProviderConfig(
-                host=host,
-                api_key=api_key,
-                transport=PyreqwestTransport(connections_max=limits.connections_max),
-                timeout_seconds=settings.request_timeout_seconds,
-                limits=limits,
+    for name, entry_point in installed_providers().items():
+        account = settings.provider_account(name)
+        if account.missing is None:
+            providers[name] = entry_point.load()(
+                ProviderConfig(
+                    host=account.host,
+                    api_key=account.key,
+                    transport=PyreqwestTransport(connections_max=limits.connections_max),
+                    timeout_seconds=settings.request_timeout_seconds,
+                    limits=limits,
+                )
             )
+    return providers
+
+
+def require_providers(settings: Settings) -> dict[str, Provider]:
+    """`build_providers`; raises `SettingsError` when there is none."""
+    providers = build_providers(settings)
+    if not providers:
+        raise SettingsError(
+            "GRSAI_API_KEY is not set, nor any other provider's key: no provider can be used"
+            " (`rushes doctor` lists them; `rushes serve --no-worker` serves without)"
         )
     return providers
 
@@ -186,19 +187,14 @@ def callback_urls(settings: Settings) -> Callable[[str, int, int], str | None]:
     )
 
 
-def installed_providers() -> list[str]:
-    """The names of the entry points `rushes.providers`, sorted."""
-    return sorted(found.name for found in entry_points(group="rushes.providers"))
-
-
 async def poll_remote_task(settings: Settings, provider: str, remote_task_id: str) -> PollResult:
     """Ask a provider once about a remote task; nothing is stored, and no database is needed.
 
     Raises `NotFound` for a provider that is not installed and `SettingsError` for one without a key.
     """
+    account = settings.provider_account(provider)
     if provider not in installed_providers():
         raise NotFound(f'there is no provider "{provider}"; there are: {", ".join(installed_providers())}')
-    providers = build_providers(settings)
-    if provider not in providers:
-        raise SettingsError(f"{provider} needs a key: set GRSAI_API_KEY", variable="GRSAI_API_KEY")
-    return await providers[provider].poll_remote_task(remote_task_id)
+    if account.missing is not None:
+        raise SettingsError(f"{provider} needs a key: set {account.missing}", variable=account.missing)
+    return await build_providers(settings)[provider].poll_remote_task(remote_task_id)

@@ -19,7 +19,7 @@ import structlog
 
 from rushes.cli import main
 from rushes.library import Rushes
-from rushes.settings import Settings
+from rushes.settings import Settings, field_name_of_variable
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Shell:
-    """Runs commands in `folder`; `environment` holds the only RUSHES_ and GRSAI_ variables there are."""
+    """Runs commands in `folder`; `environment` holds the only variables of settings there are."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -155,7 +155,8 @@ class Shell:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("RUSHES_", "GRSAI_", "LC_", "NO_COLOR", "FORCE_COLOR"))
+            if not name.startswith(("RUSHES_", "LC_", "NO_COLOR", "FORCE_COLOR"))
+            and name not in field_name_of_variable()
         }
         return {**inherited, "LANG": "C.UTF-8", "TERM": "dumb", **self.environment, **more}
 

@@ -14,6 +14,7 @@ import pytest
 from rushes import __version__
 from rushes.cli import main
 from tests.cli.process import Shell
+from tests.plugins import ACME, install_plugin
 
 COMMANDS = (
     *("demo", "run", "worker", "tick", "batch", "poll", "credits", "audit", "sim", "models", "migrate"),
@@ -102,6 +103,7 @@ def test_the_simulator_serves_tells_how_to_use_it_and_ends_on_sigterm(shell: She
     said = running.stderr().splitlines()
     assert f"export GRSAI_HOST={base_url}" in said
     assert "export GRSAI_API_KEY=simulator" in said
+    assert ready["exports"]["GRSAI_HOST"] == base_url
     with urllib.request.urlopen(f"{base_url}/_sim/knobs") as answer:
         knobs = json.load(answer)
     assert (knobs["seed"], knobs["render_seconds"]) == (5, 0)
@@ -157,7 +159,8 @@ def test_the_doctor_finds_the_misspelt_the_masked_and_the_missing(shell: Shell) 
     )
     assert "do-not-show-this" not in ended.stdout + ended.stderr
     assert "test-key" not in ended.stdout + ended.stderr
-    assert {p["name"]: p["has_key"] for p in report["providers"]} == {"grsai": True, "grsai-unified": True}
+    usable = {provider["name"]: provider["has_key"] for provider in report["providers"]}
+    assert usable["grsai"] is usable["grsai-unified"] is True
     assert report["database"]["reachable"] is False
     assert shell.files() == set(), "a doctor that finds no database makes none"
     old_sqlite = sqlite3.sqlite_version_info < (3, 51, 3)
@@ -205,3 +208,23 @@ def test_a_worker_and_a_tick_without_work_end_well(shell: Shell) -> None:
     without_key = shell.call("worker", GRSAI_API_KEY="")
     assert without_key.code == 1
     assert "GRSAI_API_KEY is not set" in without_key.one_line_error()
+
+
+def test_a_plug_in_is_shown_with_what_it_lacks(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_plugin(tmp_path, monkeypatch, "acme", ACME)
+    report = shell.call("doctor", "--json", RUSHES_PROVIDER_OTHER_KEY="do-not-show-this").document
+    acme = next(provider for provider in report["providers"] if provider["name"] == "acme")
+    assert (acme["has_key"], acme["missing"]) == (False, "RUSHES_PROVIDER_ACME_KEY")
+    assert "RUSHES_PROVIDER_OTHER_KEY: no such provider is installed" in report["warnings"]
+    shown = shell.call("doctor", RUSHES_PROVIDER_OTHER_KEY="do-not-show-this").stdout
+    assert "no: RUSHES_PROVIDER_ACME_KEY is not set" in shown
+    assert "do-not-show-this" not in shown
+    models = {m["name"]: m for m in shell.call("models", "--json").document["models"]}
+    assert models["acme-1"]["unavailable"] == "RUSHES_PROVIDER_ACME_KEY is not set"
+    assert models["sora-2"]["unavailable"] is None
+    shell.write("prompts.txt", "a fox\n")
+    refused = shell.call("run", "prompts.txt", "--model", "acme-1")
+    assert refused.code == 1
+    assert '"acme-1" is unavailable: RUSHES_PROVIDER_ACME_KEY is not set' in refused.one_line_error()

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from rushes.domain.catalogue import DEADLINE_SECONDS_MAX, DEFAULT_CATALOGUE, Catalogue, Model
+from rushes.domain.catalogue import DEADLINE_SECONDS_MAX, Catalogue, Model
 from rushes.domain.errors import InputError, ModelRetired, UnknownModel
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.options import URL_CHARACTERS_MAX, Origin
 
 NOW = 1_790_000_000.0

@@ -17,8 +17,8 @@ from benchmarks._poll_simulation import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rushes.domain.catalogue import DEFAULT_CATALOGUE
 from rushes.domain.learned_schedule import FIRST_WAIT_CEILING_FACTOR, LearnedSchedule, LearnedTimes
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.progress import ProgressMark
 from rushes.domain.schedule import LadderSchedule, PollBudget
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushes.domain.catalogue import DEFAULT_CATALOGUE
 from rushes.domain.errors import InputError, ModelRetired, UnknownModel
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.prompts import (
     BATCH_ITEMS_MAX,
     CUSTOM_ID_CHARACTERS_MAX,

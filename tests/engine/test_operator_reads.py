@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from rushes.dashboard.parts import DashboardParts
-from rushes.domain.catalogue import DEFAULT_CATALOGUE
 from rushes.domain.errors import NotFound, StoreError
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.prompts import Defaults, drafts_from_objects, validate_drafts
 from rushes.engine import accept, operator_acts, operator_reads
 from rushes.engine.operator_reads import BatchFilter, ItemFilter, ReadOnly

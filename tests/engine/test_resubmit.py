@@ -4,7 +4,7 @@ import asyncio
 import random
 from typing import Any
 
-from rushes.domain.catalogue import DEFAULT_CATALOGUE
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.schedule import LadderSchedule
 from rushes.engine.settle import apply_group
 from rushes.engine.worker import Worker, WorkerConfig

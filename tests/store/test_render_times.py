@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, text
 
-from rushes.domain.catalogue import DEFAULT_CATALOGUE
 from rushes.domain.learned_schedule import LearnedSchedule, LearnedTimes
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.progress import ProgressMark
 from rushes.store import render_times
 from rushes.store.database import Database

@@ -104,6 +104,7 @@ def _document(model: "Model", now: float) -> dict[str, Any]:
         "hard_deadline_seconds": model.hard_deadline_seconds,
         "sunset_at": None if model.sunset_at is None else iso_time(int(model.sunset_at * 1000)),
         "disabled": model.disabled,
+        "unavailable": model.unavailable,
         "takes_new_tasks": model.takes_new_tasks(now),
     }
 
@@ -111,6 +112,8 @@ def _document(model: "Model", now: float) -> dict[str, Any]:
 def _availability(model: dict[str, Any]) -> str:
     if model["disabled"]:
         return "disabled"
+    if model["unavailable"]:
+        return str(model["unavailable"])
     if model["sunset_at"] is None:
         return "-"
     day: str = model["sunset_at"][:10]

@@ -46,10 +46,13 @@ def doctor(*, json: Json = False) -> int:
     configure_logs("error")
     settings = Settings.load()
     database, problems = _database(settings)
-    warnings = [*_misspelt(settings), *_sqlite_warnings(settings)]
+    warnings = [*_misspelt(settings), *_plugin_warnings(settings), *_sqlite_warnings(settings)]
     providers = _providers(settings)
     if not any(provider["has_key"] for provider in providers):
-        warnings.append("no provider has a key: set GRSAI_API_KEY to run batches; `rushes demo` needs none")
+        wanted = ", ".join(sorted({str(provider["missing"]) for provider in providers}))
+        warnings.append(
+            f"no provider has a key: set one of {wanted} to run batches; `rushes demo` needs none"
+        )
     report = {
         "ok": not problems,
         "version": __version__,
@@ -108,12 +111,14 @@ def _database(settings: "Settings") -> tuple[dict[str, Any], list[str]]:
 
 
 def _providers(settings: "Settings") -> list[dict[str, Any]]:
-    from rushes.wiring import installed_providers, provider_accounts
-
-    accounts = provider_accounts(settings)
     return [
-        {"name": name, "has_key": name in accounts, "host": accounts[name][0] if name in accounts else None}
-        for name in installed_providers()
+        {
+            "name": name,
+            "has_key": account.missing is None,
+            "host": account.host or None,
+            "missing": account.missing,
+        }
+        for name, account in settings.provider_accounts().items()
     ]
 
 
@@ -123,6 +128,18 @@ def _misspelt(settings: "Settings") -> list[str]:
         + (f"; did you mean {unknown.suggestion}?" if unknown.suggestion else "")
         for unknown in settings.unknown_variables
         if unknown.name != DEBUG_VARIABLE
+    ]
+
+
+def _plugin_warnings(settings: "Settings") -> list[str]:
+    from rushes.domain.models import DEFAULT_CATALOGUE
+    from rushes.providers.registry import installed_providers, plugin_models, variables_of
+
+    of_installed = {variable for name in installed_providers() for variable in variables_of(name)}
+    given = {**settings.plugin_keys, **settings.plugin_hosts}
+    return [
+        *(f"{name}: no such provider is installed" for name in given if name not in of_installed),
+        *(f"{name}: {reason}" for name, reason in plugin_models(DEFAULT_CATALOGUE).troubles.items()),
     ]
 
 
@@ -158,7 +175,13 @@ def _print_report(report: dict[str, Any]) -> None:
     settings = report["settings"]
     print_table(("setting", "value", "from"), [(s["name"], s["value"], s["source"]) for s in settings])
     providers = report["providers"]
-    print_table(("provider", "key", "host"), [(p["name"], p["has_key"], p["host"]) for p in providers])
+    print_table(
+        ("provider", "usable", "host"),
+        [
+            (p["name"], "yes" if p["has_key"] else f"no: {p['missing']} is not set", p["host"])
+            for p in providers
+        ],
+    )
     for warning in report["warnings"]:
         print_line(f"warning: {warning}")
     for problem in report["problems"]:

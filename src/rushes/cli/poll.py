@@ -14,7 +14,7 @@ def poll(
     remote_id: Annotated[str, Parameter(help="The provider's own id of the task.")],
     /,
     *,
-    provider: Annotated[str, Parameter(help="grsai (Sora, Veo) or grsai-unified.")] = "grsai",
+    provider: Annotated[str, Parameter(help="Its name, as `rushes doctor` lists them.")] = "grsai",
     json: Json = False,
 ) -> int:
     """Ask a provider once how a remote task stands; nothing is stored.

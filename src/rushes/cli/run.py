@@ -165,15 +165,15 @@ async def _run(
 def require_keys(settings: "Settings", priced: "Sequence[PricedDraft]") -> None:
     """Raise `SettingsError` when the batch needs a provider that has no key."""
     from rushes.domain.errors import SettingsError
-    from rushes.wiring import provider_accounts
 
-    missing = {draft.model.provider for draft in priced} - provider_accounts(settings).keys()
-    if missing:
-        raise SettingsError(
-            f"GRSAI_API_KEY is not set, and {', '.join(sorted(missing))} needs it;"
-            " without a key try `rushes demo` or `rushes sim`",
-            variable="GRSAI_API_KEY",
-        )
+    for provider in sorted({draft.model.provider for draft in priced}):
+        missing = settings.provider_account(provider).missing
+        if missing is not None:
+            raise SettingsError(
+                f"{missing} is not set, and {provider} needs it;"
+                " without a key try `rushes demo` or `rushes sim`",
+                variable=missing,
+            )
 
 
 def refuse_without_database(settings: "Settings", *, required: int, grant: int | None) -> None:

@@ -33,12 +33,12 @@ def sim(
     knobs: Annotated[bool, Parameter(negative=(), help="List the knobs and leave.")] = False,
     json: Json = False,
 ) -> None:
-    """Serve Grsai's wire protocols from a seed, until Ctrl-C or SIGTERM.
+    """Serve the wire protocols of all providers from a seed, until Ctrl-C or SIGTERM.
 
     Submits, polls, callbacks and result files over real HTTP, with the faults that the knobs ask for.
     """
     from rushes.cli.show import print_json, say
-    from rushes.providers.simulator import PRESETS, parse_knobs, run_simulator
+    from rushes.providers.simulator import PRESETS, all_wires, parse_knobs, run_simulator
 
     if knobs:
         _print_knobs(as_json=json)
@@ -47,13 +47,16 @@ def sim(
     if seed is not None:
         chosen = parse_knobs([f"seed={seed}"], chosen)
     api_key = chosen.api_key or SIMULATOR_KEY
+    exports: dict[str, str] = {}
 
     def ready(base_url: str) -> None:
         say(f"rushes: simulator at {base_url} (preset {preset}, seed {chosen.seed}); Ctrl-C ends it")
-        say(f"export GRSAI_HOST={base_url}")
-        say(f"export GRSAI_API_KEY={shlex.quote(api_key)}")
+        for wire in all_wires():
+            exports.update(wire.exports(base_url, api_key))
+        for name, value in exports.items():
+            say(f"export {name}={shlex.quote(value)}")
         if json:
-            print_json({"base_url": base_url, "seed": chosen.seed, "preset": preset})
+            print_json({"base_url": base_url, "seed": chosen.seed, "preset": preset, "exports": exports})
 
     report = run_simulator(chosen, host=host, port=port, ready=ready)
     say(_closing_line(report))

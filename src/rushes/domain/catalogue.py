@@ -3,7 +3,7 @@
 A model's price is flat: one number of credits per video, whatever its options. A task's deadlines are
 counted from its dispatch: past the soft one it is overdue (polled slowly, still held), past the hard one
 it gets a last poll and fails `TIMEOUT`. Operators change prices, deadlines and sunset dates with
-`Catalogue.with_overrides`; no model has a sunset date by default.
+`Catalogue.with_overrides`; no model has a sunset date by default. The models themselves are in `models/`.
 """
 
 import math
@@ -17,13 +17,9 @@ from rushes.domain.errors import ModelRetired, UnknownModel
 from rushes.domain.options import (
     NOWHERE,
     AtMostWhen,
-    OneOf,
     OptionSpec,
     OptionValue,
     Origin,
-    Url,
-    UrlList,
-    WholeNumber,
     nearest,
     quoted,
 )
@@ -54,8 +50,9 @@ class Model:
     """One sellable model. Credits are integers per video; times are seconds; `sunset_at` epoch seconds.
 
     `options` says which options the model takes, in rushes' own names, and `cross_checks` what holds
-    between them. From `sunset_at` on, and while `disabled`, the model takes no new tasks; tasks that were
-    accepted before keep their deadlines. Raises `ValueError` for a price or deadline that cannot work.
+    between them. From `sunset_at` on, while `disabled` and while it is `unavailable` (which says why), the
+    model takes no new tasks; tasks that were accepted before keep their deadlines. Raises `ValueError` for
+    a price or deadline that cannot work.
     """
 
     name: str
@@ -69,6 +66,7 @@ class Model:
     sunset_at: float | None = None
     cross_checks: tuple[AtMostWhen, ...] = ()
     disabled: bool = False
+    unavailable: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.credits <= MODEL_CREDITS_MAX:
@@ -91,7 +89,7 @@ class Model:
 
     def takes_new_tasks(self, now: float) -> bool:
         """Whether new tasks for the model are accepted at `now` (epoch seconds)."""
-        return not self.disabled and not self.is_retired(now)
+        return not self.disabled and self.unavailable is None and not self.is_retired(now)
 
     def normalise_options(
         self, options: Mapping[str, Any], *, origin: Origin = NOWHERE
@@ -178,7 +176,8 @@ class Catalogue:
     def get_live(self, name: str, now: float, *, origin: Origin = NOWHERE) -> Model:
         """Like `get`, for a new task at `now` (epoch seconds).
 
-        Raises also `ModelRetired` past the model's sunset date and `InputError` while it is disabled.
+        Raises also `ModelRetired` past the model's sunset date and `InputError` while it is disabled or
+        unavailable.
         """
         model = self.get(name, origin=origin)
         if model.takes_new_tasks(now):
@@ -188,7 +187,8 @@ class Catalogue:
         if model.is_retired(now) and model.sunset_at is not None:
             day = datetime.fromtimestamp(model.sunset_at, UTC).date().isoformat()
             raise origin.error(f"{quoted(model.name)} was retired on {day}{hint}", "model", ModelRetired)
-        raise origin.error(f"{quoted(model.name)} is disabled by the operator{hint}", "model")
+        why = "disabled by the operator" if model.disabled else f"unavailable: {model.unavailable}"
+        raise origin.error(f"{quoted(model.name)} is {why}{hint}", "model")
 
     def check(
         self, model: str, options: Mapping[str, Any], now: float, *, origin: Origin = NOWHERE
@@ -218,6 +218,13 @@ class Catalogue:
             except ValueError as refused:
                 raise origin.error(str(refused)) from None
         return Catalogue(changed.values())
+
+    def with_unavailable(self, reasons: Mapping[str, str]) -> "Catalogue":
+        """A catalogue in which the models of these providers take no new tasks, each for its reason."""
+        return Catalogue(
+            replace(model, unavailable=reasons[model.provider]) if model.provider in reasons else model
+            for model in self
+        )
 
 
 def _override(name: str, value: Any, origin: Origin) -> Any:
@@ -263,75 +270,3 @@ def _epoch_seconds_of(value: object, origin: Origin) -> float:
     except (ValueError, OverflowError):
         message = f"must be a date such as 2026-09-24, epoch seconds or null, not {quoted(value)}"
         raise origin.error(message, "sunset_at") from None
-
-
-_ASPECT_RATIO = OneOf(("9:16", "16:9"), synonyms={"portrait": "9:16", "landscape": "16:9"})
-
-_VEO_OPTIONS: Mapping[str, OptionSpec] = MappingProxyType(
-    {
-        "aspect_ratio": _ASPECT_RATIO,
-        "first_frame_url": Url(),
-        "last_frame_url": Url(),
-        "reference_urls": UrlList(3),
-    }
-)
-
-
-def _veo(name: str, api_model: str, credits: int) -> Model:
-    return Model(
-        name=name,
-        provider="grsai",
-        api_model=api_model,
-        credits=credits,
-        render_time_p50_seconds=400.0,
-        soft_deadline_seconds=1800.0,
-        hard_deadline_seconds=7200.0,
-        options=_VEO_OPTIONS,
-    )
-
-
-DEFAULT_CATALOGUE = Catalogue(
-    [
-        Model(
-            name="sora-2",
-            provider="grsai",
-            api_model="sora-2",
-            credits=10,
-            render_time_p50_seconds=90.0,
-            soft_deadline_seconds=900.0,
-            hard_deadline_seconds=3600.0,
-            options=MappingProxyType(
-                {
-                    "aspect_ratio": _ASPECT_RATIO,
-                    "duration": OneOf((10, 15)),
-                    "size": OneOf(("small", "large")),
-                    "reference_url": Url(),
-                }
-            ),
-        ),
-        _veo("veo-flash", "veo3.1-fast", credits=15),
-        _veo("veo-pro", "veo3.1-pro", credits=60),
-        _veo("veo3-fast", "veo3-fast", credits=15),
-        _veo("veo3-pro", "veo3-pro", credits=60),
-        Model(
-            name="minimax-h3",
-            provider="grsai-unified",
-            api_model="minimax-h3",
-            credits=20,
-            render_time_p50_seconds=200.0,
-            soft_deadline_seconds=1200.0,
-            hard_deadline_seconds=5400.0,
-            options=MappingProxyType(
-                {
-                    "aspect_ratio": _ASPECT_RATIO,
-                    "resolution": OneOf(("480p", "768p", "1080p")),
-                    "duration": WholeNumber(1, 15),
-                    "reference_urls": UrlList(9),
-                    "audio_urls": UrlList(3, content="audio file"),
-                    "seed": WholeNumber(0, 2**31 - 1),
-                }
-            ),
-            cross_checks=(AtMostWhen("duration", 10, when_option="resolution", when_value="1080p"),),
-        ),
-    ]
-)

@@ -1,4 +1,4 @@
-"""A simulated video service that speaks Grsai's protocols, for tests, demos and simulations.
+"""A simulated video service that speaks the protocols of all providers, for tests, demos and simulations.
 
 `running_simulator` and `SimulatorServer` serve it over real HTTP, `SimulatorTransport` in process; both
 host a `SimulatorCore`, which is pure and deterministic from its seed. See docs/simulator.md.
@@ -20,6 +20,7 @@ from rushes.providers.simulator.server import (
 )
 from rushes.providers.simulator.transport import SimulatorTransport
 from rushes.providers.simulator.wire import Wire
+from rushes.providers.simulator.wires import all_wires
 
 __all__ = [
     "PRESETS",
@@ -38,6 +39,7 @@ __all__ = [
     "SimulatorTransport",
     "TaskReport",
     "Wire",
+    "all_wires",
     "describe_knobs",
     "parse_knobs",
     "run_simulator",

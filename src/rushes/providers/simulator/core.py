@@ -9,6 +9,7 @@ whatever the client's concurrency, over real HTTP (server.py) and in virtual tim
 import dataclasses
 from collections import deque
 from collections.abc import Sequence
+from typing import assert_never
 
 from rushes.providers.simulator import control
 from rushes.providers.simulator.callbacks import (
@@ -34,13 +35,20 @@ from rushes.providers.simulator.faults import (
     struck,
     throttled,
 )
-from rushes.providers.simulator.files import FILES_PREFIX, FileHost, task_id_of_path
+from rushes.providers.simulator.files import FileHost, task_id_of_path
 from rushes.providers.simulator.knobs import SimulatorKnobs
 from rushes.providers.simulator.message import REFUSED, RESET, SimRequest, SimResponse
 from rushes.providers.simulator.report import Counts, PromptCounts, SimulatorReport, snapshot
-from rushes.providers.simulator.wire import MalformedCall, PollCall, Refusal, SubmitCall, Wire
-from rushes.providers.simulator.wire_grsai import GrsaiWire
-from rushes.providers.simulator.wire_unified import UnifiedWire
+from rushes.providers.simulator.wire import (
+    FILES_PREFIX,
+    FileCall,
+    MalformedCall,
+    PollCall,
+    Refusal,
+    SubmitCall,
+    Wire,
+)
+from rushes.providers.simulator.wires import all_wires
 from rushes.providers.simulator.work import SimTask, TaskView
 
 _NO_SUCH_PATH = SimResponse(404, b'{"message":"no such path"}')
@@ -63,7 +71,7 @@ class SimulatorCore:
         self.base_url = base_url
         self.counts = Counts()
         self._started_at = started_at
-        self._wires: tuple[Wire, ...] = tuple(wires) if wires is not None else (GrsaiWire(), UnifiedWire())
+        self._wires: tuple[Wire, ...] = all_wires() if wires is None else tuple(wires)
         self._wire_by_name = {wire.name: wire for wire in self._wires}
         self._tasks: dict[str, SimTask] = {}
         self._prompts: dict[tuple[str, str], PromptCounts] = {}
@@ -84,7 +92,6 @@ class SimulatorCore:
         self._submit_limit = SlidingLimit(knobs.submits_per_second_max)
         self._poll_limit = SlidingLimit(knobs.polls_per_second_max)
         self._files = FileHost(knobs)
-        self._authorization = f"Bearer {knobs.api_key}" if knobs.api_key else ""
 
     def start(self, now: float, *, base_url: str) -> None:
         """Set the zero of time and the start of the files' URLs, once they are known."""
@@ -106,7 +113,7 @@ class SimulatorCore:
             if wire.match(request.method, path):
                 return self._call(wire, request, now)
         if path.startswith(FILES_PREFIX) and request.method in ("GET", "HEAD"):
-            return self._file(request, now)
+            return self._file(task_id_of_path(path), request, now)
         return _NO_SUCH_PATH
 
     def _is_out(self, now: float) -> bool:
@@ -128,16 +135,21 @@ class SimulatorCore:
                 return server_error(2)
 
     def _call(self, wire: Wire, request: SimRequest, now: float) -> SimResponse:
-        if self._authorization and request.headers.get("authorization") != self._authorization:
+        if self._knobs.api_key and wire.key(request) != self._knobs.api_key:
             self.counts.faults["unauthorised"] += 1
             return wire.refused(Refusal.UNAUTHORISED, Refusal.UNAUTHORISED.value)
         call = wire.read(request)
-        if isinstance(call, PollCall):
-            response = self._poll(wire, call, now)
-        elif isinstance(call, SubmitCall):
-            response = self._submit(wire, call, now)
-        else:
-            response = self._malformed(wire, call)
+        match call:
+            case PollCall():
+                response = self._poll(wire, call, now)
+            case SubmitCall():
+                response = self._submit(wire, call, now)
+            case FileCall():
+                return self._file(call.task_id, request, now)
+            case MalformedCall():
+                response = self._malformed(wire, call)
+            case other:
+                assert_never(other)
         if self._knobs.latency_max_seconds:
             response = self._delayed(response)
         return response
@@ -282,7 +294,8 @@ class SimulatorCore:
             if fault is not Fault.SLOW:
                 return response
         if view.outcome is not None:
-            self._tell_final(task, view.outcome, now)
+            if call.tells_verdict:
+                self._tell_final(task, view.outcome, now)
         elif view.progress is not None:
             task.progress_seen = view.progress
         return response
@@ -307,15 +320,18 @@ class SimulatorCore:
         if forget_after is not None and now >= finished_at + forget_after:
             outcome = Outcome.FORGOTTEN
         if outcome is Outcome.SUCCEEDED:
-            return TaskView(task, outcome, 100, video_url=f"{self.base_url}{FILES_PREFIX}{task.id}.mp4")
+            return TaskView(task, outcome, 100, video_url=self._video_url(task))
         return TaskView(
             task, outcome, 100 if outcome is Outcome.SUCCEEDED_WITHOUT_URL else task.progress_at(now)
         )
 
     # --- files
 
-    def _file(self, request: SimRequest, now: float) -> SimResponse:
-        task = self._tasks.get(task_id_of_path(request.path) or "")
+    def _video_url(self, task: SimTask) -> str:
+        return self.base_url + self._wire_by_name[task.wire].video_path(task.id)
+
+    def _file(self, task_id: str | None, request: SimRequest, now: float) -> SimResponse:
+        task = self._tasks.get(task_id or "")
         response, fault = self._files.answer(task, request, now)
         self.counts.downloads += response.status in (200, 206)
         if fault:

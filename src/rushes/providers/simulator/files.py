@@ -14,9 +14,9 @@ from rushes.providers.simulator.fate import Outcome
 from rushes.providers.simulator.faults import Fault, FaultTable, server_error
 from rushes.providers.simulator.knobs import SimulatorKnobs
 from rushes.providers.simulator.message import Delivery, SimRequest, SimResponse
+from rushes.providers.simulator.wire import FILES_PREFIX
 from rushes.providers.simulator.work import SimTask
 
-FILES_PREFIX = "/files/"
 VIDEO_TYPE = "video/mp4"
 BROKEN_TRANSFERS = 2
 _NOT_FOUND = SimResponse(404, b"<html><h1>404 Not Found</h1></html>", content_type="text/html")

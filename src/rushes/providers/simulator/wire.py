@@ -1,9 +1,10 @@
 """The seam between the task core and a service's wire format: paths and JSON shapes, nothing else.
 
-To simulate another service, write one `Wire` and give it to `SimulatorCore(wires=…)`: it says which
+To simulate another service, write one `Wire` in a file of its own and add it to wires.py: it says which
 requests are its own, reads them into the calls below and puts the core's decisions into its words.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
@@ -31,10 +32,21 @@ class SubmitCall:
 
 @dataclass(frozen=True, slots=True)
 class PollCall:
-    """A well-formed question for one task; `detail` is the wire's own, for services that ask in two ways."""
+    """A well-formed question for one task; `detail` is the wire's own, for services that ask in two ways.
+
+    `tells_verdict` is False for the way that does not tell a success's URL or a failure's reason.
+    """
 
     task_id: str
     detail: str = ""
+    tells_verdict: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FileCall:
+    """A request for a task's file at a path of the wire's own."""
+
+    task_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +57,7 @@ class MalformedCall:
     submit: bool
 
 
-Call: TypeAlias = SubmitCall | PollCall | MalformedCall
+Call: TypeAlias = SubmitCall | PollCall | FileCall | MalformedCall
 
 
 class Refusal(Enum):
@@ -59,7 +71,7 @@ class Refusal(Enum):
 
 
 class Wire(Protocol):
-    """One service's protocol. All methods are pure."""
+    """One service's protocol. All methods are pure; those with a body are what most services do."""
 
     @property
     def name(self) -> str:
@@ -70,6 +82,19 @@ class Wire(Protocol):
     def outcomes(self) -> frozenset[Outcome]:
         """The outcomes that this protocol can say."""
         ...
+
+    def exports(self, base_url: str, api_key: str) -> Mapping[str, str]:
+        """The environment variables that lead rushes to this wire."""
+        ...
+
+    def key(self, request: SimRequest) -> str | None:
+        """The key in a request, None without one."""
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        return key if scheme == "Bearer" else None
+
+    def video_path(self, task_id: str) -> str:
+        """The path of a result file's URL: one that needs no key, unless the wire has its own."""
+        return f"{FILES_PREFIX}{task_id}.mp4"
 
     def match(self, method: str, path: str) -> bool:
         """Whether this request is for this service."""
@@ -97,8 +122,10 @@ class Wire(Protocol):
 
     def callback_body(self, view: TaskView) -> bytes | None:
         """What is posted to the callback URL, or None when the protocol has no words for it."""
-        ...
+        return None
 
+
+FILES_PREFIX = "/files/"
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for a body that is not the expected JSON."""

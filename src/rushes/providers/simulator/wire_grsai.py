@@ -5,6 +5,7 @@ refused with the field's name, so that a client's mistake is seen here. The numb
 business codes other than 0 and -22 are the simulator's own; the service does not publish them.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,6 +20,7 @@ from rushes.providers.simulator.wire import (
     PollCall,
     Refusal,
     SubmitCall,
+    Wire,
     is_callback_url,
 )
 from rushes.providers.simulator.work import TaskView
@@ -81,11 +83,15 @@ _REFUSAL_CODES = {
 }
 
 
-class GrsaiWire:
+class GrsaiWire(Wire):
     """`{code, msg, data}` around every answer; one result path for every model."""
 
     name = "grsai"
     outcomes = frozenset(Outcome) - {Outcome.VIOLATION}
+
+    def exports(self, base_url: str, api_key: str) -> Mapping[str, str]:
+        """Both generations have one host and one key."""
+        return {"GRSAI_HOST": base_url, "GRSAI_API_KEY": api_key}
 
     def match(self, method: str, path: str) -> bool:
         """The three paths, POST only."""

@@ -3,6 +3,7 @@
 As strict as generation 1, see wire_grsai.py. The protocol has no callback.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs
 
@@ -18,6 +19,7 @@ from rushes.providers.simulator.wire import (
     PollCall,
     Refusal,
     SubmitCall,
+    Wire,
 )
 from rushes.providers.simulator.wire_grsai import NO_SUCH_TASK, Prompt, Reference
 from rushes.providers.simulator.work import TaskView
@@ -45,11 +47,15 @@ _read_body = msgspec.json.Decoder(MiniMaxBody).decode
 _write = msgspec.json.Encoder().encode
 
 
-class UnifiedWire:
+class UnifiedWire(Wire):
     """Answers without an envelope; `violation` is a status of its own."""
 
     name = "grsai-unified"
     outcomes = frozenset(Outcome)
+
+    def exports(self, base_url: str, api_key: str) -> Mapping[str, str]:
+        """Both generations have one host and one key."""
+        return {"GRSAI_HOST": base_url, "GRSAI_API_KEY": api_key}
 
     def match(self, method: str, path: str) -> bool:
         """POST to generate, GET for a result."""
@@ -120,10 +126,6 @@ class UnifiedWire:
         """Code -22."""
         answer = {"id": task_id, "status": "failed", "code": NO_SUCH_TASK, "error": "task does not exist"}
         return SimResponse(200, _write(answer))
-
-    def callback_body(self, view: TaskView) -> bytes | None:
-        """None: this protocol has no callback."""
-        return None
 
 
 def _poll_call(query: str) -> Call:
