@@ -207,12 +207,17 @@ class Poller:
         At most `PROGRESS_ROWS_MAX`, so that progress bars never take the database's time from settling.
         """
         rows: list[tuple[int, int, int]] = []
-        moved = self._moved
-        while moved and len(rows) < PROGRESS_ROWS_MAX:
-            task = moved.pop(next(iter(moved)))
+        looked_at: list[int] = []
+        for task_id, task in self._moved.items():
+            if len(rows) == PROGRESS_ROWS_MAX:
+                break
+            looked_at.append(task_id)
             if not task.settling and task.progress != task.stored_progress:
                 task.stored_progress = task.progress
-                rows.append((task.task_id, task.attempt, task.progress))
+                rows.append((task_id, task.attempt, task.progress))
+        # not popped one by one from the front: each would search past all that were popped before it
+        for task_id in looked_at:
+            del self._moved[task_id]
         return rows
 
     # --- the loop -------------------------------------------------------------------------------------
