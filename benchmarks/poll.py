@@ -85,7 +85,7 @@ def _far_away(uri: str, *, tasks: int, peer_tasks: int) -> dict[str, float]:
     ):
         seed_in_flight(database, tasks)
         limits = ProviderLimits(connections_max=FAR_CONNECTIONS)
-        polls, spent = uvloop.run(_engine(database, server, tasks, limits))
+        polls, spent = uvloop.run(engine_polls(database, server, tasks, limits))
         require_settled(database, tasks)
     engine = polls / spent.seconds
     print(f"  a server {FAR_LATENCY_SECONDS * 1000:.0f} ms away: engine {engine:,.0f} polls/s")
@@ -153,7 +153,7 @@ async def _path(dialect: str, uri: str, *, tls: bool, tasks: int, rounds: int, b
             with fresh_database(dialect, server_uri=uri) as database:
                 seed_in_flight(database, tasks)
                 at_start = server.stats()
-                polls, spent = await _engine(database, server, tasks)
+                polls, spent = await engine_polls(database, server, tasks)
                 at_end = server.stats()
                 require_settled(database, tasks)
             after, cpu_after = await _bare(server, seconds=bare)
@@ -172,7 +172,7 @@ async def _path(dialect: str, uri: str, *, tls: bool, tasks: int, rounds: int, b
     return {name: median([each[name] for each in found]) for name in found[0]} | {"rounds": found}
 
 
-async def _engine(
+async def engine_polls(
     database: Database, server: RunningServer, tasks: int, limits: ProviderLimits | None = None
 ) -> tuple[int, Spent]:
     """A worker from its start, with adopting the tasks, to the last one settled; polls and what it took."""
