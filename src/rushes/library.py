@@ -3,25 +3,30 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
+from rushes.client.downloads import folder_at, write_manifest
 from rushes.domain.credits import LotKind
-from rushes.domain.errors import NotAuthorised, StoreError
+from rushes.domain.downloads import DEFAULT_NAMES, DownloadedFile, Manifest, file_names, manifest_of
+from rushes.domain.errors import InputError, NotAuthorised, StoreError
 from rushes.domain.prompts import Defaults, TaskDraft, drafts_from_objects, validate_drafts
 from rushes.domain.retries import read_policy
 from rushes.domain.task import PollResult, TaskStatus
 from rushes.engine import accept, audit, overview, pass_rates, tries, views
 from rushes.engine.crew import Crew
+from rushes.engine.downloads import PARALLEL_MAX
 from rushes.engine.worker import Worker
 from rushes.settings import Settings
 from rushes.store import archive, batches, ledger, migrate
 from rushes.store.retries import ask_for
 from rushes.wiring import (
     build_crew,
+    build_downloader,
     new_batch_id,
     open_database,
     poll_remote_task,
@@ -292,6 +297,63 @@ class Rushes:
     async def audit(self) -> audit.AuditReport:
         """Replay the ledger against tasks and batches."""
         return await self.database.read(audit.audit)
+
+    # --- files ------------------------------------------------------------------------------------------
+
+    async def download(
+        self,
+        batch_id: str,
+        folder: str | Path,
+        *,
+        names: str = DEFAULT_NAMES,
+        parallel: int = 8,
+        on_file: Callable[[DownloadedFile], None] = lambda _line: None,
+        on_bytes: Callable[[int], None] = lambda _count: None,
+    ) -> Manifest:
+        """Copy the batch's videos into a folder, `parallel` at a time; see `domain.downloads.file_names`.
+
+        What is there is kept, what broke off is gone on with. Items without a file are in the manifest with
+        the reason, and stop nothing; the manifest is written to `BATCH_ID.manifest.json`. `on_file` hears
+        of each item, `on_bytes` of how many bytes came. Raises `InputError` for names that escape or
+        collide, before anything is written, and when the folder cannot be written to.
+        """
+        if not 1 <= parallel <= PARALLEL_MAX:
+            raise InputError(f"must be 1 to {PARALLEL_MAX}", field="parallel")
+
+        def read(connection: Connection) -> tuple[list[dict[str, Any]], dict[int, Row[Any]]]:
+            rows = batches.list_items(connection, batches.batch_row_id(connection, batch_id))
+            return rows, archive.files_of(connection, [row["id"] for row in rows])
+
+        rows, archived = await self.database.read(read)
+        items = [row | views.item_view(row, batch_public_id=batch_id) for row in rows]
+        waiting = iter(zip(items, file_names(names, items), strict=True))
+        target = folder_at(folder)
+        downloader = build_downloader(self.settings, target, on_bytes=on_bytes)
+        lines: list[DownloadedFile] = []
+        present = 0
+
+        async def work() -> None:
+            nonlocal present
+            for item, name in waiting:
+                row = archived.get(item["id"])
+                facts = None if row is None else dict(row._mapping)
+                line, was_there = await downloader.download(item, facts, name)
+                lines.append(line)
+                present += was_there
+                on_file(line)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(parallel, len(items))):
+                    group.create_task(work())
+        except ExceptionGroup as errors:
+            raise _first_of(errors) from None
+        finally:
+            await downloader.close()
+            manifest = manifest_of(batch_id, lines, present=present)
+            with contextlib.suppress(InputError) if len(lines) < len(items) else contextlib.nullcontext():
+                write_manifest(manifest, target / f"{batch_id}.manifest.json")
+        return manifest
 
     # --- work -------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from rushes.domain.task import PollResult
 from rushes.engine.archive import ArchiveLimits, Archiver
 from rushes.engine.callbacks import callback_token
 from rushes.engine.crew import Crew
+from rushes.engine.downloads import Downloader
 from rushes.engine.guarded_http import GuardedHttp
 from rushes.engine.steward import UnconfirmedPolicy
 from rushes.engine.worker import Worker, WorkerConfig
@@ -123,6 +124,18 @@ def build_archiver(
             file_bytes_max=settings.archive_file_bytes_max,
             files_at_once_max=settings.archive_downloads_max,
         ),
+    )
+
+
+def build_downloader(settings: Settings, folder: Path, *, on_bytes: Callable[[int], None]) -> Downloader:
+    """What copies videos into the folder: from the archive or, without one, from their providers."""
+    place = settings.archive_place
+    return Downloader(
+        folder,
+        objects=None if place is None else ObjectStore(place),
+        http=GuardedHttp(allow_private=settings.allow_private_urls),
+        files_of={name: provider.result_files for name, provider in build_providers(settings).items()},
+        on_bytes=on_bytes,
     )
 
 

@@ -28,6 +28,7 @@ from rushes.client import (
 )
 from rushes.client.event_stream import frames_of
 from rushes.domain import errors
+from rushes.domain.downloads import DownloadedFile
 from rushes.providers.simulator import running_simulator
 from tests.api.harness import RunningService, Tenant, eventually, running_service
 from tests.api.scripted import Line, Said, scripted
@@ -79,7 +80,7 @@ def test_a_batch_is_made_watched_and_downloaded(client: Client, tmp_path: Path) 
     assert (finished["status"], finished["succeeded_count"]) == ("succeeded", 3)
     assert seen[-1] == finished
     assert all(one != other for one, other in itertools.pairwise(seen))
-    told: list[answers.DownloadedFile] = []
+    told: list[DownloadedFile] = []
     manifest = client.download_all(accepted["batch_id"], tmp_path / "videos", on_file=told.append)
     assert (manifest["downloaded"], manifest["present"], manifest["failed"]) == (3, 0, 0)
     assert len(told) == 3

@@ -325,11 +325,11 @@ def test_a_stopping_archiver_gives_back_what_it_has_not_ended(
     monkeypatch.setattr("rushes.engine.archive.STOP_SECONDS_MAX", 0.05)
     vault.settle(Reply(CLIP))
 
-    async def never(*_arguments: object) -> None:
+    async def never(*_arguments: object, **_more: object) -> None:
         await asyncio.sleep(60)
 
     archiver = vault.archiver()
-    monkeypatch.setattr(archiver, "_download", never)
+    monkeypatch.setattr("rushes.engine.archive.fetch_file", never)
 
     async def scenario() -> None:
         stop = asyncio.Event()
@@ -341,5 +341,6 @@ def test_a_stopping_archiver_gives_back_what_it_has_not_ended(
 
     run(scenario)
     assert vault.files()[0]["state"] == "due"
+    monkeypatch.undo()
     run(lambda: vault.work(vault.archiver()))
     assert vault.files()[0]["state"] == "stored"

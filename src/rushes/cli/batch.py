@@ -1,4 +1,4 @@
-"""`rushes batch`: list, show, watch, cancel, retry, export."""
+"""`rushes batch`: list, show, watch, cancel, retry, download, export."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from rushes.cli import ExitCode
+from rushes.cli.download import download
 from rushes.cli.export import export
 from rushes.cli.options import Json, Limit, Whole
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 0.5
 """How often `watch` looks."""
 
-app = App(name="batch", help="List, show, watch, cancel, retry and export batches.")
+app = App(name="batch", help="List, show, watch, cancel, retry, download and export batches.")
+app.command(download)
 app.command(export)
 
 BatchId = Annotated[str, Parameter(help="The batch's id, such as bat_1a2b….")]

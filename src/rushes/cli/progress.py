@@ -30,9 +30,12 @@ class Progress(Protocol):
 
 def progress_display() -> Progress:
     """The display that stderr is fit for."""
-    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
-        return LiveProgress()
-    return PlainProgress()
+    return LiveProgress() if is_live_terminal() else PlainProgress()
+
+
+def is_live_terminal() -> bool:
+    """Whether stderr can be redrawn in place."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 class Pace:

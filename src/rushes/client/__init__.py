@@ -9,11 +9,9 @@ from rushes.client.answers import (
     Batch,
     CancelledBatch,
     Delivery,
-    DownloadedFile,
     Event,
     Item,
     LedgerEntry,
-    Manifest,
     Quote,
     RetriedItem,
 )
@@ -27,6 +25,7 @@ from rushes.client.errors import (
     UnexpectedAnswer,
 )
 from rushes.client.synchronous import Client
+from rushes.domain.downloads import DownloadedFile, Manifest
 
 __all__ = [
     "AcceptedBatch",

@@ -210,28 +210,3 @@ class Event(TypedDict):
     type: str
     timestamp: str
     data: dict[str, Any]
-
-
-class DownloadedFile(TypedDict):
-    """A line of the manifest. `file` is None, and `error` says why, when there is no file."""
-
-    item_id: str
-    index: int
-    custom_id: str | None
-    file: str | None
-    bytes: int | None
-    sha256: str | None
-    error: str | None
-
-
-class Manifest(TypedDict):
-    """What `download_all` has done; the same stands in the folder's manifest file.
-
-    `downloaded` were fetched now, `present` were there before; `failed` have no file.
-    """
-
-    batch_id: str
-    downloaded: int
-    present: int
-    failed: int
-    files: list[DownloadedFile]

@@ -9,7 +9,15 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar, cast
 
 from rushes.client import answers
-from rushes.client.downloads import PARALLEL_MAX, OnFile, download, folder_at, item_id_of, write_manifest
+from rushes.client.downloads import (
+    ITEM_NAMES,
+    PARALLEL_MAX,
+    OnFile,
+    download,
+    folder_at,
+    item_id_of,
+    write_manifest,
+)
 from rushes.client.errors import ServiceRefused, ServiceUnreachable, StillRunning, UnexpectedAnswer
 from rushes.client.event_stream import BrokenStream, frames_of
 from rushes.client.http import Http, chunks_of, refusal_of
@@ -23,6 +31,7 @@ from rushes.client.wire import (
     file_name,
     path_part,
 )
+from rushes.domain.downloads import DownloadedFile, Manifest, file_names, manifest_of
 from rushes.domain.errors import InputError, RushesError
 
 TIMEOUT_SECONDS: Final = 30.0
@@ -310,10 +319,13 @@ class AsyncClient:
         batch_id: str,
         folder: str | Path,
         *,
+        names: str = ITEM_NAMES,
         parallel: int = 4,
         on_file: OnFile | None = None,
-    ) -> answers.Manifest:
-        """Fetch the videos of all succeeded items as `ITEM_ID.mp4`, `parallel` at a time.
+    ) -> Manifest:
+        """Fetch the videos of all succeeded items, `parallel` at a time, under names such as `ITEM_ID.mp4`.
+
+        `names` is a template, see `domain.downloads.file_names`: `{index:04d}-{custom_id}-{slug}.mp4`, say.
 
         Files that are there are kept, files that broke off are gone on with. What has no file is in the
         manifest with its error, and stops nothing; the manifest is written to `BATCH_ID.manifest.json`.
@@ -324,35 +336,25 @@ class AsyncClient:
         wanted = [item async for item in self.items(batch_id)]
         for item in wanted:
             item_id_of(item)
-        files: dict[int, answers.DownloadedFile] = {}
+        files: list[DownloadedFile] = []
         present = 0
-        waiting = iter(wanted)
+        waiting = iter(zip(wanted, file_names(names, wanted), strict=True))
 
         async def work() -> None:
             nonlocal present
-            for item in waiting:
-                line, was_there = await download(self._http, item, target)
-                files[item["index"]] = line
+            for item, name in waiting:
+                line, was_there = await download(self._http, item, target, name)
+                files.append(line)
                 present += was_there
                 if on_file is not None:
                     on_file(line)
 
-        def manifest() -> answers.Manifest:
-            lines = [files[index] for index in sorted(files)]
-            failed = sum(line["file"] is None for line in lines)
-            return answers.Manifest(
-                batch_id=batch_id,
-                downloaded=len(lines) - failed - present,
-                present=present,
-                failed=failed,
-                files=lines,
-            )
-
         try:
             await all_of([work() for _ in range(min(parallel, max(1, len(wanted))))])
         finally:
-            write_manifest(manifest(), target / f"{file_name(batch_id)}.manifest.json")
-        return manifest()
+            manifest = manifest_of(batch_id, files, present=present)
+            write_manifest(manifest, target / f"{file_name(batch_id)}.manifest.json")
+        return manifest
 
     # --- credits ----------------------------------------------------------------------------------------
 

@@ -15,11 +15,13 @@ from urllib.parse import quote
 
 from pyreqwest.response import Response
 
-from rushes.client.answers import DownloadedFile, Item, Manifest
+from rushes.client.answers import Item
 from rushes.client.errors import ServiceRefused, ServiceUnreachable, UnexpectedAnswer
 from rushes.client.http import Http, chunks_of, headers_of, refusal_of
+from rushes.domain.downloads import DownloadedFile, Manifest
 from rushes.domain.errors import InputError, NotFound, RushesError
 
+ITEM_NAMES: Final = "{item_id}.mp4"
 PARALLEL_MAX: Final = 32
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024 * 1024
 _NAME: Final = re.compile(r"[A-Za-z0-9_\-]{1,128}")
@@ -28,9 +30,9 @@ _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,
 OnFile = Callable[[DownloadedFile], None]
 
 
-async def download(http: Http, item: Item, folder: Path) -> tuple[DownloadedFile, bool]:
+async def download(http: Http, item: Item, folder: Path, name: str) -> tuple[DownloadedFile, bool]:
     """The item's file in the folder, and whether it was there before; what went wrong is in `error`."""
-    path = folder / f"{item_id_of(item)}.mp4"
+    path = folder / name
     line = DownloadedFile(
         item_id=item["item_id"],
         index=item["index"],
@@ -45,15 +47,16 @@ async def download(http: Http, item: Item, folder: Path) -> tuple[DownloadedFile
         if item["video_url"] is None:
             return {**line, "error": item["error"] or f"the item is {item['status']}"}, False
         try:
+            folder_at(path.parent)
             await _fetch(http, item, path)
         except RushesError as error:
             return {**line, "error": error.message}, False
     size, digest = await asyncio.to_thread(_size_and_digest, path)
-    return {**line, "file": path.name, "bytes": size, "sha256": digest}, was_there
+    return {**line, "file": name, "bytes": size, "sha256": digest}, was_there
 
 
 def item_id_of(item: Item) -> str:
-    """The item's id, which names its file. Raises `UnexpectedAnswer` for one that could name another."""
+    """The item's id. Raises `UnexpectedAnswer` for one that names something else in a path."""
     if _NAME.fullmatch(item["item_id"]) is None:
         raise UnexpectedAnswer("an item's id that no rushes service gives")
     return item["item_id"]

@@ -10,9 +10,10 @@ from typing import Any, Literal, Self, TypeVar
 
 from rushes.client import answers
 from rushes.client.asynchronous import TIMEOUT_SECONDS, TRIES_MAX, AsyncClient, OnProgress
-from rushes.client.downloads import OnFile
+from rushes.client.downloads import ITEM_NAMES, OnFile
 from rushes.client.errors import ClientClosed
 from rushes.client.wire import Items
+from rushes.domain.downloads import Manifest
 
 T = TypeVar("T")
 
@@ -195,11 +196,14 @@ class Client:
         batch_id: str,
         folder: str | Path,
         *,
+        names: str = ITEM_NAMES,
         parallel: int = 4,
         on_file: OnFile | None = None,
-    ) -> answers.Manifest:
+    ) -> Manifest:
         """Fetch the videos of all succeeded items, `parallel` at a time, and write a manifest."""
-        return self._run(self._client.download_all(batch_id, folder, parallel=parallel, on_file=on_file))
+        return self._run(
+            self._client.download_all(batch_id, folder, names=names, parallel=parallel, on_file=on_file)
+        )
 
     # --- credits and webhooks ---------------------------------------------------------------------------
 

@@ -29,8 +29,9 @@ from rushes.domain.archive import (
     object_key,
     retry_delay_seconds,
 )
-from rushes.domain.errors import ArchiveUnavailable, RushesError, StoreError
-from rushes.engine.guarded_http import GuardedHttp, NoAnswerFromUrl, TrustedOrigin
+from rushes.domain.errors import ArchiveUnavailable, StoreError
+from rushes.engine.fetch import DOWNLOAD_SECONDS_MAX, FILE_BYTES_MAX, BadStatus, fetch_file
+from rushes.engine.guarded_http import GuardedHttp, NoAnswerFromUrl
 from rushes.engine.net_guard import UrlRefused
 from rushes.engine.settle import BeforeClosing
 from rushes.engine.video_check import BadFile, checked_mp4
@@ -42,10 +43,7 @@ from rushes.store.database import Database
 from rushes.store.objects import NameTaken, ObjectStore
 from rushes.store.tasks import FinishedTask
 
-FILE_BYTES_MAX: Final = 512 * 1024 * 1024
 FILES_AT_ONCE_MAX: Final = 8
-DOWNLOAD_SECONDS_MAX: Final = 300.0
-"""For one file, to its last byte."""
 
 CLAIM_SECONDS: Final = 60.0
 RENEW_SECONDS: Final = 20.0
@@ -65,22 +63,7 @@ STOP_SECONDS_MAX: Final = 5.0
 LAST_TRY_SECONDS: Final = 5.0
 """A last try is made so long before a link dies, however long the ladder's wait would be."""
 
-GONE: Final = frozenset({401, 403, 404, 410})
-"""What hosts answer for a link that is dead. Some say it of a file that is not there yet, so not at once."""
-
 log = telemetry.logger()
-
-
-class BadStatus(RushesError):
-    """The file's host answered with an error; `is_gone` when it says that there is no such file."""
-
-    code = "BAD_STATUS"
-    retryable = True
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the file's host answered HTTP {status}")
-        self.is_gone = status in GONE
-        self.is_final = 400 <= status < 500 and status not in (408, 425, 429)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +311,14 @@ class Archiver:
 
     async def _fetched(self, file: ClaimedFile, scratch: Path) -> StoredFile:
         async with asyncio.timeout(self._limits.download_seconds_max):
-            bytes_count, sha256 = await self._download(file, scratch)
+            bytes_count, sha256 = await fetch_file(
+                self._http,
+                file.url,
+                scratch,
+                way=self._files_of.get(file.provider, ResultFiles()),
+                bytes_max=self._limits.file_bytes_max,
+                seconds_max=self._limits.download_seconds_max,
+            )
         facts, pictures = await asyncio.to_thread(_checked, scratch, file.options)
 
         def key(suffix: str) -> str:
@@ -365,34 +355,6 @@ class Archiver:
         digest = hashlib.sha256(picture).hexdigest()
         await self._objects.put_new(key, picture, bytes_count=len(picture), sha256=digest)
         return key
-
-    async def _download(self, file: ClaimedFile, scratch: Path) -> tuple[int, str]:
-        """The file's bytes into the scratch file; returns their count and SHA-256."""
-        way = self._files_of.get(file.provider, ResultFiles())
-        trusted = None if way.trusted_origin is None else TrustedOrigin(way.trusted_origin, way.headers)
-        digest, received = hashlib.sha256(), 0
-        async with self._http.get(
-            file.url,
-            headers={"accept": "video/*, */*;q=0.1"},
-            timeout_seconds=self._limits.download_seconds_max,
-            trusted=trusted,
-        ) as answer:
-            if answer.status != 200:
-                raise BadStatus(answer.status)
-            announced = answer.headers.get("content-length", "")
-            if announced.isascii() and announced.isdecimal():
-                self._refuse_oversize(int(announced[:20]))
-            with scratch.open("wb") as sink:
-                async for chunk in answer.chunks:
-                    received += len(chunk)
-                    self._refuse_oversize(received)
-                    digest.update(chunk)
-                    sink.write(chunk)
-        return received, digest.hexdigest()
-
-    def _refuse_oversize(self, bytes_count: int) -> None:
-        if bytes_count > self._limits.file_bytes_max:
-            raise BadFile(f"the file has more than {self._limits.file_bytes_max} bytes")
 
     # --- records ----------------------------------------------------------------------------------------
 
