@@ -33,7 +33,14 @@ from rushes.library import DEFAULT_ACCOUNT, Rushes
 from rushes.metrics import ServiceMetrics
 from rushes.providers.base import Provider
 from rushes.store import keys, ledger
-from rushes.wiring import build_crew, build_providers, new_batch_id, require_providers, wall_clock_ms
+from rushes.wiring import (
+    build_crew,
+    build_providers,
+    catalogue_of,
+    new_batch_id,
+    require_providers,
+    wall_clock_ms,
+)
 
 if TYPE_CHECKING:
     from rushes.dashboard.mount import Dashboard
@@ -59,6 +66,7 @@ class Service:
         settings = rushes.settings
         self._rushes = rushes
         self._providers = require_providers(settings) if with_worker else build_providers(settings)
+        rushes.catalogue = catalogue_of(settings, self._providers)
         self.crew = build_crew(settings, rushes.database, self._providers) if with_worker else None
         self.worker = None if self.crew is None else self.crew.worker
         self.http = GuardedHttp(allow_private=settings.allow_private_urls)

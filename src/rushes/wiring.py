@@ -10,6 +10,8 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from rushes import telemetry
+from rushes.domain.catalogue import Catalogue
 from rushes.domain.errors import DatabaseUnreachable, NotFound, SettingsError
 from rushes.domain.learned_schedule import LearnedSchedule
 from rushes.domain.task import PollResult
@@ -21,11 +23,14 @@ from rushes.engine.guarded_http import GuardedHttp
 from rushes.engine.steward import UnconfirmedPolicy
 from rushes.engine.worker import Worker, WorkerConfig
 from rushes.providers.base import Provider, ProviderConfig, ProviderLimits
+from rushes.providers.contained import build_contained
 from rushes.providers.http import PyreqwestTransport
-from rushes.providers.registry import installed_providers
+from rushes.providers.registry import installed_providers, is_built_in
 from rushes.settings import Settings
 from rushes.store.database import POSTGRESQL_IDLE_SECONDS, Database
 from rushes.store.objects import ObjectStore
+
+log = telemetry.logger()
 
 
 def wall_clock_ms() -> int:
@@ -73,7 +78,15 @@ def missing_sqlite_file(settings: Settings) -> Path | None:
 
 
 def build_providers(settings: Settings) -> dict[str, Provider]:
-    """Every installed provider that has a key, by name, each over its own connections."""
+    """Every installed provider that has a key and can be built, by name, each over its own connections."""
+    providers, troubles = try_providers(settings)
+    for name, trouble in troubles.items():
+        log.error(telemetry.PROVIDER_LEFT_OUT, provider=name, error=trouble)
+    return providers
+
+
+def try_providers(settings: Settings) -> tuple[dict[str, Provider], dict[str, str]]:
+    """`build_providers`, and why some of other packages were left out, by name."""
     defaults = ProviderLimits()
     limits = ProviderLimits(
         submits_per_second=settings.submits_per_second or defaults.submits_per_second,
@@ -82,19 +95,35 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
         connections_max=settings.connections_max or defaults.connections_max,
     )
     providers: dict[str, Provider] = {}
+    troubles: dict[str, str] = {}
     for name, entry_point in installed_providers().items():
         account = settings.provider_account(name)
-        if account.missing is None:
-            providers[name] = entry_point.load()(
-                ProviderConfig(
-                    host=account.host,
-                    api_key=account.key,
-                    transport=PyreqwestTransport(connections_max=limits.connections_max),
-                    timeout_seconds=settings.request_timeout_seconds,
-                    limits=limits,
-                )
-            )
-    return providers
+        if account.missing is not None:
+            continue
+        config = ProviderConfig(
+            host=account.host,
+            api_key=account.key,
+            transport=PyreqwestTransport(connections_max=limits.connections_max),
+            timeout_seconds=settings.request_timeout_seconds,
+            limits=limits,
+        )
+        if is_built_in(entry_point):
+            providers[name] = entry_point.load()(config)
+            continue
+        try:
+            providers[name] = build_contained(name, entry_point.load, config)
+        except SettingsError as error:
+            troubles[name] = error.message
+    return providers, troubles
+
+
+def catalogue_of(settings: Settings, providers: Mapping[str, Provider]) -> Catalogue:
+    """The models as they are once the providers were built: those of one that could not be take no tasks."""
+    with_key = [name for name, account in settings.provider_accounts().items() if account.missing is None]
+    left_out = {
+        name: f"{name} could not be started, see the log" for name in with_key if name not in providers
+    }
+    return settings.catalogue().with_unavailable(left_out)
 
 
 def require_providers(settings: Settings) -> dict[str, Provider]:
@@ -210,4 +239,7 @@ async def poll_remote_task(settings: Settings, provider: str, remote_task_id: st
         raise NotFound(f'there is no provider "{provider}"; there are: {", ".join(installed_providers())}')
     if account.missing is not None:
         raise SettingsError(f"{provider} needs a key: set {account.missing}", variable=account.missing)
-    return await build_providers(settings)[provider].poll_remote_task(remote_task_id)
+    providers, troubles = try_providers(settings)
+    if provider in troubles:
+        raise SettingsError(f"the provider {provider} cannot be used: {troubles[provider]}")
+    return await providers[provider].poll_remote_task(remote_task_id)

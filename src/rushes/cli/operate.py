@@ -134,12 +134,14 @@ def _misspelt(settings: "Settings") -> list[str]:
 def _plugin_warnings(settings: "Settings") -> list[str]:
     from rushes.domain.models import DEFAULT_CATALOGUE
     from rushes.providers.registry import installed_providers, plugin_models, variables_of
+    from rushes.wiring import try_providers
 
     of_installed = {variable for name in installed_providers() for variable in variables_of(name)}
     given = {**settings.plugin_keys, **settings.plugin_hosts}
+    troubles = {**plugin_models(DEFAULT_CATALOGUE).troubles, **try_providers(settings)[1]}
     return [
         *(f"{name}: no such provider is installed" for name in given if name not in of_installed),
-        *(f"{name}: {reason}" for name, reason in plugin_models(DEFAULT_CATALOGUE).troubles.items()),
+        *(f"the provider {name} cannot be used: {reason}" for name, reason in troubles.items()),
     ]
 
 

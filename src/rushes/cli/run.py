@@ -163,10 +163,12 @@ async def _run(
 
 
 def require_keys(settings: "Settings", priced: "Sequence[PricedDraft]") -> None:
-    """Raise `SettingsError` when the batch needs a provider that has no key."""
+    """Raise `SettingsError` when the batch needs a provider that has no key or cannot be built."""
     from rushes.domain.errors import SettingsError
+    from rushes.wiring import try_providers
 
-    for provider in sorted({draft.model.provider for draft in priced}):
+    wanted = sorted({draft.model.provider for draft in priced})
+    for provider in wanted:
         missing = settings.provider_account(provider).missing
         if missing is not None:
             raise SettingsError(
@@ -174,6 +176,10 @@ def require_keys(settings: "Settings", priced: "Sequence[PricedDraft]") -> None:
                 " without a key try `rushes demo` or `rushes sim`",
                 variable=missing,
             )
+    troubles = try_providers(settings)[1]
+    for provider in wanted:
+        if provider in troubles:
+            raise SettingsError(f"the provider {provider} cannot be used: {troubles[provider]}")
 
 
 def refuse_without_database(settings: "Settings", *, required: int, grant: int | None) -> None:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from rushes.domain.catalogue import Catalogue, Model
+from rushes.providers.contained import within
 
 PROVIDERS_GROUP: Final = "rushes.providers"
 MODELS_GROUP: Final = "rushes.models"
@@ -77,9 +78,8 @@ def plugin_models(base: Catalogue) -> PluginModels:
     troubles: dict[str, str] = {}
     for entry_point in sorted(entry_points(group=MODELS_GROUP), key=lambda each: each.name):
         try:
-            loaded = entry_point.load()
-            given = list(loaded)
-        except Exception as error:  # whatever another package raises
+            given = within(lambda entry_point=entry_point: list(entry_point.load()))  # type: ignore[misc]
+        except (Exception, SystemExit) as error:  # whatever another package raises
             troubles[entry_point.name] = f"its models cannot be loaded: {type(error).__name__}: {error}"
             continue
         for model in given:

@@ -1,0 +1,154 @@
+"""Another package's provider behind a wall: it may raise, hang or answer nonsense, and only it suffers.
+
+What cannot be contained is code that blocks the event loop itself; a provider must wait with `await`.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Final, TypeVar, cast
+
+import msgspec
+
+from rushes import telemetry
+from rushes.domain.errors import SettingsError
+from rushes.domain.task import (
+    Accepted,
+    Failed,
+    NoAnswer,
+    NotSent,
+    PollResult,
+    Processing,
+    Rejected,
+    SubmitOutcome,
+    Succeeded,
+    Throttled,
+    Unknown,
+)
+from rushes.providers.answers import Words, is_remote_task_id
+from rushes.providers.base import Provider, ProviderConfig, ProviderLimits, ResultFiles, SubmitRequest
+
+LOAD_SECONDS_MAX: Final = 10.0
+"""How long importing another package's module, and building its provider, may take."""
+
+ANSWER_TIMEOUTS: Final = 3.0
+"""How many time-outs of a single request a provider may take for one answer."""
+
+_SUBMIT_OUTCOMES: Final = (Accepted, Rejected, Throttled, NotSent, Unknown)
+_POLL_RESULTS: Final = (NoAnswer, Processing, Succeeded, Failed)
+
+T = TypeVar("T")
+log = telemetry.logger()
+
+
+def within(act: Callable[[], T], *, seconds: float = LOAD_SECONDS_MAX) -> T:
+    """Run another package's code on a thread of its own; raises what it raises, or `TimeoutError`.
+
+    A thread that hangs is left behind; it does not keep the process from ending.
+    """
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(act())
+        except BaseException as error:  # SystemExit included: it is the plug-in's, not ours
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="rushes-plug-in", daemon=True).start()
+    try:
+        return outcome.result(timeout=seconds)
+    except TimeoutError:
+        if outcome.done():
+            raise
+        raise TimeoutError(f"it did not end within {seconds:g} s") from None
+
+
+def build_contained(
+    name: str, load: Callable[[], Callable[[ProviderConfig], object]], config: ProviderConfig
+) -> Provider:
+    """Load and build another package's provider; raises `SettingsError` naming what is wrong with it."""
+    words = Words(secret=config.api_key)
+    try:
+        built = within(lambda: load()(config))
+        return ContainedProvider(name, cast(Provider, built), config)
+    except (Exception, SystemExit) as error:
+        raise SettingsError(words.clean(f"{type(error).__name__}: {error}")) from None
+
+
+class ContainedProvider:
+    """See the module's text. Raises `TypeError` for an object that is no provider of this name."""
+
+    def __init__(self, name: str, provider: Provider, config: ProviderConfig) -> None:
+        for method in ("submit", "poll_remote_task", "remote_task_id_of_callback"):
+            if not callable(getattr(provider, method, None)):
+                raise TypeError(f"build gave a {type(provider).__name__} without the method {method}")
+        if provider.name != name:
+            raise TypeError(f"the provider calls itself {provider.name!r}, not {name!r}")
+        self.name = name
+        self.limits = _checked(provider.limits, ProviderLimits)
+        self.result_files = _checked(provider.result_files, ResultFiles)
+        self._provider = provider
+        self._seconds_max = ANSWER_TIMEOUTS * config.timeout_seconds
+        self._words = Words(secret=config.api_key)
+
+    async def submit(self, request: SubmitRequest) -> SubmitOutcome:
+        """What the provider says, if it can be; else `Unknown`: it may have sent the task."""
+        outcome, trouble = await self._answer_of(lambda: self._provider.submit(request), _SUBMIT_OUTCOMES)
+        if isinstance(outcome, Accepted) and not _is_usable_id(outcome.remote_task_id):
+            trouble = "accepted without a usable id"
+        return cast(SubmitOutcome, outcome) if trouble is None else Unknown(self._named(trouble))
+
+    async def poll_remote_task(self, remote_task_id: str) -> PollResult:
+        """What the provider says, if it can be; else no answer."""
+        result, trouble = await self._answer_of(
+            lambda: self._provider.poll_remote_task(remote_task_id), _POLL_RESULTS
+        )
+        if isinstance(result, Succeeded) and not result.video_url:
+            trouble = "told of a success without a URL"
+        return cast(PollResult, result) if trouble is None else NoAnswer(self._named(trouble))
+
+    def remote_task_id_of_callback(self, body: bytes) -> str | None:
+        """What the provider reads there, if it can be; else None."""
+        try:
+            named = self._provider.remote_task_id_of_callback(body)
+        except Exception as error:
+            self._named(f"raised {type(error).__name__}: {error}")
+            return None
+        return named if _is_usable_id(named) else None
+
+    async def _answer_of(
+        self, ask: Callable[[], Awaitable[object]], kinds: tuple[type, ...]
+    ) -> tuple[object, str | None]:
+        """The answer, one of these kinds with fields of the right types; or what went wrong."""
+        try:
+            async with asyncio.timeout(self._seconds_max):
+                answer = await ask()
+            if not isinstance(answer, kinds):
+                return None, f"answered with {type(answer).__name__}"
+            msgspec.convert(msgspec.to_builtins(answer), type(answer))
+        except TimeoutError:
+            return None, f"did not answer within {self._seconds_max:g} s"
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return None, "raised CancelledError"
+        except (Exception, SystemExit) as error:
+            return None, f"raised {type(error).__name__}: {error}"
+        return answer, None
+
+    def _named(self, trouble: str) -> str:
+        text = self._words.clean(f"the provider {self.name} {trouble}")
+        log.error(telemetry.PROVIDER_RAISED, provider=self.name, error=text)
+        return text
+
+
+def _checked(value: T, kind: type[T]) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"the provider has a {type(value).__name__} where a {kind.__name__} belongs")
+    return value
+
+
+def _is_usable_id(text: object) -> bool:
+    return isinstance(text, str) and is_remote_task_id(text)
