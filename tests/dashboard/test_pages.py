@@ -20,7 +20,9 @@ def tenant(serving: Serving) -> Tenant:
 def finished_batch(tenant: Tenant) -> str:
     """A batch with successes and failures, at its end."""
     prompts = [f"A paper boat drifts along a gutter, take {n}" for n in range(30)]
-    batch = tenant.batch(*prompts, webhook_url="http://127.0.0.1:9/closed")
+    items = [{"prompt": prompt, "custom_id": f"scene-12-shot-{n}"} for n, prompt in enumerate(prompts)]
+    body = {"items": items, "webhook_url": "http://127.0.0.1:9/closed", "request_id": "storyboard-7"}
+    batch = tenant.post("/v1/batches", body, status=201)
     ended = tenant.finished(batch["batch_id"], seconds_max=40)
     assert ended["status"] == "partial", ended
     return str(batch["batch_id"])
@@ -183,6 +185,16 @@ def test_a_given_up_or_waiting_delivery_is_sent_again(
 # --- all pages ------------------------------------------------------------------------------------------
 
 
+CUT_OFF = """() => [...document.querySelectorAll('.card, .tile, .chart svg')].flatMap(box => {
+    const edge = box.getBoundingClientRect()
+    return [...box.querySelectorAll('*')].filter(part => {
+        const at = part.getBoundingClientRect()
+        return at.width && !part.closest('.unseen') && (at.right > edge.right + 1 || at.left < edge.left - 1)
+    }).map(part => `${part.tagName} ${part.className.baseVal ?? part.className}: ${part.textContent}`)
+})"""
+"""Whatever reaches beyond the card, tile or chart that it stands in."""
+
+
 @pytest.mark.parametrize("look", ["light", "dark"])
 def test_every_page_fits_a_phone(
     open_context: OpenContext, serving: Serving, finished_batch: str, look: str
@@ -205,6 +217,7 @@ def test_every_page_fits_a_phone(
             expect(page.get_by_role("heading", level=1)).not_to_have_text("Sign in")
             width = page.evaluate("document.documentElement.scrollWidth")
             assert width <= 390, f"{name} is {width} wide"
+            assert page.evaluate(CUT_OFF) == [], f"of {name} something is cut off"
             page.screenshot(path=SCREENSHOTS / f"{name}-phone-{look}.png")
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (dark == "rgb(14, 16, 22)") == (look == "dark")

@@ -15,11 +15,13 @@ from rushes.dashboard.parts import DashboardParts
 from rushes.dashboard.pieces import (
     STATUS_WORDS,
     batch_bar,
+    counted,
     duration,
     moment,
     number,
     page_head,
     percent,
+    request_of,
     stat,
     status_chip,
     url,
@@ -101,6 +103,7 @@ class BatchPage:
             ),
             cancel if batch["status"] in OPEN_BATCH_STATUSES else None,
             above=tag("a", "← Batches", href=f"{self.root}/batches", class_="crumb"),
+            below=request_of(batch),
         )
 
     # --- what the buttons do ----------------------------------------------------------------------------
@@ -166,7 +169,7 @@ class BatchPage:
     async def _retried(self, count: int, refusal: str | None) -> None:
         if count:
             self.parts.on_work()
-            said(f"{number(count)} {'item waits' if count == 1 else 'items wait'} to be tried again")
+            said(f"{counted(count, 'item waits', 'items wait')} to be tried again")
         if refusal is not None:
             ui.notify(f"Not all: {refusal}", type="warning", position="top", close_button="Close")
         await self.refresh()

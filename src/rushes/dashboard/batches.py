@@ -22,6 +22,7 @@ from rushes.dashboard.pieces import (
     number,
     page_head,
     pager,
+    request_of,
     status_chip,
     table,
     url,
@@ -128,7 +129,11 @@ def batch_table(root: str, found: Sequence[Mapping[str, Any]], *, now_ms: int) -
     heads = ("Batch", "Account", "Status", "Progress", "Videos", "Failed", "Credits", "Left", "Created")
     rows = [
         [
-            tag("a", batch["batch_id"], href=batch_path(root, batch["batch_id"]), class_="mono"),
+            tag(
+                "div",
+                tag("a", batch["batch_id"], href=batch_path(root, batch["batch_id"]), class_="mono"),
+                request_of(batch),
+            ),
             tag("a", batch["account"], href=url(f"{root}/accounts", account=batch["account"])),
             status_chip(batch["status"]),
             batch_bar(batch),

@@ -11,7 +11,7 @@ SERIES_MAX: Final = 6
 """Models that get a line of their own: those with the most outcomes."""
 
 _WIDTH, _HEIGHT = 560, 190
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 8, 10, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 8, 10, 24
 
 
 def throughput_chart(outcomes: Sequence[OutcomeCount], *, buckets: int, span: str) -> Markup:
@@ -48,7 +48,7 @@ def throughput_chart(outcomes: Sequence[OutcomeCount], *, buckets: int, span: st
         _legend("fill-succeeded", f"{number(total_good)} succeeded"),
         _legend("fill-failed", f"{number(total_bad)} failed"),
     ]
-    marks = [(0.0, "0"), (0.5, _mark(top / 2)), (1.0, number(top))]
+    marks = [(0.0, "0"), (0.5, _mark(top / 2)), (1.0, _mark(top))]
     label = f"Finished videos over the last {span}: {total_good} succeeded, {total_bad} failed"
     return _chart(label, marks, span, joined(*bars), legend)
 
@@ -122,7 +122,11 @@ def _y(share: float) -> float:
 
 
 def _mark(value: float) -> str:
-    return f"{value:,.1f}".removesuffix(".0")
+    """Short enough for the space beside the chart: 2.5, 500, 20k, 1M."""
+    for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= unit:
+            return f"{value / unit:g}{name}"
+    return f"{value:g}"
 
 
 def _round_up(value: int) -> int:

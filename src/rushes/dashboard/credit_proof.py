@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rushes.dashboard.markup import Markup, joined, tag
-from rushes.dashboard.pieces import card, chip, empty, moment, number, pager, table, url
+from rushes.dashboard.pieces import card, chip, counted, empty, moment, number, pager, table, url
 
 ENTRIES_PER_PAGE: Final = 10
 
@@ -80,10 +80,11 @@ def _comparison(proof: Mapping[str, Any]) -> Markup:
     sources = (
         ("The batch's own row", proof["batch"]),
         (
-            f"{number(proof['entry_count'])} ledger entries, {number(proof['resolution_count'])} resolutions",
+            f"{counted(proof['entry_count'], 'ledger entry', 'ledger entries')},"
+            f" {counted(proof['resolution_count'], 'resolution')}",
             proof["ledger"],
         ),
-        (f"Lines of {len(proof['lines'])} credit lots", proof["lots"]),
+        (f"Lines of {counted(len(proof['lines']), 'credit lot')}", proof["lots"]),
     )
     heads = ("Told by", "Reserved", "Settled", "Refunded")
     rows = [

@@ -117,7 +117,11 @@ def page_content(root: str, look: Look, outcomes: Sequence[OutcomeCount], *, spa
         _stats(look, outcomes, name),
         tag(
             "div",
-            card("Finished videos", throughput_chart(outcomes, buckets=BUCKETS, span=name)),
+            card(
+                "Finished videos",
+                throughput_chart(outcomes, buckets=BUCKETS, span=name),
+                end=tag("span", f"in each {_bucket_words(span)}", class_="muted"),
+            ),
             card("Success rate by model", success_chart(outcomes, buckets=BUCKETS, span=name)),
             class_="grid two",
         ),
@@ -128,6 +132,11 @@ def page_content(root: str, look: Look, outcomes: Sequence[OutcomeCount], *, spa
             end=tag("a", "All batches", href=f"{root}/batches"),
         ),
     )
+
+
+def _bucket_words(span: str) -> str:
+    """How long a bar of the chart is: 75 s, 30 min, 3 h 30 min."""
+    return duration(SPANS[span][1] / BUCKETS / 1000).replace(" 00 s", "")
 
 
 def _alerts(root: str, look: Look) -> Markup:

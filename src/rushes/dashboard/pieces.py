@@ -38,6 +38,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def counted(count: int, singular: str, plural: str | None = None) -> str:
+    """`1 lot`, `2 lots`."""
+    return f"{number(count)} {singular if count == 1 else plural or singular + 's'}"
+
+
 def duration(seconds: float | None) -> str:
     """A time span in at most two units."""
     if seconds is None:
@@ -68,7 +73,7 @@ def moment_of(at_ms: int, *, now_ms: int) -> Markup:
     """The same, for epoch milliseconds."""
     seconds = (now_ms - at_ms) / 1000
     coarse = abs(seconds) if abs(seconds) < 60 else abs(seconds) // 60 * 60
-    length = duration(max(1, int(coarse))).replace(" 00 s", "").replace(" 00 min", "")
+    length = duration(max(1, int(coarse))).replace(".0 s", " s").replace(" 00 s", "").replace(" 00 min", "")
     exact = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     text = f"{length} ago" if seconds >= 0 else f"in {length}"
     return tag("time", text, title=exact, datetime=exact.replace(" UTC", "Z").replace(" ", "T"))
@@ -242,11 +247,18 @@ def pager(text: str, *, previous: str | None, following: str | None) -> Markup:
     )
 
 
-def page_head(title: Child, *end: Child, above: Child = None) -> Markup:
+def request_of(batch: Mapping[str, Any]) -> Markup | None:
+    """The name that its maker gave the batch, if any."""
+    if batch["request_id"] == batch["batch_id"]:
+        return None
+    return tag("div", batch["request_id"], class_="request")
+
+
+def page_head(title: Child, *end: Child, above: Child = None, below: Child = None) -> Markup:
     """A page's heading, with what can be done beside it."""
     return tag(
         "div",
-        tag("div", above, tag("h1", title), class_="page-title"),
+        tag("div", above, tag("h1", title), below, class_="page-title"),
         tag("div", joined(*end), class_="actions") if any(end) else None,
         class_="page-head",
     )

@@ -171,7 +171,8 @@ def tile(item: Mapping[str, Any], batch: Mapping[str, Any], *, is_selected: bool
             tag(
                 "div",
                 status_chip(item["status"]),
-                tag("span", name, box if can_retry else None, class_="muted"),
+                tag("span", name, class_="name", title=name),
+                box if can_retry else None,
                 class_="tile-head",
             ),
             item_bar(item["progress"]) if item["status"] == "processing" else None,
