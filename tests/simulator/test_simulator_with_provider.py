@@ -1,4 +1,4 @@
-"""The real Grsai providers against the simulator: what they conclude is what the simulator meant."""
+"""The real providers against the simulator: what they conclude is what the simulator meant."""
 
 import asyncio
 from collections import Counter
@@ -18,7 +18,7 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
-from rushes.providers import grsai, grsai_unified
+from rushes.providers import fal, grsai, grsai_unified, runway
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
 from rushes.providers.http import PyreqwestTransport
 from rushes.providers.simulator import (
@@ -85,7 +85,13 @@ def check(concluded: Counter[str], report: SimulatorReport) -> None:
     )
 
 
-MODELS = [(grsai.build, "sora-2"), (grsai.build, "veo3.1-fast"), (grsai_unified.build, "minimax-h3")]
+MODELS = [
+    (grsai.build, "sora-2"),
+    (grsai.build, "veo3.1-fast"),
+    (grsai_unified.build, "minimax-h3"),
+    (fal.build, "fal-ai/veo3.1/fast"),
+    (runway.build, "gen4.5"),
+]
 
 
 @pytest.mark.parametrize(("build", "model"), MODELS)

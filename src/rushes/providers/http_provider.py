@@ -57,9 +57,18 @@ class HttpProvider:
             return Unknown(self.words.undecodable(error))
 
     async def send_poll(
-        self, method: str, url: str, body: bytes | None, read: Callable[[bytes], PollResult]
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        read: Callable[[bytes], PollResult],
+        *,
+        refused: Callable[[Response], PollResult] | None = None,
     ) -> PollResult:
-        """Ask once, with JSON where there is a body; `read` says what a 2xx answer's body means."""
+        """Ask once, with JSON where there is a body; `read` says what a 2xx answer's body means.
+
+        `refused` says what another status means, where it is not `poll_refused` that does.
+        """
         headers = self._poll_headers if body is None else self._submit_headers
         try:
             response = await self._transport.request(
@@ -68,7 +77,7 @@ class HttpProvider:
         except TransportError as error:
             return NoAnswer(error.reason)
         if not 200 <= response.status < 300:
-            return self.poll_refused(response)
+            return (refused or self.poll_refused)(response)
         try:
             return read(response.body)
         except UNDECODABLE as error:

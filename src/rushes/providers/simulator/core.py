@@ -187,7 +187,7 @@ class SimulatorCore:
         if fault in UNHANDLED:
             counts.submits_unclear += fault not in CLEAR_REFUSALS
             return struck(fault, RESET, knobs=knobs, variant=variant)
-        if refusal := self._refusal(seed, prompt.submits):
+        if refusal := self._refusal(seed, prompt.submits, fault):
             counts.submits_refused[refusal.name.lower()] += 1
             response = wire.refused(refusal, refusal.value)
         else:
@@ -197,7 +197,7 @@ class SimulatorCore:
                 return _FULL
             task.answered = fault not in SPOILING
             counts.accepted_unanswered += not task.answered
-            response = wire.accepted(task.id)
+            response = wire.accepted(task, self.base_url)
         counts.submits_unclear += fault in SPOILING
         return response if fault is None else struck(fault, response, knobs=knobs, variant=variant)
 
@@ -210,14 +210,15 @@ class SimulatorCore:
             prompt = self._prompts[key] = PromptCounts()
         return prompt
 
-    def _refusal(self, seed: int, number: int) -> Refusal | None:
+    def _refusal(self, seed: int, number: int, fault: Fault | None) -> Refusal | None:
+        """Why the submit is refused; a spoilt one is never refused for its prompt: its knob says accepted."""
         knobs = self._knobs
         if knobs.key_disabled:
             return Refusal.KEY_DISABLED
         if knobs.balance_submits is not None and self.counts.accepted >= knobs.balance_submits:
             return Refusal.BALANCE_EXHAUSTED
-        if knobs.submit_rejected and uniform(seed, Lane.REJECTION, number) < knobs.submit_rejected:
-            return Refusal.PROMPT
+        if knobs.submit_rejected and fault not in SPOILING:
+            return Refusal.PROMPT if uniform(seed, Lane.REJECTION, number) < knobs.submit_rejected else None
         return None
 
     def _accept(self, wire: Wire, call: SubmitCall, prompt: PromptCounts, now: float) -> SimTask | None:
@@ -281,7 +282,7 @@ class SimulatorCore:
         if task is None or task.wire != wire.name:
             counts.polls_of_unknown_tasks += 1
             return wire.no_such_task(call.task_id, call.detail)
-        if fault not in UNSEEN:
+        if call.first and fault not in UNSEEN:
             _note_poll(task, now)
         view = self._view(task, now)
         if fault is not None:
@@ -294,7 +295,7 @@ class SimulatorCore:
             if fault is not Fault.SLOW:
                 return response
         if view.outcome is not None:
-            if call.tells_verdict:
+            if call.tells is None or view.outcome in call.tells:
                 self._tell_final(task, view.outcome, now)
         elif view.progress is not None:
             task.progress_seen = view.progress

@@ -4,7 +4,7 @@ To simulate another service, write one `Wire` in a file of its own and add it to
 requests are its own, reads them into the calls below and puts the core's decisions into its words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
@@ -13,7 +13,7 @@ import msgspec
 
 from rushes.providers.simulator.fate import Family, Outcome
 from rushes.providers.simulator.message import SimRequest, SimResponse
-from rushes.providers.simulator.work import TaskView
+from rushes.providers.simulator.work import SimTask, TaskView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +34,14 @@ class SubmitCall:
 class PollCall:
     """A well-formed question for one task; `detail` is the wire's own, for services that ask in two ways.
 
-    `tells_verdict` is False for the way that does not tell a success's URL or a failure's reason.
+    Where a poll takes two requests, only one is the `first`, and each `tells` the verdicts of some
+    outcomes (None: of all) with a success's URL or a failure's reason; the others it leaves to the second.
     """
 
     task_id: str
     detail: str = ""
-    tells_verdict: bool = True
+    first: bool = True
+    tells: Collection[Outcome] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,7 @@ class Wire(Protocol):
 
     def key(self, request: SimRequest) -> str | None:
         """The key in a request, None without one."""
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        return key if scheme == "Bearer" else None
+        return key_after("Bearer", request)
 
     def video_path(self, task_id: str) -> str:
         """The path of a result file's URL: one that needs no key, unless the wire has its own."""
@@ -104,8 +105,8 @@ class Wire(Protocol):
         """A matching request in the core's words. Raises nothing."""
         ...
 
-    def accepted(self, task_id: str) -> SimResponse:
-        """The answer to an accepted submit."""
+    def accepted(self, task: SimTask, base_url: str) -> SimResponse:
+        """The answer to an accepted submit; `base_url` is where the service is, without a last slash."""
         ...
 
     def refused(self, refusal: Refusal, reason: str) -> SimResponse:
@@ -132,6 +133,12 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 CALLBACK_URL_CHARACTERS_MAX = 2_000
 TASK_ID_CHARACTERS_MAX = 200
+
+
+def key_after(scheme: str, request: SimRequest) -> str | None:
+    """The key of an `Authorization` header of that scheme: `Bearer`, `Key`."""
+    given, _, key = request.headers.get("authorization", "").partition(" ")
+    return key if given == scheme else None
 
 
 def is_callback_url(url: str) -> bool:

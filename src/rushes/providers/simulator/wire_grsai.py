@@ -23,7 +23,7 @@ from rushes.providers.simulator.wire import (
     Wire,
     is_callback_url,
 )
-from rushes.providers.simulator.work import TaskView
+from rushes.providers.simulator.work import SimTask, TaskView
 
 SORA_PATH = "/v1/video/sora-video"
 VEO_PATH = "/v1/video/veo"
@@ -108,9 +108,9 @@ class GrsaiWire(Wire):
             return MalformedCall(str(error), submit=path != RESULT_PATH)
         return _submit_call(body)
 
-    def accepted(self, task_id: str) -> SimResponse:
+    def accepted(self, task: SimTask, base_url: str) -> SimResponse:
         """`{code: 0, msg, data: {id}}`."""
-        return SimResponse(200, _write({"code": 0, "msg": "success", "data": {"id": task_id}}))
+        return SimResponse(200, _write({"code": 0, "msg": "success", "data": {"id": task.id}}))
 
     def refused(self, refusal: Refusal, reason: str) -> SimResponse:
         """A business code with its reason; a wrong key also has HTTP status 401."""

@@ -22,7 +22,7 @@ from rushes.providers.simulator.wire import (
     Wire,
 )
 from rushes.providers.simulator.wire_grsai import NO_SUCH_TASK, Prompt, Reference
-from rushes.providers.simulator.work import TaskView
+from rushes.providers.simulator.work import SimTask, TaskView
 
 GENERATE_PATH = "/v1/api/generate"
 RESULT_PATH = "/v1/api/result"
@@ -80,9 +80,9 @@ class UnifiedWire(Wire):
             duration_seconds=body.duration,
         )
 
-    def accepted(self, task_id: str) -> SimResponse:
+    def accepted(self, task: SimTask, base_url: str) -> SimResponse:
         """`{id, status}`."""
-        return SimResponse(200, _write({"id": task_id, "status": "running"}))
+        return SimResponse(200, _write({"id": task.id, "status": "running"}))
 
     def refused(self, refusal: Refusal, reason: str) -> SimResponse:
         """`{id: "", status: "failed", error}`; a wrong key also has HTTP status 401."""

@@ -1,7 +1,9 @@
 """The protocols that the simulator speaks, side by side on one port. One line for each."""
 
 from rushes.providers.simulator.wire import Wire
+from rushes.providers.simulator.wire_fal import FalWire
 from rushes.providers.simulator.wire_grsai import GrsaiWire
+from rushes.providers.simulator.wire_runway import RunwayWire
 from rushes.providers.simulator.wire_unified import UnifiedWire
 
 
@@ -10,4 +12,6 @@ def all_wires() -> tuple[Wire, ...]:
     return (
         GrsaiWire(),
         UnifiedWire(),
+        FalWire(),
+        RunwayWire(),
     )
