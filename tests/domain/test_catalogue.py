@@ -47,7 +47,7 @@ def test_every_model_is_found_by_its_name_and_by_its_api_name(
 
 
 def test_default_models_have_no_sunset_and_sensible_deadlines() -> None:
-    assert len(DEFAULT_CATALOGUE) == 6
+    assert {model.provider for model in DEFAULT_CATALOGUE} >= {"grsai", "grsai-unified", "fal", "runway"}
     for model in DEFAULT_CATALOGUE:
         assert model.takes_new_tasks(10**10)
         assert (
@@ -67,7 +67,7 @@ def test_default_models_have_no_sunset_and_sensible_deadlines() -> None:
         ("veo-flsh", 'unknown model "veo-flsh"; did you mean "veo-flash"?'),
         (
             "zzz",
-            'unknown model "zzz"; known: sora-2, veo-flash, veo-pro, veo3-fast, veo3-pro, minimax-h3',
+            f'unknown model "zzz"; known: {", ".join(DEFAULT_CATALOGUE.names)}',
         ),
     ],
 )

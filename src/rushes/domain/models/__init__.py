@@ -7,10 +7,12 @@ and operators set their own. Another package brings its models by the entry-poin
 from typing import Final
 
 from rushes.domain.catalogue import Catalogue
-from rushes.domain.models import grsai
+from rushes.domain.models import fal, grsai, runway
 
 DEFAULT_CATALOGUE: Final = Catalogue(
     [
         *grsai.MODELS,
+        *fal.MODELS,
+        *runway.MODELS,
     ]
 )
