@@ -41,6 +41,7 @@ format: setup ## put the code in the house format
 
 docs: setup ## the documentation site, into build/site; a broken link or a page without a place in it is an error
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	$(BIN)/python -m reference
 	$(BIN)/python -m pytest -q tests/test_docs.py
 	rm -rf build/site
 	$(BIN)/zensical build --clean --strict

@@ -45,13 +45,14 @@ _STATUS_OF: Final[Mapping[type[errors.RushesError], int]] = {
     NoAnswerFromUrl: 502,
 }
 
-_CODE_OF_STATUS: Final[Mapping[int, str]] = {
+CODE_OF_STATUS: Final[Mapping[int, str]] = {
     400: "BAD_REQUEST",
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
     413: "BODY_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
 }
+"""Of what the router and the parsers refuse; any other status has its own name as its code."""
 
 log = telemetry.logger()
 
@@ -110,16 +111,24 @@ def response_to(request_id: str, error: errors.RushesError) -> Response:
         if error.retryable:
             return problem_response(
                 request_id,
-                status=503,
+                status=status_of(type(error)),
                 code=error.code,
                 message="the database is busy or away; try again",
                 headers={"retry-after": str(RETRY_AFTER_SECONDS)},
             )
-        return problem_response(request_id, status=500, code=error.code, message="the database refused")
-    status = next((status for kind, status in _STATUS_OF.items() if isinstance(error, kind)), 500)
+        return problem_response(
+            request_id, status=status_of(type(error)), code=error.code, message="the database refused"
+        )
     return problem_response(
-        request_id, status=status, code=error.code, message=error.message, facts=error.facts
+        request_id, status=status_of(type(error)), code=error.code, message=error.message, facts=error.facts
     )
+
+
+def status_of(kind: type[errors.RushesError]) -> int:
+    """The HTTP status that an error of this kind is answered with."""
+    if issubclass(kind, errors.StoreError):
+        return 503 if kind.retryable else 500
+    return next((status for known, status in _STATUS_OF.items() if issubclass(kind, known)), 500)
 
 
 # --- for FastAPI ----------------------------------------------------------------------------------------
@@ -139,7 +148,7 @@ async def _on_rushes_error(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     """What the router and the parsers refuse: no such route, wrong method, a body over the limit, …"""
     assert isinstance(error, HTTPException)
-    code = _CODE_OF_STATUS.get(error.status_code) or HTTPStatus(error.status_code).name
+    code = CODE_OF_STATUS.get(error.status_code) or HTTPStatus(error.status_code).name
     message = {
         404: "there is nothing at this path",
         405: "this path does not take that method; see the Allow header",

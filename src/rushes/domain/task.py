@@ -49,23 +49,38 @@ class FailureType(StrEnum):
     """Why a task failed, for statistics; derived from typed facts first, from text last."""
 
     INPUT_MODERATION = "input_moderation"
+    """The prompt was refused before anything was rendered."""
     OUTPUT_MODERATION = "output_moderation"
+    """The video was rendered and then refused."""
     MODEL_ERROR = "model_error"
+    """The model failed, or delivered no video."""
     PARAM_ERROR = "param_error"
+    """The provider did not take the options."""
     TIMEOUT = "timeout"
+    """Something took too long: the provider says so, or no verdict came before the model's hard deadline."""
     NETWORK = "network"
+    """The provider names its own network as the cause."""
     NOT_FOUND = "not_found"
+    """The provider does not know the task."""
     CANCELLED = "cancelled"
+    """The batch was cancelled before the task was submitted."""
     UNKNOWN = "unknown"
+    """Nothing tells the cause."""
 
 
 # Error messages that rushes itself writes into `video_tasks.error`; all others are the provider's words.
 REMOTE_ERROR = "REMOTE_ERROR"
+"""The provider answered with an error, without a word about it."""
 REMOTE_TASK_FAILED = "REMOTE_TASK_FAILED"
+"""The provider's verdict is that the task failed, without a word about it."""
 SUCCEEDED_WITHOUT_VIDEO_URL = "SUCCEEDED_WITHOUT_VIDEO_URL"
+"""The provider's verdict is success, but it names no video."""
 SUBMIT_OUTCOME_UNKNOWN = "SUBMIT_OUTCOME_UNKNOWN"
+"""Nobody knows whether the submit arrived, and the time of grace is over; see RUSHES_UNCONFIRMED_POLICY."""
 TIMEOUT = "TIMEOUT"
+"""There was no verdict before the model's hard deadline, nor from a last poll."""
 CANCELLED = "CANCELLED"
+"""The batch was cancelled before the task was submitted."""
 
 
 # --- what one poll of a remote task can answer -------------------------------------------------------

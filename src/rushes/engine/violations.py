@@ -57,10 +57,15 @@ class ViolationCode(StrEnum):
     REMOTE_TASK_TWICE = "REMOTE_TASK_TWICE"
     # --- the database itself
     GUARD_MISSING = "GUARD_MISSING"
+    """A trigger, index, constraint or column that guards the books is not there."""
     ROW_NOT_UNIQUE = "ROW_NOT_UNIQUE"
+    """Two rows have a key that only one may have."""
     REFERENCE_BROKEN = "REFERENCE_BROKEN"
+    """A row names another that is not there."""
     VALUE_UNREADABLE = "VALUE_UNREADABLE"
+    """A value is of a type that its column does not have; nothing further can be checked."""
     DATABASE_DAMAGED = "DATABASE_DAMAGED"
+    """SQLite's own check finds the file damaged."""
     # --- the report
     TOO_MANY_VIOLATIONS = "TOO_MANY_VIOLATIONS"
 
