@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import create_engine, text
 
 from rushes import telemetry
 from rushes.api import models
@@ -33,15 +35,13 @@ def test_without_a_worker_it_is_alive_but_not_ready(idle_service: RunningService
     assert (problem["error"], problem["live_worker"]) == ("NOT_READY", False)
 
 
-def test_an_old_schema_and_a_lost_database_are_not_ready(
+def test_an_old_schema_is_not_ready(
     new_database_url: Callable[[str], str], simulator: SimulatorThread
 ) -> None:
     with running_service(new_database_url("postgresql"), simulator.base_url) as running:
         eventually(lambda: get(running, "/readyz").status_code, lambda status: status == 200)
 
         async def set_back(rushes: object) -> None:
-            from sqlalchemy import text
-
             await rushes.database.transact(  # type: ignore[attr-defined]
                 lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
             )
@@ -50,6 +50,34 @@ def test_an_old_schema_and_a_lost_database_are_not_ready(
         problem = assert_problem(get(running, "/readyz"))
         assert (problem["status"], problem["schema_revision"]) == (503, "0001")
         assert "rushes migrate" in problem["message"]
+
+
+def test_while_the_database_is_away_it_is_not_ready_and_then_goes_on(
+    new_database_url: Callable[[str], str], postgresql_uri: str, simulator: SimulatorThread
+) -> None:
+    url = new_database_url("postgresql")
+    name = urlsplit(url).path.removeprefix("/")
+    server = create_engine(
+        postgresql_uri.replace("postgresql://", "postgresql+psycopg://", 1), isolation_level="AUTOCOMMIT"
+    )
+    with running_service(url, simulator.base_url) as running, server.connect() as operator:
+        tenant = running.tenant()
+        eventually(lambda: get(running, "/readyz").status_code, lambda status: status == 200)
+        operator.execute(text(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false"))
+        operator.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
+            {"name": name},
+        )
+        problem = assert_problem(get(running, "/readyz"))
+        assert (problem["status"], problem["error"], problem["database"]) == (503, "NOT_READY", "unreachable")
+        assert get(running, "/healthz").status_code == 200
+        refused = tenant.http.get("/v1/batches")
+        assert (refused.status_code, assert_problem(refused)["error"]) == (503, "DATABASE_UNREACHABLE")
+        assert int(refused.headers["retry-after"]) >= 1
+        operator.execute(text(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"))
+        eventually(lambda: get(running, "/readyz").status_code, lambda status: status == 200)
+        assert tenant.finished(tenant.batch("a")["batch_id"])["status"] == "succeeded"
+    server.dispose()
 
 
 def metrics_of(service: RunningService) -> dict[str, list[tuple[dict[str, str], float]]]:
@@ -97,6 +125,25 @@ def test_metrics_tell_of_tasks_credits_polls_and_settling(database_url: str) -> 
         routes = {labels["route"] for labels, _ in found["rushes_http_requests_total"]}
         assert "/batches/{batch_id}" in routes
         assert not any(batch["batch_id"] in route for route in routes)
+
+
+def test_metrics_tell_of_deliveries_and_of_the_age_of_every_queue(idle_service: RunningService) -> None:
+    before = metrics_of(idle_service)["rushes_webhook_deliveries"]
+    tenant = idle_service.tenant()
+    batch_id = tenant.batch("a", webhook_url="http://127.0.0.1:1/closed")["batch_id"]
+    tenant.post(f"/v1/batches/{batch_id}/cancel")
+    found = eventually(
+        lambda: metrics_of(idle_service),
+        lambda found: value(found["rushes_webhook_deliveries"]) >= value(before) + 2,
+    )
+    ages = {labels["queue"]: seconds for labels, seconds in found["rushes_queue_age_seconds"]}
+    assert ages.keys() == {"pending_tasks", "unconfirmed_submits", "webhook_deliveries", "archive_files"}
+    assert ages["webhook_deliveries"] > 0
+    tenant.batch("waits for ever")
+    eventually(
+        lambda: value(metrics_of(idle_service)["rushes_queue_age_seconds"], queue="pending_tasks"),
+        lambda seconds: seconds > 0.5,
+    )
 
 
 def test_every_metric_name_stands_in_telemetry(service: RunningService) -> None:
