@@ -5,6 +5,7 @@ never ends a task. Fields that a protocol does not have are ignored.
 """
 
 from typing import Annotated, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -32,6 +33,8 @@ VIDEO_URL_CHARACTERS_MAX: Final = 8192
 SECRET_CHARACTERS_MIN: Final = 8
 """A shorter key is not masked where the service repeats it: it could be any word."""
 
+NO_SUCH_ID: Final = NoAnswer("the remote task id is none that can be asked about")
+
 UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the expected JSON."""
 
@@ -48,6 +51,13 @@ def accepted(remote_task_id: str) -> Accepted | Unknown:
 def is_remote_task_id(text: str) -> bool:
     """Whether it can be an id: not empty, printable and not too long to be stored."""
     return 0 < len(text) <= REMOTE_TASK_ID_CHARACTERS_MAX and text.isprintable()
+
+
+def path_segment(remote_task_id: str) -> str:
+    """The id quoted for a URL's path; raises `ValueError` for one that cannot stand there."""
+    if remote_task_id in ("", ".", ".."):  # clients take dots for the way up
+        raise ValueError("it names no task")
+    return quote(remote_task_id, safe="")
 
 
 def succeeded(video_url: str, progress: int) -> PollResult:

@@ -1,0 +1,154 @@
+"""Samples that are almost right: what a strict reader must not take for the real thing."""
+
+import copy
+import random
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any, NamedTuple
+
+import msgspec
+
+from rushes.testing.case import Replies, Reply
+
+
+class Spoiling(Enum):
+    """What was done to one place of a sample."""
+
+    LEFT_OUT = "left out"
+    EMPTIED = "null or empty"
+    RETYPED = "of another type"
+    REWORDED = "an unheard-of word"
+
+
+class Spoiled(NamedTuple):
+    """A sample with one place changed; `what` says how and where, for people."""
+
+    replies: Replies
+    kind: Spoiling
+    what: str
+
+
+_VALUES: tuple[Any, ...] = (True, 5, -1.5, "text", ["text"], [5], {"text": 5}, [[]])
+WORD = "unheard-of-word"
+
+GARBAGE: dict[str, bytes] = {
+    "nothing": b"",
+    "a page": b"<!DOCTYPE html><html><body>502 Bad Gateway</body></html>",
+    "null": b"null",
+    "a list": b"[]",
+    "a number": b"5",
+    "a text": b'"succeeded"',
+    "an empty object": b"{}",
+    "no UTF-8": b"\xff\xfe\x00{",
+    "half an object": b'{"id":',
+    "deep nesting": b'{"id":' * 50_000 + b"1" + b"}" * 50_000,
+    "an event stream": b'data: {"id":"1"}\n\n',
+}
+"""Bodies that no service means."""
+
+
+def spoiled(replies: Replies, *, but: str) -> Iterator[Spoiled]:
+    """Every place of every reply left out, emptied, retyped, and its text reworded unless it is `but`."""
+    for number, reply in enumerate(replies):
+        if isinstance(reply.body, bytes):
+            continue
+        for path in _paths(reply.body):
+            where = f"reply {number + 1}, {''.join(f'[{step!r}]' for step in path)}"
+            for kind, body in _changed(reply.body, path, but=but):
+                changed = [
+                    *replies[:number],
+                    Reply(body, reply.status, reply.headers),
+                    *replies[number + 1 :],
+                ]
+                yield Spoiled(changed, kind, f"{where} {kind.value}: {_shown(body, path)}")
+
+
+def cut(replies: Replies) -> Iterator[Spoiled]:
+    """The last reply cut at eight places, and sent twice over."""
+    last = replies[-1].body
+    body = last if isinstance(last, bytes) else msgspec.json.encode(last)
+    parts = [body[: len(body) * eighth // 8] for eighth in range(8)]
+    for part in [*parts, body[:-1], body + body]:
+        what = f"the last reply's first {len(part)} bytes of {len(body)}"
+        yield Spoiled(_with_body(replies, len(replies) - 1, part), Spoiling.RETYPED, what)
+
+
+def with_texts(replies: Replies, change: Callable[[str], str]) -> Iterator[Replies]:
+    """The replies with one text changed at a time."""
+    for number, reply in enumerate(replies):
+        if isinstance(reply.body, bytes):
+            continue
+        for path in _paths(reply.body):
+            text = _at(reply.body, path)
+            if isinstance(text, str):
+                yield _with_body(replies, number, _with(reply.body, path, change(text)))
+
+
+def noise(count: int) -> Iterator[tuple[int, bytes]]:
+    """Statuses and bodies from a seed: bytes, and JSON's own tokens in a wrong order."""
+    draw = random.Random(5)
+    tokens = [b"{", b"}", b"[", b"]", b":", b",", b'"id"', b'"status"', b'"error"', b"0", b"null", b'"x"']
+    for _ in range(count):
+        status = draw.choice((200, 200, 200, 202, 400, 404, 429, 500))
+        if draw.random() < 0.5:
+            yield status, draw.randbytes(draw.randrange(80))
+        else:
+            yield status, b"".join(draw.choices(tokens, k=draw.randrange(20)))
+
+
+def _with_body(replies: Replies, number: int, body: Any) -> Replies:
+    changed = list(replies)
+    changed[number] = Reply(body, replies[number].status, replies[number].headers)
+    return changed
+
+
+def _paths(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each member, at every depth."""
+    if isinstance(value, dict):
+        steps: Any = value.items()
+    elif isinstance(value, list):
+        steps = enumerate(value)
+    else:
+        return
+    for step, member in steps:
+        yield (*before, step)
+        yield from _paths(member, (*before, step))
+
+
+def _at(value: Any, path: tuple[Any, ...]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def _with(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    changed = copy.deepcopy(value)
+    _at(changed, path[:-1])[path[-1]] = new
+    return changed
+
+
+def _changed(body: Any, path: tuple[Any, ...], *, but: str) -> Iterator[tuple[Spoiling, Any]]:
+    old = _at(body, path)
+    without = copy.deepcopy(body)
+    del _at(without, path[:-1])[path[-1]]
+    yield Spoiling.LEFT_OUT, without
+    empties: tuple[Any, ...] = (None, "", [], {})
+    for nothing in empties:
+        if nothing != old and (nothing is None or type(nothing) is type(old)):
+            yield Spoiling.EMPTIED, _with(body, path, nothing)
+    for value in _VALUES:
+        if _kind(value) != _kind(old):
+            yield Spoiling.RETYPED, _with(body, path, value)
+    if isinstance(old, str) and old != but:
+        yield Spoiling.REWORDED, _with(body, path, WORD)
+
+
+def _kind(value: Any) -> type:
+    return int if type(value) is float and value.is_integer() else type(value)
+
+
+def _shown(body: Any, path: tuple[Any, ...]) -> str:
+    try:
+        return repr(_at(body, path))[:60]
+    except (KeyError, IndexError):
+        return "(gone)"
