@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from rushes.domain.archive import Retention
 from rushes.domain.errors import InputError, SettingsError
 from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.providers.registry import installed_providers, plugin_models
@@ -45,6 +46,8 @@ def test_every_variable_reaches_its_field() -> None:
         "RUSHES_ARCHIVE_URL": "s3://bucket/videos",
         "RUSHES_ARCHIVE_FILE_BYTES_MAX": "1000",
         "RUSHES_ARCHIVE_DOWNLOADS_MAX": "2",
+        "RUSHES_ARCHIVE_KEEP_DAYS": "30",
+        "RUSHES_ARCHIVE_KEEP_DAYS_BY_ACCOUNT": '{"acme": 90, "museum": null}',
         "RUSHES_BASE_URL": "https://example.com/videos/",
         "RUSHES_WORKER_SECRET": "w",
         "RUSHES_WEBHOOK_SECRET": "whsec_abc",
@@ -84,6 +87,7 @@ def test_every_variable_reaches_its_field() -> None:
     assert settings.unconfirmed_policy == "resubmit"
     assert (settings.submits_per_second, settings.in_flight_tasks_max) == (2.5, 10)
     assert settings.catalogue().get("sora-2").credits == 3
+    assert settings.archive_retention == Retention(30, {"acme": 90, "museum": None})
     assert settings.provider_account("fal") == ProviderAccount("http://127.0.0.1:8082", "id:secret")
     assert settings.provider_account("openai-video") == ProviderAccount("http://127.0.0.1:8084/v1", "o-1")
     assert {line.source for line in settings.effective()} == {"environment"}

@@ -11,18 +11,21 @@ import structlog
 from sqlalchemy import Connection, Row
 
 from rushes.client.downloads import folder_at, write_manifest
+from rushes.domain.archive import Retention
 from rushes.domain.credits import LotKind
 from rushes.domain.downloads import DEFAULT_NAMES, DownloadedFile, Manifest, file_names, manifest_of
-from rushes.domain.errors import InputError, NotAuthorised, StoreError
+from rushes.domain.errors import InputError, NotAuthorised, SettingsError, StoreError
 from rushes.domain.prompts import Defaults, TaskDraft, drafts_from_objects, validate_drafts
 from rushes.domain.retries import read_policy
 from rushes.domain.task import PollResult, TaskStatus
-from rushes.engine import accept, audit, overview, pass_rates, tries, views
+from rushes.engine import accept, archive_upkeep, audit, overview, pass_rates, tries, views
+from rushes.engine.at_once import at_once
 from rushes.engine.crew import Crew
 from rushes.engine.downloads import PARALLEL_MAX
 from rushes.engine.worker import Worker
 from rushes.settings import Settings
 from rushes.store import archive, batches, ledger, migrate
+from rushes.store.objects import ObjectStore
 from rushes.store.retries import ask_for
 from rushes.wiring import (
     build_crew,
@@ -326,34 +329,70 @@ class Rushes:
 
         rows, archived = await self.database.read(read)
         items = [row | views.item_view(row, batch_public_id=batch_id) for row in rows]
-        waiting = iter(zip(items, file_names(names, items), strict=True))
+        named = list(zip(items, file_names(names, items), strict=True))
         target = folder_at(folder)
         downloader = build_downloader(self.settings, target, on_bytes=on_bytes)
         lines: list[DownloadedFile] = []
         present = 0
 
-        async def work() -> None:
+        async def fetch(item_and_name: tuple[dict[str, Any], str]) -> None:
             nonlocal present
-            for item, name in waiting:
-                row = archived.get(item["id"])
-                facts = None if row is None else dict(row._mapping)
-                line, was_there = await downloader.download(item, facts, name)
-                lines.append(line)
-                present += was_there
-                on_file(line)
+            item, name = item_and_name
+            row = archived.get(item["id"])
+            facts = None if row is None else dict(row._mapping)
+            line, was_there = await downloader.download(item, facts, name)
+            lines.append(line)
+            present += was_there
+            on_file(line)
 
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(parallel, len(items))):
-                    group.create_task(work())
-        except ExceptionGroup as errors:
-            raise _first_of(errors) from None
+            await at_once(min(parallel, len(named)), named, fetch)
         finally:
             await downloader.close()
             manifest = manifest_of(batch_id, lines, present=present)
             with contextlib.suppress(InputError) if len(lines) < len(items) else contextlib.nullcontext():
                 write_manifest(manifest, target / f"{batch_id}.manifest.json")
         return manifest
+
+    def objects(self) -> ObjectStore:
+        """The archive's place; raises `SettingsError` where none is kept."""
+        if self.settings.archive_place is None:
+            raise SettingsError(
+                "RUSHES_ARCHIVE_URL is none: no videos are kept here", variable="RUSHES_ARCHIVE_URL"
+            )
+        return ObjectStore(self.settings.archive_place)
+
+    async def archive_status(self) -> dict[str, Any]:
+        """The archive in numbers: files by state, bytes, files at risk, and why files are not stored."""
+        found = await self.database.read(archive_upkeep.status, now_ms=wall_clock_ms())
+        return {"place": self.settings.archive_place, **found}
+
+    async def verify_archive(
+        self,
+        *,
+        account: str | None = None,
+        on_file: Callable[[int, int], None] = lambda _files, _bytes: None,
+    ) -> archive_upkeep.Verification:
+        """Hash every stored video again; `on_file(files, bytes)` hears how far it is."""
+        return await archive_upkeep.verify(self.database, self.objects(), account=account, on_file=on_file)
+
+    async def prune_archive(
+        self, *, days: float | None = None, account: str | None = None, dry_run: bool = False
+    ) -> archive_upkeep.Pruned:
+        """Remove stored files older than so many days, or than the settings say; of one account or all."""
+        retention = self.settings.archive_retention if days is None else Retention(days)
+        if not retention:
+            raise SettingsError(
+                "nothing says how long videos are kept: name an age, or set RUSHES_ARCHIVE_KEEP_DAYS"
+            )
+        if account is not None:
+            await self.database.read(ledger.account_id, account)
+        now_ms = wall_clock_ms()
+
+        def cut_off_ms(name: str) -> int | None:
+            return retention.cut_off_ms(name, now_ms) if account in (None, name) else None
+
+        return await archive_upkeep.prune(self.database, self.objects(), cut_off_ms, dry_run=dry_run)
 
     # --- work -------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from rushes.domain.archive import Retention
 from rushes.domain.catalogue import Catalogue
 from rushes.domain.errors import InputError, SettingsError
 from rushes.domain.models import DEFAULT_CATALOGUE
@@ -193,8 +194,13 @@ def _read_models(value: object) -> object:
     return parse_json(text)
 
 
+def _read_json(value: object) -> object:
+    return parse_json(value) if isinstance(value, str) else value
+
+
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Rate: TypeAlias = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Days: TypeAlias = Annotated[float, Field(gt=0, le=36_500, allow_inf_nan=False)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=10_000_000)]
 Secret: TypeAlias = Annotated[SecretStr, AfterValidator(_check_secret)]
 ProviderHost: TypeAlias = Annotated[str, AfterValidator(_check_provider_host)]
@@ -238,6 +244,13 @@ class Settings(BaseSettings):
     """A larger file is refused."""
     archive_downloads_max: Annotated[int, Field(ge=1, le=256)] = _env("RUSHES_ARCHIVE_DOWNLOADS_MAX", 8)
     """Files that one process fetches at the same time."""
+
+    archive_keep_days: Days | None = _env("RUSHES_ARCHIVE_KEEP_DAYS", None)
+    """Days after which a stored video is removed; not set, it is kept for ever."""
+    archive_keep_days_by_account: Annotated[dict[str, Days | None], BeforeValidator(_read_json)] = Field(
+        default_factory=dict, validation_alias="RUSHES_ARCHIVE_KEEP_DAYS_BY_ACCOUNT"
+    )
+    """The same for single accounts, as JSON: `{"acme": 90, "archive": null}`; null is for ever."""
 
     base_url: Annotated[str, AfterValidator(_check_base_url)] | None = _env("RUSHES_BASE_URL", None)
     """The public URL of this service, without a slash at its end; it turns callbacks on."""
@@ -390,6 +403,11 @@ class Settings(BaseSettings):
     def unknown_variables(self) -> tuple[UnknownVariable, ...]:
         """Variables `RUSHES_…` and `GRSAI_…` that no setting has: probably misspelt."""
         return self._unknown
+
+    @property
+    def archive_retention(self) -> Retention:
+        """How long stored videos are kept."""
+        return Retention(self.archive_keep_days, self.archive_keep_days_by_account)
 
     @property
     def archive_place(self) -> str | None:

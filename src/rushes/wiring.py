@@ -152,6 +152,7 @@ def build_archiver(
         limits=ArchiveLimits(
             file_bytes_max=settings.archive_file_bytes_max,
             files_at_once_max=settings.archive_downloads_max,
+            retention=settings.archive_retention or None,
         ),
     )
 

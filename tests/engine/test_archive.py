@@ -2,11 +2,7 @@
 
 import asyncio
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,101 +10,12 @@ from structlog.testing import capture_logs
 
 from rushes import telemetry
 from rushes.domain.archive import BAD_FILES_MAX
-from rushes.domain.task import Succeeded
-from rushes.engine.archive import ArchiveLimits, Archiver, recording_successes
-from rushes.engine.guarded_http import GuardedHttp
-from rushes.engine.retries import retry_failed
-from rushes.engine.settle import Group, apply_group
 from rushes.engine.video_pictures import can_decode
-from rushes.providers.base import ResultFiles
-from rushes.store.database import Database
-from rushes.store.objects import ObjectStore
-from tests.books import REFUSED, WORKER, Books, assert_sound
+from tests.books import assert_sound
 from tests.engine.file_host import CLIP, FileHost, Reply
+from tests.engine.vault import LINK_SECONDS, Vault, run
 
-LINK_SECONDS = 7200.0
 HTML = b"<!DOCTYPE html><html><body>Sign in</body></html>"
-
-
-@dataclass
-class Vault:
-    """Books whose successes lie at a file host, and archivers on the books' clock."""
-
-    books: Books
-    host: FileHost
-    folder: Path
-    account_id: int
-
-    def settle(self, *replies: list[Reply] | Reply, options: dict[str, Any] | None = None) -> None:
-        """A batch with one success for each file, and one failure; the files answer like that."""
-        self.books.accept(self.account_id, [1] * (len(replies) + 1))
-        self.books.sql("UPDATE video_tasks SET options = :options", options=json.dumps(options or {}))
-        claimed = self.books.claim()
-        self.books.name(claimed)
-        group = Group()
-        for task, reply in zip(claimed, replies, strict=False):
-            path = f"/{task.task_id}.mp4"
-            self.host.replies[path] = reply if isinstance(reply, list) else [reply]
-            group.verdicts.append((task.task_id, task.attempt, Succeeded(f"{self.host.origin}{path}")))
-        group.verdicts.append((claimed[-1].task_id, claimed[-1].attempt, REFUSED))
-        self.books.database.run(
-            apply_group,
-            group,
-            worker_id=WORKER,
-            now_ms=self.books.now_ms,
-            before_closing=recording_successes({"grsai": LINK_SECONDS}, retry_failed),
-        )
-
-    def archiver(self, *, trusted: bool = True, allow_private: bool = False, **limits: Any) -> Archiver:
-        """Another one."""
-        return Archiver(
-            self.books.database,
-            objects=ObjectStore(str(self.folder)),
-            http=GuardedHttp(allow_private=allow_private),
-            files_of={
-                "grsai": ResultFiles(
-                    link_seconds=LINK_SECONDS,
-                    headers={"authorization": "Bearer secret-key"},
-                    trusted_origin=self.host.origin if trusted else None,
-                )
-            },
-            now_ms=lambda: self.books.now_ms,
-            limits=ArchiveLimits(**limits),
-        )
-
-    async def work(self, archiver: Archiver, *, seconds: int = 0) -> None:
-        """All that is due now, and what falls due within so many seconds of the books' clock."""
-        until_ms = self.books.now_ms + seconds * 1000
-        while self.books.now_ms <= until_ms:
-            while await archiver.start_due():
-                await archiver.finished()
-            due_at_ms = [row["next_attempt_at_ms"] for row in self.files() if row["state"] == "due"]
-            self.books.now_ms = max(self.books.now_ms + 1, min(due_at_ms, default=until_ms + 1))
-            if not due_at_ms:
-                return
-
-    def files(self) -> list[dict[str, Any]]:
-        """The rows, in the order of tasks."""
-        return self.books.rows("SELECT * FROM archived_files ORDER BY task_id")
-
-    def stored_objects(self) -> list[Path]:
-        """What lies in the archive."""
-        return sorted(path for path in self.folder.rglob("*") if path.is_file())
-
-
-@pytest.fixture
-def vault(database: Database, tmp_path: Path) -> Iterator[Vault]:
-    """An account with credits, a host of files, an empty archive."""
-    books = Books(database, now_ms=1_000_000_000)
-    account_id = books.account("an/../odd name")
-    books.grant(account_id, 1000)
-    with FileHost().running() as host:
-        yield Vault(books, host, tmp_path / "archive", account_id)
-
-
-def run(scenario: Callable[[], Any]) -> None:
-    """On an event loop of its own."""
-    asyncio.run(scenario())
 
 
 def test_a_success_is_stored_whole_with_what_it_is(vault: Vault) -> None:

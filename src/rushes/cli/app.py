@@ -7,6 +7,7 @@ from cyclopts import App
 
 from rushes import __version__
 from rushes.cli import audit, batch, demo, models, operate, poll, run, serve, sim, work
+from rushes.cli.archive import app as archive_app
 from rushes.cli.credits import app as credits_app
 from rushes.cli.keys import app as keys_app
 
@@ -27,6 +28,7 @@ _COMMANDS: tuple[App | Callable[..., Any], ...] = (
     demo.demo,
     run.run,
     batch.app,
+    archive_app,
     credits_app,
     keys_app,
     serve.serve,

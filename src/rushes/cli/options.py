@@ -31,11 +31,18 @@ def _whole_number(_type: object, tokens: tuple[Token, ...]) -> int:
     return int(text)
 
 
+def _age(_type: object, tokens: tuple[Token, ...]) -> timedelta:
+    """A span such as 30d."""
+    span = _SPAN.fullmatch(tokens[0].value)
+    if span is None:
+        raise _refused(tokens[0], "must be a span such as 30d or 12h")
+    return timedelta(**{_UNITS[span[2]]: int(span[1])})
+
+
 def _expiry(type_: object, tokens: tuple[Token, ...]) -> datetime | timedelta:
     """A date, a time (UTC unless it names a zone) or a span such as 30d."""
-    span = _SPAN.fullmatch(tokens[0].value)
-    if span is not None:
-        return timedelta(**{_UNITS[span[2]]: int(span[1])})
+    if _SPAN.fullmatch(tokens[0].value):
+        return _age(type_, tokens)
     return _moment(type_, tokens)
 
 
@@ -72,4 +79,5 @@ Expiry: TypeAlias = Annotated[
         converter=_expiry, n_tokens=1, help="When the bonus expires: 2027-01-01, or a span such as 30d."
     ),
 ]
+Age: TypeAlias = Annotated[timedelta, Parameter(converter=_age, n_tokens=1)]
 Moment: TypeAlias = Annotated[datetime, Parameter(converter=_moment, n_tokens=1)]

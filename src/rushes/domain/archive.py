@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 
 class ArchiveState(StrEnum):
@@ -73,6 +73,25 @@ def disagreement(facts: VideoFacts, options: Mapping[str, Any]) -> str | None:
         if abs(facts.width / facts.height / asked - 1) > ASPECT_TOLERANCE_SHARE:
             return f"the video is {facts.width}x{facts.height}, {wide}:{high} was asked for"
     return None
+
+
+DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How many days stored files are kept, None being for ever; `by_account` goes before `days`."""
+
+    days: float | None = None
+    by_account: Mapping[str, float | None] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.days is not None or any(days is not None for days in self.by_account.values())
+
+    def cut_off_ms(self, account: str, now_ms: int) -> int | None:
+        """The account's files that were stored before then are to go; None when all are kept."""
+        days = self.by_account.get(account, self.days)
+        return None if days is None else now_ms - int(days * DAY_MS)
 
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")

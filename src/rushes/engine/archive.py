@@ -12,6 +12,7 @@ import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,12 +25,14 @@ from rushes.domain.archive import (
     BAD_FILES_MAX,
     RETRY_SECONDS,
     ArchiveState,
+    Retention,
     VideoFacts,
     disagreement,
     object_key,
     retry_delay_seconds,
 )
 from rushes.domain.errors import ArchiveUnavailable, StoreError
+from rushes.engine.archive_upkeep import prune
 from rushes.engine.fetch import DOWNLOAD_SECONDS_MAX, FILE_BYTES_MAX, BadStatus, fetch_file
 from rushes.engine.guarded_http import GuardedHttp, NoAnswerFromUrl
 from rushes.engine.net_guard import UrlRefused
@@ -56,6 +59,9 @@ IDLE_SECONDS: Final = 0.4
 """How often the archiver looks for due files when nobody wakes it."""
 
 UPKEEP_SECONDS: Final = 10.0
+PRUNE_SECONDS: Final = 600.0
+"""How often links that die soon are called out, and how often files past their retention are removed."""
+
 ALERTS_MAX: Final = 100
 STOP_SECONDS_MAX: Final = 5.0
 """How long a stopping archiver waits for files under way; the others' claims are given back."""
@@ -75,6 +81,7 @@ class ArchiveLimits:
     download_seconds_max: float = DOWNLOAD_SECONDS_MAX
     retry_seconds: Sequence[float] = RETRY_SECONDS
     scratch_folder: Path | None = None
+    retention: Retention | None = None
 
 
 def recording_successes(link_seconds: Mapping[str, float], then: BeforeClosing) -> BeforeClosing:
@@ -131,6 +138,7 @@ class Archiver:
         upkeep_at = 0.0
         now = asyncio.get_running_loop().time
         stopping = asyncio.create_task(stop.wait())
+        pruning = asyncio.create_task(self._keep_pruned())
         try:
             while not stop.is_set():
                 self._woken.clear()
@@ -146,6 +154,7 @@ class Archiver:
                     await self._pause(stopping)
         finally:
             stopping.cancel()
+            pruning.cancel()
             await self._end_all()
 
     async def _pause(self, stopping: "asyncio.Task[Any]") -> None:
@@ -228,6 +237,22 @@ class Archiver:
                 reason=row.reason or "not tried yet",
             )
         return len(rows)
+
+    async def _keep_pruned(self) -> None:
+        """Remove what is past its retention, for as long as the archiver runs."""
+        retention = self._limits.retention
+        while retention is not None:
+            cut_off_ms = partial(retention.cut_off_ms, now_ms=self._now_ms())
+            try:
+                gone = await prune(self._database, self._objects, cut_off_ms)
+            except ArchiveUnavailable as error:  # as long as it is away, nothing is removed
+                log.error(telemetry.ARCHIVE_TROUBLE, error=error.message)
+            except StoreError as error:
+                log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
+            else:
+                if gone.files:
+                    log.info(telemetry.ARCHIVE_PRUNED, files=gone.files, bytes=gone.bytes)
+            await asyncio.sleep(PRUNE_SECONDS)
 
     async def _end_all(self) -> None:
         """Wait a little for what is under way; give the rest back, to be fetched again at once."""

@@ -271,40 +271,116 @@ def totals(connection: Connection) -> Totals:
 
 
 def stored_after(
-    connection: Connection,
-    task_id: int,
-    *,
-    limit: int,
-    account: str | None = None,
-    before_ms: int | None = None,
+    connection: Connection, task_id: int, *, limit: int, account: str | None = None
 ) -> list[Row[Any]]:
-    """Stored files of tasks after that one, in the order of tasks; of one account, stored before then."""
-    query = "SELECT f.* FROM archived_files f"
-    conditions = ["f.state = 'stored'", "f.task_id > :after"]
-    parameters: dict[str, Any] = {"after": task_id, "limit": limit}
-    if account is not None:
-        query += " JOIN accounts a ON a.id = f.account_id"
-        conditions.append("a.name = :account")
-        parameters["account"] = account
-    if before_ms is not None:
-        conditions.append("f.stored_at_ms < :before")
-        parameters["before"] = before_ms
+    """Stored files of tasks after that one, in the order of tasks; of all accounts or of one."""
+    of_account = " JOIN accounts a ON a.id = f.account_id AND a.name = :account" if account else ""
     return list(
         connection.execute(
-            statement(f"{query} WHERE {' AND '.join(conditions)} ORDER BY f.task_id LIMIT :limit"), parameters
+            statement(
+                f"SELECT f.* FROM archived_files f{of_account}"
+                " WHERE f.state = 'stored' AND f.task_id > :after ORDER BY f.task_id LIMIT :limit"
+            ),
+            {"after": task_id, "limit": limit, **({"account": account} if account else {})},
         )
     )
 
 
-def mark_removed_if_stored(connection: Connection, task_ids: Iterable[int]) -> int:
-    """Their time of retention is over; the objects are deleted after this is committed."""
-    rows = [(task_id,) for task_id in task_ids]
+def troubles(connection: Connection, *, limit: int) -> list[Row[Any]]:
+    """Why files are not stored: `(state, reason, count)`, the most frequent first."""
+    return list(
+        connection.execute(
+            statement(
+                "SELECT state, COALESCE(reason, '') AS reason, COUNT(*) AS count FROM archived_files"
+                " WHERE state IN ('due', 'expired', 'refused') GROUP BY state, reason"
+                " ORDER BY count DESC, state, reason LIMIT :limit"
+            ),
+            {"limit": limit},
+        )
+    )
+
+
+def at_risk_count(connection: Connection, *, before_ms: int) -> int:
+    """How many files are still due whose links die before then."""
+    return int(
+        connection.scalar(
+            statement(
+                "SELECT COUNT(*) FROM archived_files WHERE state = 'due' AND link_dies_at_ms < :before"
+            ),
+            {"before": before_ms},
+        )
+        or 0
+    )
+
+
+# --- retention ------------------------------------------------------------------------------------------
+
+
+def accounts_with_files(connection: Connection) -> list[tuple[int, str]]:
+    """The accounts that may have stored files, each with its name."""
+    rows = connection.execute(statement("SELECT id, name FROM accounts ORDER BY id"))
+    return [(int(row[0]), str(row[1])) for row in rows]
+
+
+def stored_before(connection: Connection, account_id: int, *, before_ms: int, limit: int) -> list[Row[Any]]:
+    """The account's files that were stored before then, the oldest first."""
+    return list(
+        connection.execute(
+            statement(
+                "SELECT * FROM archived_files WHERE account_id = :account_id AND state = 'stored'"
+                " AND stored_at_ms < :before ORDER BY stored_at_ms LIMIT :limit"
+            ),
+            {"account_id": account_id, "before": before_ms, "limit": limit},
+        )
+    )
+
+
+def stored_before_totals(connection: Connection, account_id: int, *, before_ms: int) -> tuple[int, int]:
+    """How many such files there are, and their bytes."""
+    row = connection.execute(
+        statement(
+            "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM archived_files WHERE account_id = :account_id"
+            " AND state = 'stored' AND stored_at_ms < :before"
+        ),
+        {"account_id": account_id, "before": before_ms},
+    ).one()
+    return int(row[0]), int(row[1])
+
+
+def mark_removed_if_stored(connection: Connection, task_ids: Iterable[int]) -> list[int]:
+    """Nobody is given them any more; returns those that this call marked. Their objects are still there."""
     keyword = "" if is_postgresql(connection) else "+"
-    result = connection.execute(
+    rows = connection.execute(
         statement(
             f"UPDATE archived_files SET state = 'removed' FROM {_IDS.sql(connection)}"
             f" WHERE archived_files.task_id = v.id AND {keyword}archived_files.state = 'stored'"
+            " RETURNING archived_files.task_id"
         ),
-        _IDS.parameters(connection, rows),
+        _IDS.parameters(connection, [(task_id,) for task_id in task_ids]),
     )
-    return result.rowcount
+    return [int(row[0]) for row in rows]
+
+
+def removed_with_objects(connection: Connection, *, limit: int) -> list[Row[Any]]:
+    """Files marked as removed whose objects may still be there: deleting them was interrupted."""
+    return list(
+        connection.execute(
+            statement(
+                "SELECT * FROM archived_files WHERE state = 'removed' AND video_key IS NOT NULL"
+                " ORDER BY task_id LIMIT :limit"
+            ),
+            {"limit": limit},
+        )
+    )
+
+
+def forget_objects(connection: Connection, task_ids: Iterable[int]) -> None:
+    """Their objects are deleted."""
+    connection.execute(
+        statement(
+            "UPDATE archived_files SET video_key = NULL, thumbnail_key = NULL, poster_key = NULL"
+            f" FROM {_IDS.sql(connection)} WHERE archived_files.task_id = v.id"
+            " AND archived_files.state = 'removed'"
+        ),
+        _IDS.parameters(connection, [(task_id,) for task_id in task_ids]),
+    )
