@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from rushes.domain.errors import InputError
-from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, Failed, FailureType
+from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, Failed, FailureType, Succeeded
 from rushes.engine.reconcile import (
     BILL_LINES_MAX,
     STATUS_WORDS,
@@ -153,6 +153,7 @@ def test_a_bill_for_a_task_that_we_refunded_is_named(books: Books) -> None:
         "attempt": 1,
         "credits": 10,
         "amount": "0.25",
+        "provider_cost": None,
         "bill_lines": [4],
     }
 
@@ -243,6 +244,40 @@ def test_an_id_that_is_charged_twice_is_named_once_with_both_lines(books: Books)
     assert not report.ok
 
 
+@pytest.mark.parametrize(
+    ("bill", "otherwise"),
+    [
+        ("r-0,48\nr-1,1\nr-3,12.5\n", []),
+        ("r-0,48.0\nr-1,1\nr-3,12.50\n", []),
+        ("r-0,24\nr-0,24\nr-1,1\nr-3,12.5\n", []),
+        ("r-0,50\nr-1,1\nr-3,12.5\n", [("r-0", Decimal(50), Decimal(48))]),
+        ("r-0,48\nr-1,1\nr-3,0\n", [("r-3", Decimal(0), Decimal("12.5"))]),
+    ],
+    ids=["as told", "with other digits", "in parts", "more for a video", "less for a failure"],
+)
+def test_a_bill_is_held_against_what_the_provider_told(
+    database: Database, bill: str, otherwise: list[tuple[str, Decimal, Decimal]]
+) -> None:
+    """`r-0` was told to cost 48, of `r-1` nothing was told, `r-3` failed and was told to cost 12.5."""
+    made = Books(database)
+    account = made.account()
+    made.grant(account, 1_000)
+    made.accept(account, [10] * 3, name="bat_1")
+    tasks = made.claim(3)
+    remote_ids = zip(tasks, ("r-0", "r-1", "r-3"), strict=True)
+    made.apply(Group(accepted=[(task.task_id, task.attempt, name) for task, name in remote_ids]))
+    told = Succeeded("https://v.example/0.mp4", provider_cost=48.0)
+    failed = Failed("moderated", FailureType.INPUT_MODERATION, provider_cost=12.5)
+    made.finish([(tasks[0], told), (tasks[1], video(tasks[1])), (tasks[2], failed)])
+    report = compared(made, f"remote_task_id,amount\n{bill}")
+    assert [
+        (found.remote_task_id, found.amount, found.provider_cost) for found in report.billed_otherwise
+    ] == otherwise
+    assert report.matched == 2
+    if otherwise:
+        assert not report.ok
+
+
 def test_another_providers_tasks_are_none_of_this_bills_business(books: Books) -> None:
     bill = parse_bill("remote_task_id\nr-0\n", "bill.csv")
     report = books.database.run_reading(reconcile, bill, provider="another")
@@ -262,6 +297,7 @@ def test_a_report_is_printable_as_json_and_reconciling_writes_nothing(books: Boo
         "billed_unknown": 1,
         "delivered_not_billed": 2,
         "billed_twice": 0,
+        "billed_otherwise": 0,
         "unconfirmed_candidates": 1,
     }
     assert books.everything() == before

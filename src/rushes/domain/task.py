@@ -109,24 +109,29 @@ class Processing:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The provider delivered a video; `video_url` is never empty."""
+    """The provider delivered a video; `video_url` is never empty.
+
+    `provider_cost` is what the provider says that it charged, in its own money; None where it says nothing.
+    """
 
     ok: ClassVar[Literal[True]] = True
     status: ClassVar[TaskStatus] = TaskStatus.SUCCEEDED
 
     video_url: str
     progress: int = 100
+    provider_cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The provider's final refusal; `error_message` is never empty."""
+    """The provider's final refusal; `error_message` is never empty. Some are charged: see `Succeeded`."""
 
     ok: ClassVar[Literal[True]] = True
     status: ClassVar[TaskStatus] = TaskStatus.FAILED
 
     error_message: str
     failure_type: FailureType
+    provider_cost: float | None = None
 
 
 PollResult: TypeAlias = NoAnswer | Processing | Succeeded | Failed
@@ -135,7 +140,17 @@ Verdict: TypeAlias = Succeeded | Failed
 
 
 def poll_result_as_dict(result: PollResult) -> dict[str, object]:
-    """The public JSON form: `ok` and, by kind, `status`, `progress`, `video_url`, `error_message`, …"""
+    """The public JSON form: `ok` and, by kind, `status`, `progress`, `video_url`, `error_message`, …
+
+    `provider_cost` is there only where the provider says it.
+    """
+    said = _said_of(result)
+    if isinstance(result, Succeeded | Failed) and result.provider_cost is not None:
+        said["provider_cost"] = result.provider_cost
+    return said
+
+
+def _said_of(result: PollResult) -> dict[str, object]:
     match result:
         case NoAnswer(error=error, http_status=http_status):
             return {"ok": False, "error": error, "http_status": http_status}

@@ -158,6 +158,7 @@ class Discrepancy:
 
     `our_status` is our task's status, `ended` for an attempt that was given up and submitted again, None
     for an id that we do not know. `bill_lines` are the bill's lines of it, none when it is not billed.
+    `amount` is what the bill charges, `provider_cost` what the provider told us when the task ended.
     """
 
     remote_task_id: str
@@ -167,10 +168,11 @@ class Discrepancy:
     attempt: int | None = None
     credits: int | None = None
     amount: Decimal | None = None
+    provider_cost: Decimal | None = None
     bill_lines: tuple[int, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
-        """The JSON form; `amount` is text, so that no digit is lost."""
+        """The JSON form; `amount` and `provider_cost` are text, so that no digit is lost."""
         return {
             "remote_task_id": self.remote_task_id,
             "our_status": self.our_status,
@@ -179,6 +181,7 @@ class Discrepancy:
             "attempt": self.attempt,
             "credits": self.credits,
             "amount": None if self.amount is None else str(self.amount),
+            "provider_cost": None if self.provider_cost is None else str(self.provider_cost),
             "bill_lines": list(self.bill_lines),
         }
 
@@ -191,7 +194,8 @@ class ReconcileReport:
     `billed_in_flight`: the same for a task that is still open with us. `billed_unknown`: ids that we never
     saw; each may be one of the `unconfirmed_candidates`, our submissions that were never confirmed.
     `delivered_not_billed`: videos of ours that are not on the bill, or not charged. `billed_twice`: ids
-    that the bill charges more than once. `matched` counts the ids that were delivered and billed.
+    that the bill charges more than once. `billed_otherwise`: ids for which the bill charges another amount
+    than the provider told us when the task ended. `matched` counts the ids that were delivered and billed.
     """
 
     provider: str
@@ -202,13 +206,18 @@ class ReconcileReport:
     billed_unknown: tuple[Discrepancy, ...]
     delivered_not_billed: tuple[Discrepancy, ...]
     billed_twice: tuple[Discrepancy, ...]
+    billed_otherwise: tuple[Discrepancy, ...]
     unconfirmed_candidates: tuple[UnconfirmedSubmit, ...]
 
     @property
     def ok(self) -> bool:
         """Whether bill and books agree; a task in flight is no disagreement yet."""
         return not (
-            self.billed_not_delivered or self.billed_unknown or self.delivered_not_billed or self.billed_twice
+            self.billed_not_delivered
+            or self.billed_unknown
+            or self.delivered_not_billed
+            or self.billed_twice
+            or self.billed_otherwise
         )
 
     def as_dict(self) -> dict[str, object]:
@@ -226,6 +235,7 @@ class ReconcileReport:
                     "billed_unknown",
                     "delivered_not_billed",
                     "billed_twice",
+                    "billed_otherwise",
                     "unconfirmed_candidates",
                 )
             },
@@ -261,8 +271,14 @@ class _Billed:
             attempt=row.attempt,
             credits=row.credits,
             amount=self.amount,
+            provider_cost=_told(row),
             bill_lines=tuple(self.lines),
         )
+
+
+def _told(row: Any) -> Decimal | None:
+    """What the provider told us of a task's cost: 60.0 is 60."""
+    return None if row.provider_cost is None else Decimal(f"{row.provider_cost:.15g}")
 
 
 def reconcile(
@@ -289,11 +305,14 @@ def reconcile(
     not_delivered: list[Discrepancy] = []
     in_flight: list[Discrepancy] = []
     not_billed: list[Discrepancy] = []
+    otherwise: list[Discrepancy] = []
     for row in audit_queries.remote_tasks(connection, provider):
         billed = bill.get(row.remote_task_id)
         charged = billed is not None and billed.charges > 0
         if billed is not None:
             billed.seen = True
+            if billed.amount is not None and _told(row) not in (None, billed.amount):
+                otherwise.append(billed.discrepancy(row.remote_task_id, row))
         if row.status == TaskStatus.SUCCEEDED.value:
             if charged:
                 matched += 1
@@ -313,6 +332,7 @@ def reconcile(
         billed_unknown=tuple(unknown),
         delivered_not_billed=tuple(not_billed),
         billed_twice=tuple(billed.discrepancy(key) for key, billed in charged_ids if billed.charges > 1),
+        billed_otherwise=tuple(otherwise),
         unconfirmed_candidates=unconfirmed_submits(connection, provider=provider) if unknown else (),
     )
 

@@ -60,13 +60,13 @@ def path_segment(remote_task_id: str) -> str:
     return quote(remote_task_id, safe="")
 
 
-def succeeded(video_url: str, progress: int) -> PollResult:
+def succeeded(video_url: str, progress: int, provider_cost: float | None = None) -> PollResult:
     """`Succeeded`, or what a success without a usable URL is."""
     if not video_url:
-        return Failed(SUCCEEDED_WITHOUT_VIDEO_URL, FailureType.MODEL_ERROR)
+        return Failed(SUCCEEDED_WITHOUT_VIDEO_URL, FailureType.MODEL_ERROR, provider_cost)
     if len(video_url) > VIDEO_URL_CHARACTERS_MAX or not video_url.isprintable():
         return NoAnswer("the video URL is not a URL", http_status=200)
-    return Succeeded(video_url, progress)
+    return Succeeded(video_url, progress, provider_cost)
 
 
 def no_answer(response: Response) -> NoAnswer:

@@ -33,6 +33,7 @@ from rushes.providers.answers import (
     failure_type_of_text,
     no_answer,
     outcome_of_http_status,
+    path_segment,
     succeeded,
 )
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
@@ -197,9 +198,9 @@ class FalProvider(HttpProvider):
     async def poll_remote_task(self, remote_task_id: str) -> PollResult:
         """Ask for the status and, once there is a result, for it."""
         try:
-            url = f"{self.host}/{quote(remote_task_id, safe='/')}"
-        except UnicodeEncodeError:
-            return NoAnswer("the remote task id is not valid text")
+            url = "/".join([self.host, *map(path_segment, remote_task_id.split("/"))])
+        except ValueError as error:
+            return NoAnswer(f"the remote task id cannot be asked for: {error}")
         completed: list[_Status] = []
 
         def read(body: bytes) -> PollResult:

@@ -10,7 +10,6 @@ failed one may have a cost too. There is no callback. Checked against runwayml 5
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, assert_never
-from urllib.parse import quote
 
 import msgspec
 
@@ -30,6 +29,7 @@ from rushes.providers.answers import (
     accepted,
     failure_type_of_text,
     no_answer,
+    path_segment,
     succeeded,
 )
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
@@ -52,8 +52,12 @@ class _Submitted(msgspec.Struct, frozen=True):
     id: str
 
 
+class _Cost(msgspec.Struct, frozen=True):
+    credits: float
+
+
 class _Task(msgspec.Struct, frozen=True, rename="camel"):
-    """A task in any state; `progress` only while it runs, from 0 to 1."""
+    """A task in any state; `progress` only while it runs, from 0 to 1, and `cost` once it has ended."""
 
     id: str
     status: Literal["PENDING", "THROTTLED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"]
@@ -61,6 +65,7 @@ class _Task(msgspec.Struct, frozen=True, rename="camel"):
     output: list[str] | None = None
     failure: str | None = None
     failure_code: str | None = None
+    cost: _Cost | None = None
 
 
 class _Complaint(msgspec.Struct, frozen=True):
@@ -151,9 +156,9 @@ class RunwayProvider(HttpProvider):
     async def poll_remote_task(self, remote_task_id: str) -> PollResult:
         """Ask once; what does not decode strictly is no answer."""
         try:
-            url = f"{self.host}/v1/tasks/{quote(remote_task_id, safe='')}"
-        except UnicodeEncodeError:
-            return NoAnswer("the remote task id is not valid text")
+            url = f"{self.host}/v1/tasks/{path_segment(remote_task_id)}"
+        except ValueError as error:
+            return NoAnswer(f"the remote task id cannot be asked for: {error}")
         return await self.send_poll("GET", url, None, self._verdict)
 
     def poll_refused(self, response: Response) -> PollResult:
@@ -165,18 +170,19 @@ class RunwayProvider(HttpProvider):
 
     def _verdict(self, body: bytes) -> PollResult:
         task = _decode_task(body)
+        cost = None if task.cost is None else task.cost.credits
         match task.status:
             case "PENDING" | "THROTTLED":
                 return Processing(None)
             case "RUNNING":
                 return Processing(None if task.progress is None else round(100 * task.progress))
             case "SUCCEEDED":
-                return succeeded(task.output[0] if task.output else "", 100)
+                return succeeded(task.output[0] if task.output else "", 100, cost)
             case "FAILED":
                 message = self.words.clean(task.failure or task.failure_code or REMOTE_TASK_FAILED)
-                return Failed(message, _failure_type(task.failure_code, task.failure))
+                return Failed(message, _failure_type(task.failure_code, task.failure), cost)
             case "CANCELLED":
-                return Failed("the task was cancelled at Runway", FailureType.CANCELLED)
+                return Failed("the task was cancelled at Runway", FailureType.CANCELLED, cost)
             case other:
                 assert_never(other)
 

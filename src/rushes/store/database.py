@@ -249,7 +249,7 @@ def statement(sql: str) -> TextClause:
     return text(sql)
 
 
-_POSTGRESQL_TYPES = {int: "bigint", str: "text"}
+_POSTGRESQL_TYPES = {int: "bigint", str: "text", float: "double precision"}
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -193,6 +194,8 @@ video_tasks = Table(
     Column("video_url", Text),
     Column("error", Text),
     Column("failure_type", Text),
+    # what the provider said that it charged, in its own money
+    Column("provider_cost", Double),
     Column("created_at_ms", BigInteger, nullable=False),
     UniqueConstraint("batch_id", "item_index", "retry_number"),
     _one_of("status", TaskStatus),

@@ -164,7 +164,16 @@ def claim_if_pending(
 _GUARD = Rows(id=int, attempt=int)
 _ACCEPTED = Rows(id=int, attempt=int, remote_task_id=str)
 _PROGRESS = Rows(id=int, attempt=int, progress=int)
-_FINISHED = Rows(id=int, attempt=int, status=str, progress=int, video_url=str, error=str, failure_type=str)
+_FINISHED = Rows(
+    id=int,
+    attempt=int,
+    status=str,
+    progress=int,
+    video_url=str,
+    error=str,
+    failure_type=str,
+    provider_cost=float,
+)
 
 
 def _still_at_attempt(connection: Connection) -> str:
@@ -295,17 +304,19 @@ def finish_if_owned(
             continue  # the first verdict of an attempt stands
         seen.add((task_id, attempt))
         match verdict:
-            case Succeeded(video_url=video_url):
-                values.append((task_id, attempt, "succeeded", 100, storable(video_url), None, None))
-            case Failed(error_message=error, failure_type=failure_type):
-                values.append((task_id, attempt, "failed", None, None, storable(error), failure_type.value))
+            case Succeeded(video_url=url, provider_cost=cost):
+                values.append((task_id, attempt, "succeeded", 100, storable(url), None, None, cost))
+            case Failed(error_message=error, failure_type=failure_type, provider_cost=cost):
+                told = storable(error), failure_type.value
+                values.append((task_id, attempt, "failed", None, None, *told, cost))
             case other:
                 assert_never(other)
     ended = update_returning(
         connection,
         "video_tasks",
         "status = v.status, progress = COALESCE(v.progress, video_tasks.progress), video_url = v.video_url,"
-        " error = v.error, failure_type = v.failure_type, unconfirmed_at_ms = NULL, completed_at_ms = :now",
+        " error = v.error, failure_type = v.failure_type, provider_cost = v.provider_cost,"
+        " unconfirmed_at_ms = NULL, completed_at_ms = :now",
         source=_FINISHED.sql(connection),
         where=_still_owned(connection),
         columns=(
