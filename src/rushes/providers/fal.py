@@ -6,8 +6,8 @@
 
 COMPLETED tells that there is a result, not that it is a video: a refusal is the result's HTTP status with a
 `detail`. So a task's last poll makes two requests. The remote task id is `{app}/requests/{request_id}` as
-the answer to the submit gives it, for a request id alone does not say where to ask; `app` is the model's
-path without what follows the application's name. Checked against fal-client 1.0.3.
+the answer to the submit gives it, for a request id alone does not say where to ask; without it, `app` is
+the model's path up to the application's name, as fal's own client has it. Checked against fal-client 1.0.3.
 """
 
 from collections.abc import Mapping
@@ -26,6 +26,7 @@ from rushes.domain.task import (
     Processing,
     Rejected,
     SubmitOutcome,
+    Unknown,
 )
 from rushes.providers.answers import (
     UNDECODABLE,
@@ -42,6 +43,8 @@ from rushes.providers.transport import Response
 
 LINK_SECONDS: Final = 86_400.0
 """fal keeps files until the account's own setting deletes them; rushes counts on a day."""
+
+_REQUESTS: Final = "/requests/"
 
 _NAMESPACES: Final = frozenset({"workflows", "comfy"})
 """First segments of a model's path that stand before the owner's name."""
@@ -198,7 +201,11 @@ class FalProvider(HttpProvider):
     async def poll_remote_task(self, remote_task_id: str) -> PollResult:
         """Ask for the status and, once there is a result, for it."""
         try:
-            url = "/".join([self.host, *map(path_segment, remote_task_id.split("/"))])
+            app, requests, request_id = remote_task_id.rpartition(_REQUESTS)
+            if not requests:
+                raise ValueError("it names no application")
+            segments = [*app.split("/"), _REQUESTS.strip("/"), request_id]
+            url = "/".join([self.host, *map(path_segment, segments)])
         except ValueError as error:
             return NoAnswer(f"the remote task id cannot be asked for: {error}")
         completed: list[_Status] = []
@@ -248,11 +255,13 @@ class FalProvider(HttpProvider):
 
 def _outcome(body: bytes, model: str) -> SubmitOutcome:
     submitted = _decode_submitted(body)
-    own_path = f"/requests/{submitted.request_id}"
-    path = urlsplit(submitted.response_url or "").path.strip("/")
-    if not path.endswith(own_path):
-        path = _app(model) + own_path
-    return accepted(path if submitted.request_id else "")
+    own_path = f"{_REQUESTS}{submitted.request_id}"
+    path = _app(model) + own_path
+    if submitted.response_url is not None:
+        path = urlsplit(submitted.response_url).path.strip("/")
+    if not submitted.request_id or not path.endswith(own_path):
+        return Unknown("accepted without a usable id: request_id and response_url disagree")
+    return accepted(path)
 
 
 def _app(model: str) -> str:
