@@ -12,6 +12,7 @@ from rushes.api import batches, events, models, operators, videos, webhooks
 from rushes.api.credits import router as credits_router
 from rushes.api.documents import add_openapi
 from rushes.api.edge import Edge
+from rushes.api.event_shapes import Event, StreamedEvent
 from rushes.api.parts import ApiParts
 from rushes.api.problems import add_problem_handlers
 
@@ -36,7 +37,7 @@ def build_api(parts: ApiParts) -> FastAPI:
         *_methods((operators.router,), ""),
     ]
     add_problem_handlers(app)
-    add_openapi(app, body_models=(models.NewBatch, models.Quote))
+    add_openapi(app, more_models=(models.NewBatch, models.Quote, Event, StreamedEvent))
     app.add_middleware(Edge, new_request_id=parts.new_request_id, on_request=parts.metrics.on_request)
     return app
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from rushes.api.event_shapes import webhooks_section
 from rushes.api.examples import add_examples
 from rushes.api.problems import PROBLEM_TYPE
 
@@ -135,8 +136,8 @@ def json_body(model: type[Any], example: Mapping[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def add_openapi(app: FastAPI, *, body_models: tuple[type[Any], ...]) -> None:
-    """Give the app a complete document: problem shape, keys, and the parts of bodies read by hand."""
+def add_openapi(app: FastAPI, *, more_models: tuple[type[Any], ...]) -> None:
+    """Give the app a complete document: problem shape, keys, and models that no route names by itself."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -149,9 +150,10 @@ def add_openapi(app: FastAPI, *, body_models: tuple[type[Any], ...]) -> None:
             )
             schemas = made.setdefault("components", {}).setdefault("schemas", {})
             schemas["Problem"] = _PROBLEM_SCHEMA
-            for model in body_models:
-                inner = model.model_json_schema(ref_template="#/components/schemas/{model}").get("$defs", {})
-                schemas.update(inner)
+            for model in more_models:
+                schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                schemas.update(schema.pop("$defs", {}))
+                schemas.setdefault(model.__name__, schema)
             made["components"]["securitySchemes"] = {
                 "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -169,6 +171,7 @@ def add_openapi(app: FastAPI, *, body_models: tuple[type[Any], ...]) -> None:
                         operation["security"] = [{"apiKey": []}, {"bearer": []}]
                 elif path.startswith("/internal/"):
                     operations["post"]["security"] = [{"workerSecret": []}]
+            made["webhooks"] = webhooks_section(WEBHOOKS)
             add_examples(made)
             app.openapi_schema = made
         return app.openapi_schema

@@ -195,10 +195,7 @@ def _frame(seq: int, document: dict[str, Any]) -> bytes:
 
 router = APIRouter(tags=[BATCHES])
 
-_STREAM_EXAMPLE = (
-    'event: video.succeeded\ndata: {"type":"video.succeeded","timestamp":"2026-11-23T12:00:00.000Z",'
-    '"data":{"item_id":"bat_…-0","status":"succeeded"}}\nid: 2\n\n'
-)
+_STREAM_EXAMPLE = {"id": "2", "event": "video.succeeded", "data": '{"type":"video.succeeded", …}'}
 
 
 @router.get(
@@ -214,7 +211,13 @@ _STREAM_EXAMPLE = (
             200: {
                 "description": "Server-sent events until the batch is finished. Each `id` is the event's"
                 " number in the batch; send the last one as `Last-Event-ID` to go on from there.",
-                "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _STREAM_EXAMPLE}},
+                "content": {
+                    # as usual before OpenAPI 3.2, the schema is one event's
+                    "text/event-stream": {
+                        "schema": {"$ref": "#/components/schemas/StreamedEvent"},
+                        "example": _STREAM_EXAMPLE,
+                    }
+                },
             },
             204: {"description": "The batch is finished and there is no event after `Last-Event-ID`."},
         },

@@ -133,8 +133,8 @@ class AcceptedBatch(Closed):
     idempotent_replay: bool
 
 
-class BatchFacts(Closed):
-    """A batch."""
+class BatchCounts(Closed):
+    """A batch's counts and credits."""
 
     batch_id: str
     request_id: str
@@ -150,6 +150,11 @@ class BatchFacts(Closed):
     credits_refunded: Count
     created_at: str
     completed_at: str | None
+
+
+class BatchFacts(BatchCounts):
+    """A batch."""
+
     eta_seconds: float | None
 
 
@@ -167,15 +172,14 @@ class BatchPage(Closed):
     has_more: bool
 
 
-class Item(Closed):
-    """One item of a batch, as it is after its newest try."""
+class ItemFacts(Closed):
+    """One item of a batch without its prompt."""
 
     item_id: str
     index: Count
     custom_id: str | None
     status: Status
     progress: Annotated[int, Field(ge=0, le=100)]
-    prompt: str
     model: str
     video_url: str | None
     thumbnail_url: str | None
@@ -185,6 +189,12 @@ class Item(Closed):
     metadata: dict[str, Any] | None
     created_at: str
     completed_at: str | None
+
+
+class Item(ItemFacts):
+    """One item of a batch, as it is after its newest try."""
+
+    prompt: str
 
 
 class ItemPage(Closed):
