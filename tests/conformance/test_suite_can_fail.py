@@ -48,9 +48,9 @@ class _ShowsItsKey(GrsaiProvider):
 
 
 class _KeyInTheAddress(GrsaiProvider):
-    async def send_submit(self, url: str, body: bytes, read: Any) -> SubmitOutcome:
+    async def send_submit(self, url: str, *arguments: Any, **more: Any) -> SubmitOutcome:
         key = self._poll_headers["authorization"].removeprefix("Bearer ")
-        return await super().send_submit(f"{url}?key={key}", body, read)
+        return await super().send_submit(f"{url}?key={key}", *arguments, **more)
 
 
 class _SendsTwice(GrsaiProvider):

@@ -40,12 +40,17 @@ class HttpProvider:
         self._submit_headers = {**headers, "content-type": "application/json"}
 
     async def send_submit(
-        self, url: str, body: bytes, read: Callable[[bytes], SubmitOutcome]
+        self,
+        url: str,
+        body: bytes,
+        read: Callable[[bytes], SubmitOutcome],
+        content_type: str = "application/json",
     ) -> SubmitOutcome:
-        """POST JSON once; `read` says what a 2xx answer's body means."""
+        """POST once; `read` says what a 2xx answer's body means."""
+        headers = {**self._submit_headers, "content-type": content_type}
         try:
             response = await self._transport.request(
-                "POST", url, headers=self._submit_headers, body=body, timeout_seconds=self._timeout_seconds
+                "POST", url, headers=headers, body=body, timeout_seconds=self._timeout_seconds
             )
         except TransportError as error:
             return Unknown(error.reason) if error.may_have_been_received else NotSent(error.reason)

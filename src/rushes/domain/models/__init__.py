@@ -7,12 +7,13 @@ and operators set their own. Another package brings its models by the entry-poin
 from typing import Final
 
 from rushes.domain.catalogue import Catalogue
-from rushes.domain.models import fal, grsai, runway
+from rushes.domain.models import fal, grsai, openai_video, runway
 
 DEFAULT_CATALOGUE: Final = Catalogue(
     [
         *grsai.MODELS,
         *fal.MODELS,
         *runway.MODELS,
+        *openai_video.MODELS,
     ]
 )

@@ -3,6 +3,7 @@
 from rushes.providers.simulator.wire import Wire
 from rushes.providers.simulator.wire_fal import FalWire
 from rushes.providers.simulator.wire_grsai import GrsaiWire
+from rushes.providers.simulator.wire_openai import OpenAIWire
 from rushes.providers.simulator.wire_runway import RunwayWire
 from rushes.providers.simulator.wire_unified import UnifiedWire
 
@@ -14,4 +15,5 @@ def all_wires() -> tuple[Wire, ...]:
         UnifiedWire(),
         FalWire(),
         RunwayWire(),
+        OpenAIWire(),
     )
