@@ -10,7 +10,6 @@ import pytest
 
 from rushes.api import events
 from rushes.api.event_shapes import Event, StreamedEvent
-from rushes.engine.events import EVENT_BYTES_MAX, encoded_event
 from rushes.providers.simulator import running_simulator
 from tests.api.harness import RunningService, Tenant, eventually, running_service
 from tests.engine.harness import knobs
@@ -148,18 +147,3 @@ def test_a_service_stops_although_streams_are_open(database_url: str) -> None:
         listening.join(5)
         assert time.monotonic() - started < 5
         assert len(texts) == 1, "the stream ended in order, not by a broken connection"
-
-
-def test_an_event_that_would_be_too_large_says_what_it_leaves_out() -> None:
-    data = {
-        "item_id": "bat_1-0",
-        "video_url": "https://example.com/" + "x" * 15_000,
-        "metadata": {"m": "y" * 4000},
-        "error": "z" * 1000,
-    }
-    whole = {"type": "video.succeeded", "timestamp": "", "data": dict(data)}
-    assert json.loads(encoded_event(whole))["data"] == data, "what fits is left as it is"
-    data["metadata"] = {"m": "y" * 9000}
-    encoded = encoded_event({"type": "video.succeeded", "timestamp": "", "data": dict(data)})
-    assert len(encoded) <= EVENT_BYTES_MAX
-    assert json.loads(encoded)["data"] == {**data, "video_url": None, "truncated": ["video_url"]}
