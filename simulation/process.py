@@ -9,7 +9,6 @@ import asyncio
 import contextvars
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -41,14 +40,6 @@ POINTS = ("step", "commit.before", "commit.after", "send.before", "send.after", 
 """Where a process can be killed: before any of its steps, or around its commits, requests and answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What befalls the database's answer to a commit: it takes `seconds` longer, and may then be lost."""
-
-    seconds: float
-    is_lost: bool
-
-
 class Dead(BaseException):
     """A step of a dead process that is being cleared away after the run."""
 
@@ -68,8 +59,7 @@ class Process:
         self.cut_until = -1.0
         self.cut_answers = False
         self.announced: Attempt | None = None
-        self.was_paused = False
-        self.next_answer: Answer | None = None
+        self.was_paused = self.loses_next_answer = False
         self._clock = clock
         self._countdowns: dict[str, tuple[int, Callable[[], None]]] = {}
         self._step_limit: int | None = None
@@ -139,9 +129,9 @@ class Process:
         kept, self._kept = self._kept, []
         self.world.loop.run_again(kept)
 
-    def delay_answer(self, answer: "Answer") -> None:
-        """The answer to the commit just made comes late, or not at all."""
-        self.next_answer = answer
+    def lose_answer(self) -> None:
+        """The answer to the commit just made does not come."""
+        self.loses_next_answer = True
 
     async def vanish(self) -> None:
         """Wait for ever: the process died here."""
@@ -173,8 +163,6 @@ def names_of(function: Callable[..., object], arguments: Sequence[object]) -> li
             names.append("refund")
         if group.returned or group.resubmitted:
             names.append("give_back")
-        if group.resubmitted:
-            names.append("resubmit")
     return names
 
 
@@ -199,11 +187,8 @@ class ProcessDatabase(Database):
         result = world.store.run(function, *args, **kwargs)
         world.committed(process, names[0])
         await self._come_to("commit.after", names)
-        answer = world.answer_of(process)
-        if answer is not None:
-            await world.loop.pause(answer.seconds)
-            if answer.is_lost:
-                raise DatabaseUnreachable("the connection was lost after the commit was sent")
+        if world.loses_answer(process):
+            raise DatabaseUnreachable("the connection was lost after the commit was sent")
         await world.loop.pause(0.2 * world.plan.commit_seconds * process.random.random())
         return result
 

@@ -96,18 +96,20 @@ def _events_outside_the_transaction(patches: Patches) -> None:
 
 
 def _cancel_fails_processing(patches: Patches) -> None:
-    def cancel(connection: Connection, batch_id: int, *, limit: int, now_ms: int) -> list[FinishedTask]:
+    def cancel(
+        connection: Connection, batch_id: int, *, error: str, now_ms: int, **_more: object
+    ) -> list[FinishedTask]:
         rows = connection.execute(
             statement(
-                "UPDATE video_tasks SET status = 'failed', error = 'CANCELLED', failure_type = 'cancelled',"
+                "UPDATE video_tasks SET status = 'failed', error = :error, failure_type = 'cancelled',"
                 " completed_at_ms = :now WHERE batch_id = :batch_id AND status IN ('pending', 'processing')"
                 " RETURNING id, batch_id, account_id, attempt, credits, status"
             ),
-            {"now": now_ms, "batch_id": batch_id},
+            {"error": error, "now": now_ms, "batch_id": batch_id},
         )
         return [tasks._finished(row, TaskStatus.PENDING) for row in rows]
 
-    patches.set(tasks, "cancel_if_pending", cancel)
+    patches.set(tasks, "fail_if_pending", cancel)
 
 
 def _outcomes_dropped(patches: Patches) -> None:

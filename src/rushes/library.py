@@ -18,10 +18,11 @@ from rushes.domain.errors import InputError, NotAuthorised, SettingsError, Store
 from rushes.domain.prompts import Defaults, TaskDraft, drafts_from_objects, validate_drafts
 from rushes.domain.retries import read_policy
 from rushes.domain.task import PollResult, TaskStatus
-from rushes.engine import accept, archive_upkeep, audit, overview, pass_rates, tries, views
+from rushes.engine import accept, archive_upkeep, audit, holding, overview, pass_rates, tries, views
 from rushes.engine.at_once import at_once
 from rushes.engine.crew import Crew
 from rushes.engine.downloads import PARALLEL_MAX
+from rushes.engine.holding import held_reasons
 from rushes.engine.worker import Worker
 from rushes.settings import Settings
 from rushes.store import archive, batches, ledger, migrate
@@ -241,8 +242,9 @@ class Rushes:
         def run(connection: Connection) -> list[dict[str, Any]]:
             row_id = batches.batch_row_id(connection, batch_id)
             rows = batches.list_items(connection, row_id, status=status, limit=limit, offset=offset)
+            held = held_reasons(connection, rows, self.catalogue, wall_clock_ms())
             return [
-                views.item_view(row, batch_public_id=batch_id)
+                views.item_view(row, batch_public_id=batch_id, held_reason=held.get(row["id"]))
                 | views.export_view(row, batch_public_id=batch_id)
                 for row in rows
             ]
@@ -454,6 +456,12 @@ class Rushes:
                 batch = await self.batch(batch_id)
                 refusal = await self._key_refusal(batch_id, crew.worker.key_refusals())
                 files, reason = await self.database.read(archive.files_of_batch, batch_id)
+                if batch["pending_count"] and not batch["processing_count"]:
+                    troubles |= {
+                        item["model"]: f"held: {item['held_reason']}"
+                        for item in await self.items(batch_id, status="pending", limit=1)
+                        if item["held_reason"]
+                    }
                 # those that a process without an archive has left due are not this one's to wait for
                 due_count = 0 if crew.archiver is None else files["due"]
                 if crew.archiver is not None and due_count:
@@ -485,6 +493,10 @@ class Rushes:
     async def poll(self, provider: str, remote_task_id: str) -> PollResult:
         """Ask a provider once about a remote task; see `poll_remote_task`."""
         return await poll_remote_task(self.settings, provider, remote_task_id)
+
+    async def held_tasks(self) -> list[dict[str, Any]]:
+        """What waits and is not sent for now, by model: `provider, model, count, reason`."""
+        return await self.database.read(holding.held_tasks, self.catalogue, wall_clock_ms())
 
     async def open_task_count(self) -> int:
         """Tasks of all batches that have no final status yet."""

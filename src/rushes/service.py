@@ -110,9 +110,7 @@ class Service:
             now_ms=wall_clock_ms,
             new_nonce=lambda: secrets.token_urlsafe(12),
             on_work=self._wake,
-            soft_deadline_seconds={
-                model.name: model.soft_deadline_seconds for model in self._rushes.catalogue
-            },
+            catalogue=self._rushes.catalogue,
             base_url=settings.base_url,
             signing_key=partial(
                 load_or_create_signing_key,

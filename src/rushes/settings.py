@@ -288,6 +288,12 @@ class Settings(BaseSettings):
     """How long a submit of unknown outcome may wait for its callback before the policy decides."""
     unconfirmed_policy: Literal["refund", "resubmit"] = _env("RUSHES_UNCONFIRMED_POLICY", "refund")
     """What then happens: give the credits back, or submit once more as a new attempt."""
+    wait_seconds_max: Annotated[float, Field(gt=0, le=365 * 86_400, allow_inf_nan=False)] = _env(
+        "RUSHES_WAIT_SECONDS_MAX", 7 * 86_400.0
+    )
+    """How long a task may wait to be sent, held or in a queue, before it fails and is refunded."""
+    failover_queue_max: Count | None = _env("RUSHES_FAILOVER_QUEUE_MAX", None)
+    """How many tasks may wait for a provider before those under an alias go to its next model."""
 
     grsai_api_key: Secret | None = _env("GRSAI_API_KEY", None)
     """The provider key of Grsai."""
@@ -436,7 +442,7 @@ class Settings(BaseSettings):
         Where some providers have a key, the models of those without take no new tasks; with no key at all
         this process is one that only accepts. Raises `SettingsError` for an override that cannot work.
         """
-        base = Catalogue([*base, *plugin_models(base).models])
+        base = Catalogue([*base, *plugin_models(base).models], base.definitions)
         accounts = self.provider_accounts()
         missing = {
             name: f"{account.missing} is not set" for name, account in accounts.items() if account.missing

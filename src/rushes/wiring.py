@@ -203,6 +203,8 @@ def build_worker(
             lease_seconds=settings.lease_seconds,
             unconfirmed_grace_seconds=settings.unconfirmed_grace_seconds,
             unconfirmed_policy=UnconfirmedPolicy(settings.unconfirmed_policy),
+            wait_seconds_max=settings.wait_seconds_max,
+            failover_queue_max=settings.failover_queue_max,
             poll_backoff_seconds_max=settings.poll_interval_max_seconds,
             callback_url=callback_urls(settings),
             takes_callbacks=settings.base_url is not None,

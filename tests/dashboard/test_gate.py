@@ -20,6 +20,7 @@ from rushes.dashboard.session import (
     Sessions,
 )
 from rushes.domain.errors import InputError
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.engine.operator_reads import ReadOnly
 from rushes.store.database import Database
 
@@ -60,7 +61,7 @@ def client(clock: Clock) -> TestClient:
         now_ms=lambda: clock.now_ms,
         new_nonce=lambda: "nonce",
         on_work=lambda: None,
-        soft_deadline_seconds={},
+        catalogue=DEFAULT_CATALOGUE,
         base_url="https://videos.example.com",
         signing_key=lambda: pytest.fail("nothing is signed here"),
     )

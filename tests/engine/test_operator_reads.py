@@ -64,7 +64,7 @@ def parts_on(database: Database) -> DashboardParts:
         now_ms=lambda: NOW_MS,
         new_nonce=lambda: "nonce",
         on_work=lambda: None,
-        soft_deadline_seconds={},
+        catalogue=DEFAULT_CATALOGUE,
         base_url=None,
         signing_key=lambda: pytest.fail("nothing is signed here"),
     )

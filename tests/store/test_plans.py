@@ -5,7 +5,7 @@ The statements are not copied here: the transactions are run, and what they send
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -13,13 +13,14 @@ from benchmarks.machines import insert_finished
 from sqlalchemy import Connection, event, text
 
 from benchmarks import _installation as installation
+from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.task import Failed, FailureType, Succeeded
-from rushes.engine import operator_reads
+from rushes.engine import failover, operator_reads
 from rushes.engine.dispatch import claim_fairly
 from rushes.engine.operator_reads import ItemFilter, Span
 from rushes.engine.settle import Group, apply_group
 from rushes.engine.steward import keep_house
-from rushes.store import migrate, tasks, workers
+from rushes.store import migrate, tasks, waiting, workers
 from rushes.store.database import Database
 from tests.conftest import DIALECTS
 
@@ -77,7 +78,10 @@ def large_database(
     installation.analyze(database)
     installation.seed_in_flight(database, IN_FLIGHT, batch_tasks=1000, analyzed=False)
     account_id = database.run(installation.open_account, "waiting", 1_000_000)
-    database.run(installation.accept_tasks, account_id, installation.new_tasks(PENDING))
+    waiting_tasks = [
+        replace(task, alias="fast-video", options={}) for task in installation.new_tasks(PENDING)
+    ]
+    database.run(installation.accept_tasks, account_id, waiting_tasks)
     yield database
     database.close()
 
@@ -131,6 +135,7 @@ def claim(connection: Connection) -> None:
         limit=64,
         now_ms=register(connection),
         in_flight_max=IN_FLIGHT + 100,
+        models=[model.name for model in DEFAULT_CATALOGUE],
     )
     assert len(claimed) == 64
 
@@ -174,16 +179,28 @@ def give_away(connection: Connection) -> None:
 
 def look_after(connection: Connection) -> None:
     now = register(connection)
-    keep_house(connection, now)
+    keep_house(connection, now, wait_ms_max=7 * 86_400_000)
     tasks.owned_without_remote_id(connection, provider="grsai", worker_id=WORKER)
     workers.owned_in_flight(connection, WORKER, providers=["grsai"])
     tasks.remote_ids_if_owned(connection, [(number, 1) for number in range(50)], worker_id=WORKER)
 
 
+def move(connection: Connection) -> None:
+    """Everything that waits was asked for under an alias, and goes to another model."""
+    waiting.any_movable(connection)
+    model, target = DEFAULT_CATALOGUE.get("sora-2"), DEFAULT_CATALOGUE.get("minimax-h3")
+    page = failover.move(connection, "fast-video", model.name, [target], skip=1)
+    assert page.moved == {"minimax-h3": 1000}
+    assert failover.shorten(connection, "fast-video", model, [target], queue_max=990) == {}
+    assert failover.shorten(connection, "fast-video", model, [target], queue_max=1100) == {}
+    assert failover.shorten(connection, "fast-video", target, [model], queue_max=1000) == {}
+    waiting.batches_waiting_since(connection, installation.now_ms() + 1, limit=20)
+
+
 def watch(connection: Connection) -> None:
     """What an operator's open pages ask for every few seconds."""
     now = register(connection)
-    operator_reads.look(connection, soft_deadline_seconds={"sora-2": 900.0}, batches_max=6, now_ms=now)
+    operator_reads.look(connection, catalogue=DEFAULT_CATALOGUE, batches_max=6, now_ms=now)
     operator_reads.outcomes_over_time(connection, since_ms=now - 86_400_000, bucket_ms=3_600_000)
     filtered = operator_reads.BatchFilter(status="failed", search="bat_")
     operator_reads.batch_page(connection, filtered, limit=25, before=None, now_ms=now)
@@ -192,14 +209,20 @@ def watch(connection: Connection) -> None:
     for wanted in (ItemFilter(), ItemFilter(status="succeeded"), ItemFilter(failure_type="timeout")):
         page = Span(24, 24)
         operator_reads.batch_in_full(
-            connection, batch["batch_id"], wanted, items=page, entries=page, now_ms=now
+            connection,
+            batch["batch_id"],
+            wanted,
+            items=page,
+            entries=page,
+            catalogue=DEFAULT_CATALOGUE,
+            now_ms=now,
         )
     operator_reads.failure_counts(connection, batch["batch_id"])
     operator_reads.account_in_full(connection, batch["account"], entries=Span(25, 25), now_ms=now)
     operator_reads.delivery_page(connection, status="failed", limit=25, before=None)
 
 
-HOT = (claim, settle, adopt, give_away, look_after, watch)
+HOT = (claim, settle, adopt, give_away, look_after, move, watch)
 
 
 @pytest.mark.parametrize("transaction", HOT, ids=[each.__name__ for each in HOT])

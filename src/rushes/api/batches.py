@@ -195,7 +195,14 @@ async def list_items(
 ) -> Response:
     """In their order; of an item that was tried again, the newest try."""
     items, total = await parts.database.read(
-        tenant.item_page, caller.account_id, batch_id, status=status, limit=limit, offset=offset
+        tenant.item_page,
+        caller.account_id,
+        batch_id,
+        status=status,
+        limit=limit,
+        offset=offset,
+        catalogue=parts.catalogue,
+        now_ms=parts.now_ms(),
     )
     return ok_answer({"items": items, "total": total, "limit": limit, "offset": offset})
 

@@ -36,6 +36,8 @@ _ITEM: Final[dict[str, Any]] = {
     "progress": 100,
     "prompt": "a paper boat on a puddle",
     "model": "sora-2",
+    "alias": None,
+    "held_reason": None,
     "video_url": "https://file.example.com/video/1.mp4",
     "thumbnail_url": None,
     "error": None,

@@ -181,6 +181,8 @@ class ItemFacts(Closed):
     status: Status
     progress: Annotated[int, Field(ge=0, le=100)]
     model: str
+    alias: Annotated[str | None, Field(description="What was asked for, if that names several models.")]
+    held_reason: Annotated[str | None, Field(description="Why a pending item is not sent for now.")]
     video_url: str | None
     thumbnail_url: str | None
     error: str | None

@@ -238,14 +238,15 @@ def _text_fields(form: FormData) -> dict[str, Any]:
 
 def _draft(fields: Mapping[str, Any], catalogue: Catalogue, now_ms: int) -> TaskDraft:
     prompt = check_prompt(fields.get("prompt"), NOWHERE)
-    model = catalogue.get_live(read_label(fields, "model") or DEFAULT_MODEL, now_ms / 1000)
+    name = read_label(fields, "model") or DEFAULT_MODEL
+    _alias, (model, *_others) = catalogue.candidates(name, now_ms / 1000)
     options = videos.options_of(
         model,
         seconds=fields.get("seconds"),
         size=fields.get("size"),
         reference_url=_reference_url(fields.get("input_reference")),
     )
-    return TaskDraft(prompt, model.name, options)
+    return TaskDraft(prompt, name, options)
 
 
 def _reference_url(reference: object) -> str | None:

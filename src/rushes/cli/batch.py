@@ -73,7 +73,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a batch: counts, credits, failures by type."""
-    from rushes.cli.outcome import failure_counts
+    from rushes.cli.outcome import failure_counts, held_counts
     from rushes.cli.progress import files_line
     from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_facts, print_json, print_line, proof_line
@@ -84,6 +84,7 @@ def show(
             failures = await failure_counts(rushes, batch_id)
             files = await rushes.batch_files(batch_id)
             chosen = await rushes.items(batch_id, status=status) if items or status else None
+            held = await held_counts(rushes, batch_id) if batch["pending_count"] else []
         if json:
             extra = {} if chosen is None else {"items": chosen}
             print_json({"ok": True, **batch, "files": files, **extra})
@@ -94,6 +95,8 @@ def show(
         if failures:
             print_line("failures: " + ", ".join(f"{count} {kind}" for kind, count in failures.items()))
         print_line(proof_line(batch))
+        for count, reason in held:
+            print_line(f"held: {count} of the pending: {reason}")
         if chosen is not None:
             print_items(chosen)
 
@@ -107,8 +110,8 @@ def print_items(items: Sequence[Mapping[str, Any]]) -> None:
     rows = [
         (
             item["index"],
-            item["model"],
-            item["status"],
+            item["model"] if item["alias"] is None else f"{item['alias']} → {item['model']}",
+            "held" if item["held_reason"] else item["status"],
             item["failure_type"],
             item["attempt"],
             item["credits"],

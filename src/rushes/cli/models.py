@@ -16,14 +16,19 @@ app = App(name="models", help="List the models, and how often they pass.")
 
 @app.default
 def models(*, json: Json = False) -> None:
-    """List the models: provider, price in credits, options, typical render time, sunset date."""
-    from rushes.cli.show import duration, print_json, print_table
+    """List the models (provider, price in credits, typical render time, sunset date, options) and aliases."""
+    from rushes.cli.show import duration, print_json, print_line, print_table
     from rushes.settings import Settings
 
     now = time.time()
-    documents = [_document(model, now) for model in Settings.load().catalogue()]
+    catalogue = Settings.load().catalogue()
+    documents = [_document(model, now) for model in catalogue]
     if json:
-        print_json({"models": documents})
+        aliases = [
+            {"name": alias.name, "alias_of": [model.name for model in alias.models], "credits": alias.credits}
+            for alias in catalogue.aliases
+        ]
+        print_json({"models": documents, "aliases": aliases})
         return
     rows = [
         (
@@ -37,6 +42,13 @@ def models(*, json: Json = False) -> None:
         for model in documents
     ]
     print_table(("name", "provider", "credits", "typical", "until", "options"), rows, right="credits typical")
+    if catalogue.aliases:
+        print_line("")
+        chains = [
+            (alias.name, alias.credits, " → ".join(model.name for model in alias.models))
+            for alias in catalogue.aliases
+        ]
+        print_table(("alias", "credits", "the first usable of"), chains, right="credits")
 
 
 @app.command

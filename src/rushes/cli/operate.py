@@ -47,6 +47,9 @@ def doctor(*, json: Json = False) -> int:
     settings = Settings.load()
     database, problems = _database(settings)
     warnings = [*_misspelt(settings), *_plugin_warnings(settings), *_sqlite_warnings(settings)]
+    warnings += [
+        f"{held['count']} tasks of {held['model']} are held: {held['reason']}" for held in database["held"]
+    ]
     providers = _providers(settings)
     if not any(provider["has_key"] for provider in providers):
         wanted = ", ".join(sorted({str(provider["missing"]) for provider in providers}))
@@ -85,6 +88,7 @@ def _database(settings: "Settings") -> tuple[dict[str, Any], list[str]]:
         "revision": None,
         "head": None,
         "workers": [],
+        "held": [],
     }
     if missing_sqlite_file(settings) is not None:
         facts["note"] = "not there yet; the first batch or grant makes it"
@@ -96,6 +100,7 @@ def _database(settings: "Settings") -> tuple[dict[str, Any], list[str]]:
             facts["reachable"] = True
             if facts["revision"] == facts["head"]:
                 facts["workers"] = run_async(rushes.live_workers())
+                facts["held"] = run_async(rushes.held_tasks())
         finally:
             rushes.close()
     except RushesError as error:

@@ -18,6 +18,13 @@ async def failure_counts(rushes: "Rushes", batch_id: str) -> dict[str, int]:
     return dict(Counter(item["failure_type"] for item in failed).most_common())
 
 
+async def held_counts(rushes: "Rushes", batch_id: str) -> list[tuple[int, str]]:
+    """How many pending items are held, by reason."""
+    pending = await rushes.items(batch_id, status="pending")
+    reasons = Counter(item["held_reason"] for item in pending if item["held_reason"])
+    return [(count, reason) for reason, count in reasons.most_common()]
+
+
 async def summary(rushes: "Rushes", batch: Mapping[str, Any], duration_seconds: float) -> dict[str, Any]:
     """What `run --json` prints."""
     return {

@@ -43,7 +43,11 @@ class Batch(TypedDict):
 
 
 class Item(TypedDict):
-    """One item of a batch, as it is after its newest try; `progress` is 0 to 100."""
+    """One item of a batch, as it is after its newest try; `progress` is 0 to 100.
+
+    `alias` is what was asked for, if that names several models; `held_reason` why a pending item is not
+    sent for now.
+    """
 
     item_id: str
     index: int
@@ -52,6 +56,8 @@ class Item(TypedDict):
     progress: int
     prompt: str
     model: str
+    alias: str | None
+    held_reason: str | None
     video_url: str | None
     thumbnail_url: str | None
     error: str | None

@@ -68,7 +68,7 @@ class Lookout:
             if self._look is None or now - self._look[0] > LOOK_SECONDS:
                 look = await self._parts.read(
                     operator_reads.look,
-                    soft_deadline_seconds=self._parts.soft_deadline_seconds,
+                    catalogue=self._parts.catalogue,
                     batches_max=RECENT_BATCHES,
                     now_ms=self._parts.now_ms(),
                 )
@@ -169,6 +169,17 @@ def _alerts(root: str, look: Look) -> Markup:
                 "div",
                 tag("p", tag("b", "Tasks that need a look: "), "; ".join(said)),
                 tag("ul", tasks),
+                class_="banner warn list",
+                role="status",
+            )
+        )
+    if look.held:
+        held = [tag("li", f"{number(one['count'])} of {one['model']} · {one['reason']}") for one in look.held]
+        found.append(
+            tag(
+                "div",
+                tag("p", tag("b", "Tasks that are held: "), "they go on when the reason is gone"),
+                tag("ul", held),
                 class_="banner warn list",
                 role="status",
             )

@@ -1,10 +1,11 @@
 """What the pages work with, put together by `rushes.service`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from rushes.domain.catalogue import Catalogue
 from rushes.engine.operator_reads import ReadOnly
 from rushes.store.database import Database
 
@@ -13,8 +14,8 @@ from rushes.store.database import Database
 class DashboardParts:
     """Pages read with `read`, and act through `database`. Time and randomness are functions.
 
-    `on_work()` tells the worker of this process, if any, that tasks wait. `soft_deadline_seconds` is by
-    model. `base_url` is the service's public URL: its host is one that pages may be asked from.
+    `on_work()` tells the worker of this process, if any, that tasks wait. `base_url` is the
+    service's public URL: its host is one that pages may be asked from.
     `signing_key()` is the key of signed statements.
     """
 
@@ -24,6 +25,6 @@ class DashboardParts:
     now_ms: Callable[[], int]
     new_nonce: Callable[[], str]
     on_work: Callable[[], None]
-    soft_deadline_seconds: Mapping[str, float]
+    catalogue: Catalogue
     base_url: str | None
     signing_key: Callable[[], Ed25519PrivateKey]

@@ -162,6 +162,7 @@ def tile(item: Mapping[str, Any], batch: Mapping[str, Any], *, is_selected: bool
         data_act="retry",
         data_index=index,
     )
+    model = item["model"] if item["alias"] is None else f"{item['alias']} → {item['model']}"
     name = f"#{index}" if item["custom_id"] is None else f"#{index} · {item['custom_id']}"
     return tag(
         "article",
@@ -178,9 +179,12 @@ def tile(item: Mapping[str, Any], batch: Mapping[str, Any], *, is_selected: bool
             item_bar(item["progress"]) if item["status"] == "processing" else None,
             tag("p", item["prompt"], class_="prompt", title=item["prompt"]),
             tag("p", item["error"], class_="reason", title=item["error"]) if is_failed else None,
+            tag("p", f"Held: {item['held_reason']}", class_="reason", title=item["held_reason"])
+            if item["held_reason"]
+            else None,
             tag(
                 "div",
-                tag("span", f"{item['model']} · {number(item['credits'])} credits"),
+                tag("span", f"{model} · {number(item['credits'])} credits"),
                 retry if can_retry else None,
                 class_="tile-foot",
             ),

@@ -4,6 +4,7 @@ A model's price is flat: one number of credits per video, whatever its options. 
 counted from its dispatch: past the soft one it is overdue (polled slowly, still held), past the hard one
 it gets a last poll and fails `TIMEOUT`. Operators change prices, deadlines and sunset dates with
 `Catalogue.with_overrides`; no model has a sunset date by default. The models themselves are in `models/`.
+An alias names several models, see `rushes.domain.aliases`.
 """
 
 import math
@@ -13,7 +14,8 @@ from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import Any
 
-from rushes.domain.errors import ModelRetired, UnknownModel
+from rushes.domain.aliases import Alias, AliasDefinition, read_definition, resolve
+from rushes.domain.errors import InputError, ModelRetired, UnknownModel
 from rushes.domain.options import (
     NOWHERE,
     AtMostWhen,
@@ -51,8 +53,8 @@ class Model:
 
     `options` says which options the model takes, in rushes' own names, and `cross_checks` what holds
     between them. From `sunset_at` on, while `disabled` and while it is `unavailable` (which says why), the
-    model takes no new tasks; tasks that were accepted before keep their deadlines. Raises `ValueError` for
-    a price or deadline that cannot work.
+    model takes no new tasks, and those that wait for it are not sent; what was sent before goes on. Raises
+    `ValueError` for a price or deadline that cannot work.
     """
 
     name: str
@@ -88,8 +90,16 @@ class Model:
         return self.sunset_at is not None and now >= self.sunset_at
 
     def takes_new_tasks(self, now: float) -> bool:
-        """Whether new tasks for the model are accepted at `now` (epoch seconds)."""
-        return not self.disabled and self.unavailable is None and not self.is_retired(now)
+        """Whether new tasks for the model are accepted, and sent, at `now` (epoch seconds)."""
+        return self.why_not(now) is None
+
+    def why_not(self, now: float) -> str | None:
+        """Why it takes no new tasks, as the rest of a sentence; None when it does."""
+        if self.is_retired(now) and self.sunset_at is not None:
+            return f"was retired on {datetime.fromtimestamp(self.sunset_at, UTC).date().isoformat()}"
+        if self.disabled:
+            return "is disabled by the operator"
+        return None if self.unavailable is None else f"is unavailable: {self.unavailable}"
 
     def normalise_options(
         self, options: Mapping[str, Any], *, origin: Origin = NOWHERE
@@ -127,21 +137,26 @@ class Catalogue:
     """An immutable set of models by name. A model is also found by its API name.
 
     When two models share an API name, the earlier one answers to it; a model's own name always wins.
+    Raises `InputError` for aliases that cannot work.
     """
 
-    __slots__ = ("_aliases", "_models")
+    __slots__ = ("_aliases", "_definitions", "_models", "_names")
 
-    def __init__(self, models: Iterable[Model]) -> None:
+    def __init__(self, models: Iterable[Model], aliases: Mapping[str, AliasDefinition] | None = None) -> None:
         by_name: dict[str, Model] = {}
         for model in models:
             if model.name in by_name:
                 raise ValueError(f"the model {model.name} is in the catalogue twice")
             by_name[model.name] = model
-        aliases: dict[str, Model] = {}
+        names: dict[str, Model] = {}
         for model in by_name.values():
-            aliases.setdefault(model.api_model, model)
+            names.setdefault(model.api_model, model)
         self._models: Mapping[str, Model] = MappingProxyType(by_name)
-        self._aliases: Mapping[str, Model] = MappingProxyType({**aliases, **by_name})
+        self._names: Mapping[str, Model] = MappingProxyType({**names, **by_name})
+        self._definitions: Mapping[str, AliasDefinition] = MappingProxyType(dict(aliases or {}))
+        self._aliases: Mapping[str, Alias] = MappingProxyType(
+            resolve(self._definitions, self._names.get, tuple(self._names), MODEL_CREDITS_MAX)
+        )
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())
@@ -150,7 +165,17 @@ class Catalogue:
         return len(self._models)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._aliases
+        return name in self._names
+
+    @property
+    def aliases(self) -> tuple[Alias, ...]:
+        """The aliases, in the catalogue's order."""
+        return tuple(self._aliases.values())
+
+    @property
+    def definitions(self) -> Mapping[str, AliasDefinition]:
+        """The aliases as they were written."""
+        return self._definitions
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -159,14 +184,25 @@ class Catalogue:
 
     def find(self, name: str) -> Model | None:
         """The model of that name or API name, or None: for tasks whose model may be gone by now."""
+        return self._names.get(name)
+
+    def find_alias(self, name: str) -> Alias | None:
+        """The alias of that name, or None."""
         return self._aliases.get(name)
 
     def get(self, name: str, *, origin: Origin = NOWHERE) -> Model:
-        """The model of that name or API name; raises `UnknownModel` with the nearest name."""
-        model = self._aliases.get(name)
+        """The model of that name or API name; raises `UnknownModel` with the nearest name.
+
+        An alias is no model.
+        """
+        model = self._names.get(name)
         if model is not None:
             return model
-        suggestion = nearest(name, self._aliases)
+        alias = self._aliases.get(name)
+        if alias is not None:
+            members = ", ".join(member.name for member in alias.models)
+            raise origin.error(f"{quoted(name)} is an alias; name a model: {members}", "model", UnknownModel)
+        suggestion = nearest(name, (*self._names, *self._aliases))
         hint = f"; did you mean {quoted(suggestion)}?" if suggestion else f"; known: {', '.join(self.names)}"
         error = origin.error(f"unknown model {quoted(name)}{hint}", "model", UnknownModel)
         if suggestion:
@@ -184,11 +220,27 @@ class Catalogue:
             return model
         live = ", ".join(other.name for other in self if other.takes_new_tasks(now))
         hint = f"; use one of: {live}" if live else ""
-        if model.is_retired(now) and model.sunset_at is not None:
-            day = datetime.fromtimestamp(model.sunset_at, UTC).date().isoformat()
-            raise origin.error(f"{quoted(model.name)} was retired on {day}{hint}", "model", ModelRetired)
-        why = "disabled by the operator" if model.disabled else f"unavailable: {model.unavailable}"
-        raise origin.error(f"{quoted(model.name)} is {why}{hint}", "model")
+        message = f"{quoted(model.name)} {model.why_not(now)}{hint}"
+        raise origin.error(message, "model", ModelRetired if model.is_retired(now) else InputError)
+
+    def candidates(
+        self, name: str, now: float, *, origin: Origin = NOWHERE
+    ) -> tuple[Alias | None, tuple[Model, ...]]:
+        """The models that a new task at `now` (epoch seconds) may be given, the first choice first.
+
+        Of a model's name that model; of an alias those of its models that take new tasks. Raises as
+        `get_live` does.
+        """
+        alias = self._aliases.get(name)
+        if alias is None:
+            return None, (self.get_live(name, now, origin=origin),)
+        live = alias.next_models(now)
+        if live:
+            return alias, live
+        why = ", ".join(f"{model.name} {model.why_not(now)}" for model in alias.models)
+        is_past = all(model.is_retired(now) for model in alias.models)
+        message = f"no model of {quoted(name)} takes new tasks: {why}"
+        raise origin.error(message, "model", ModelRetired if is_past else InputError)
 
     def check(
         self, model: str, options: Mapping[str, Any], now: float, *, origin: Origin = NOWHERE
@@ -204,26 +256,34 @@ class Catalogue:
 
         Fields: `credits` (int), `render_time_p50_seconds`, `soft_deadline_seconds`, `hard_deadline_seconds`
         (numbers), `sunset_at` (epoch seconds, an ISO date or time, UTC if it names no zone, or null for
-        none) and `disabled` (bool). Raises `InputError` with `field` = `model.field` for anything else.
+        none) and `disabled` (bool). An entry with `alias_of` (names, in the order of preference) and
+        perhaps `credits` is an alias. Raises `InputError` with `field` = `model.field` for anything else.
         """
         changed = dict(self._models)
+        definitions = dict(self._definitions)
         for name, values in overrides.items():
+            if not isinstance(values, Mapping):
+                raise Origin(path=quoted(name)).error(f"must be an object, not {quoted(values)}")
+            if "alias_of" in values or name in definitions:
+                definitions[name] = read_definition(name, values, definitions.get(name))
+                continue
             model = self.get(name, origin=Origin(path=quoted(name)))
             origin = Origin(path=model.name)
-            if not isinstance(values, Mapping):
-                raise origin.error(f"must be an object, not {quoted(values)}")
             read = {key: _override(key, value, origin) for key, value in values.items()}
             try:
                 changed[model.name] = replace(changed[model.name], **read)
             except ValueError as refused:
                 raise origin.error(str(refused)) from None
-        return Catalogue(changed.values())
+        return Catalogue(changed.values(), definitions)
 
     def with_unavailable(self, reasons: Mapping[str, str]) -> "Catalogue":
         """A catalogue in which the models of these providers take no new tasks, each for its reason."""
         return Catalogue(
-            replace(model, unavailable=reasons[model.provider]) if model.provider in reasons else model
-            for model in self
+            [
+                replace(model, unavailable=reasons[model.provider]) if model.provider in reasons else model
+                for model in self
+            ],
+            self._definitions,
         )
 
 

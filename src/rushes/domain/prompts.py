@@ -15,6 +15,7 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from rushes.domain.aliases import Alias
 from rushes.domain.catalogue import Catalogue, Model
 from rushes.domain.errors import InputError
 from rushes.domain.options import OptionValue, Origin, nearest, quoted
@@ -76,16 +77,25 @@ class TaskDraft:
 
 @dataclass(frozen=True, slots=True)
 class PricedDraft:
-    """A draft that a provider can take: its model and its options in normal form."""
+    """A draft that a provider can take: its model and its options in normal form.
+
+    `alias` is set when it was asked for under one: then the model is that alias's first choice.
+    """
 
     draft: TaskDraft
     model: Model
     options: Mapping[str, OptionValue]
+    alias: Alias | None = None
+
+    @property
+    def asked_for(self) -> str:
+        """The name that is priced: the alias's, or the model's own."""
+        return self.model.name if self.alias is None else self.alias.name
 
     @property
     def credits(self) -> int:
         """What this video costs."""
-        return self.model.credits
+        return self.model.credits if self.alias is None else self.alias.credits
 
 
 def validate_drafts(drafts: Sequence[TaskDraft], catalogue: Catalogue, now: float) -> list[PricedDraft]:
@@ -95,8 +105,17 @@ def validate_drafts(drafts: Sequence[TaskDraft], catalogue: Catalogue, now: floa
     """
 
     def priced(draft: TaskDraft) -> PricedDraft:
-        model = catalogue.get_live(draft.model, now, origin=draft.origin)
-        return PricedDraft(draft, model, model.normalise_options(draft.options, origin=draft.origin))
+        alias, models = catalogue.candidates(draft.model, now, origin=draft.origin)
+        refused: InputError | None = None
+        for model in models:
+            try:
+                options = model.normalise_options(draft.options, origin=draft.origin)
+            except InputError as error:
+                refused = refused or error
+            else:
+                return PricedDraft(draft, model, options, alias)
+        assert refused is not None, "there is at least one candidate"
+        raise refused
 
     return _collect(drafts, priced)
 

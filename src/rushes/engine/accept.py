@@ -19,11 +19,12 @@ from rushes.domain.errors import (
 )
 from rushes.domain.prompts import PricedDraft
 from rushes.domain.retries import LastModel
-from rushes.domain.task import BatchStatus, TaskStatus
+from rushes.domain.task import CANCELLED, TIMEOUT, BatchStatus, FailureType, TaskStatus
 from rushes.engine.settle import resolve
-from rushes.store import batches, ledger, retries, schema, tasks
+from rushes.store import batches, ledger, retries, schema, tasks, waiting
 from rushes.store.batches import NewTask
 from rushes.store.database import for_update, statement
+from rushes.store.tasks import FinishedTask
 
 BATCH_ITEMS_MAX = 10_000
 """Items of one batch; the same limit as the HTTP API's."""
@@ -65,7 +66,9 @@ class AcceptedBatch:
 
 
 def priced_tasks(drafts: Sequence[PricedDraft]) -> list[NewTask]:
-    """The rows of checked and priced drafts; the provider and its name of the model are fixed here."""
+    """The rows of checked and priced drafts: the price is fixed here, and unless it was asked for under an
+    alias, the model too.
+    """
     return [
         NewTask(
             item_index=index,
@@ -77,14 +80,21 @@ def priced_tasks(drafts: Sequence[PricedDraft]) -> list[NewTask]:
             credits=priced.credits,
             provider=priced.model.provider,
             api_model=priced.model.api_model,
+            alias=None if priced.alias is None else priced.alias.name,
         )
         for index, priced in enumerate(drafts)
     ]
 
 
 def request_hash(new_tasks: Sequence[NewTask], *facts: str | None) -> str:
-    """SHA-256 of a batch's items and further facts: tells a replay from another body with the same id."""
-    body = [[task.prompt, task.model, task.options, task.custom_id, task.metadata] for task in new_tasks]
+    """SHA-256 of a batch's items and further facts: tells a replay from another body with the same id.
+
+    Of an alias its name counts, for at a replay another one of its models may come first.
+    """
+    body = [
+        [task.prompt, task.alias or task.model, task.options, task.custom_id, task.metadata]
+        for task in new_tasks
+    ]
     return hashlib.sha256(msgspec.json.encode([body, facts], order="deterministic")).hexdigest()
 
 
@@ -157,7 +167,7 @@ def cancel_batch(connection: Connection, batch_id: int, *, now_ms: int) -> int:
     Returns the credits refunded by this call. Raises `BatchNotCancellable` for a finished batch.
     Cancelling an unfinished batch again is harmless.
     """
-    cancelled = tasks.cancel_if_pending(connection, batch_id, limit=BATCH_ITEMS_MAX, now_ms=now_ms)
+    cancelled = _cancel_pending(connection, batch_id, now_ms)
     batches.lock_account(connection, batch_id)  # accounts are locked before batches, everywhere
     batch = batches.lock_counters(connection, [batch_id])[batch_id]
     if batch.finalized_at_ms is not None:
@@ -184,9 +194,39 @@ def sweep_cancelled(connection: Connection, *, now_ms: int, limit: int = 20) -> 
     ).all()
     ended = 0
     for batch_id in sorted(ids):
-        leftovers = tasks.cancel_if_pending(connection, batch_id, limit=BATCH_ITEMS_MAX, now_ms=now_ms)
+        leftovers = _cancel_pending(connection, batch_id, now_ms)
         resolve(connection, leftovers, now_ms)
         ended += len(leftovers)
+    return ended
+
+
+def _cancel_pending(connection: Connection, batch_id: int, now_ms: int) -> list[FinishedTask]:
+    return tasks.fail_if_pending(
+        connection,
+        batch_id,
+        error=CANCELLED,
+        failure_type=FailureType.CANCELLED,
+        limit=BATCH_ITEMS_MAX,
+        now_ms=now_ms,
+    )
+
+
+def fail_waiting(connection: Connection, *, wait_ms_max: int, now_ms: int, limit: int = 20) -> int:
+    """End tasks of up to `limit` batches that have waited longer than that to be sent; returns how many."""
+    before_ms = now_ms - wait_ms_max
+    ended = 0
+    for batch_id in sorted(waiting.batches_waiting_since(connection, before_ms, limit=limit)):
+        late = tasks.fail_if_pending(
+            connection,
+            batch_id,
+            error=TIMEOUT,
+            failure_type=FailureType.TIMEOUT,
+            limit=BATCH_ITEMS_MAX,
+            now_ms=now_ms,
+            made_before_ms=before_ms,
+        )
+        resolve(connection, late, now_ms)
+        ended += len(late)
     return ended
 
 
@@ -195,8 +235,8 @@ def retry_item(
 ) -> int:
     """Make a failed item a new pending task with a new reservation; returns the new task's id.
 
-    The new task is of the same model and price, or of `model`. The failed task stays as it is, for ever;
-    the batch opens again. Raises `NotFound`, `ItemNotRetryable` or `InsufficientCredits`.
+    The new task is of the same model or alias and price, or of `model`. The failed task stays as it is, for
+    ever; the batch opens again. Raises `NotFound`, `ItemNotRetryable` or `InsufficientCredits`.
     """
     row = connection.execute(
         statement(
@@ -209,6 +249,7 @@ def retry_item(
         raise NotFound(f"the batch has no item {item_index}")
     if row.status != TaskStatus.FAILED.value:
         raise ItemNotRetryable(f"item {item_index} is {row.status}; only a failed item can be tried again")
+    alias = row.alias if model is None else None
     if model is None:
         model = LastModel(row.model, row.provider, row.api_model, row.credits)
     # accounts are locked before batches, everywhere
@@ -243,6 +284,7 @@ def retry_item(
             provider=model.provider,
             api_model=model.api_model,
             credits=model.credits,
+            alias=alias,
             **{name: getattr(row, name) for name in copied},
         )
         .returning(schema.video_tasks.c.id)

@@ -73,11 +73,13 @@ def claim_fairly(
     limit: int,
     now_ms: int,
     in_flight_max: int | None = None,
+    models: Sequence[str] | None = None,
 ) -> list[ClaimedTask]:
     """One transaction: commit the intent to submit up to `limit` tasks, shared fairly.
 
     With `in_flight_max` no more than that many tasks of the provider are in flight afterwards, whoever
-    owns them. Raises `LeaseLost` when the worker was declared dead.
+    owns them; with `models` only tasks of these are claimed, and all others are held. Raises `LeaseLost`
+    when the worker was declared dead.
     """
     workers.require_lease(connection, worker_id, now_ms)
     if in_flight_max is not None:
@@ -86,12 +88,18 @@ def claim_fairly(
         )
         if limit <= 0:
             return []
-    candidates = tasks.dispatchable_batches(connection, provider)
+    candidates = tasks.dispatchable_batches(connection, provider, models)
     claimed: list[ClaimedTask] = []
     shares = fair_shares(candidates, limit)
     for batch_id, share in shares.items():
         claimed += tasks.claim_if_pending(
-            connection, batch_id, provider=provider, worker_id=worker_id, limit=share, now_ms=now_ms
+            connection,
+            batch_id,
+            provider=provider,
+            worker_id=worker_id,
+            limit=share,
+            now_ms=now_ms,
+            models=models,
         )
     if not claimed:
         return []
@@ -134,9 +142,9 @@ class Dispatcher:
     """Claims and submits the pending tasks of one provider.
 
     `may_send()` is asked before every request: False once the worker's lease may have run out or it is
-    stopping, so a paused worker does not send what another may have taken over. `callback_url(task)` is
-    the attempt's callback address or None. `on_accepted` and `on_unconfirmed` tell the worker what it now
-    has to follow.
+    stopping, so a paused worker does not send what another may have taken over. `models()` are those whose
+    tasks may be sent now: all others are held. `callback_url(task)` is the attempt's callback address or
+    None. `on_accepted` and `on_unconfirmed` tell the worker what it now has to follow.
     """
 
     def __init__(
@@ -152,6 +160,7 @@ class Dispatcher:
         in_flight: Callable[[], int],
         in_flight_max: int,
         submits_per_second: float | None,
+        models: Callable[[], Sequence[str] | None] = lambda: None,
         callback_url: Callable[[ClaimedTask], str | None],
         on_accepted: Callable[[ClaimedTask, str], None],
         on_unconfirmed: Callable[[ClaimedTask], None],
@@ -170,6 +179,7 @@ class Dispatcher:
         self._in_flight_max = in_flight_max
         self.limit = RateLimit(None)
         self.use_rate(submits_per_second)
+        self._models = models
         self._callback_url = callback_url
         self._on_accepted = on_accepted
         self._on_unconfirmed = on_unconfirmed
@@ -236,6 +246,7 @@ class Dispatcher:
                 worker_id=self._worker_id,
                 limit=limit,
                 in_flight_max=self.provider.limits.in_flight_tasks_max,
+                models=self._models(),
                 now_ms=self._now_ms(),
             )
         except StoreError as error:

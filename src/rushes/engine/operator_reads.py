@@ -10,9 +10,11 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, func, select, text
 
+from rushes.domain.catalogue import Catalogue
 from rushes.domain.errors import NotFound
 from rushes.engine import views
 from rushes.engine.gauges import Gauges, read_gauges
+from rushes.engine.holding import held_reasons, held_tasks
 from rushes.engine.tenant import EXPORT_PAGE_ROWS
 from rushes.store import batches, ledger, schema
 from rushes.store.database import Database, Rows, begin_snapshot
@@ -138,7 +140,14 @@ class ItemFilter:
 
 
 def item_page(
-    connection: Connection, public_id: str, wanted: ItemFilter, *, limit: int, offset: int
+    connection: Connection,
+    public_id: str,
+    wanted: ItemFilter,
+    *,
+    limit: int,
+    offset: int,
+    catalogue: Catalogue,
+    now_ms: int,
 ) -> list[dict[str, Any]]:
     """Items in their order, each with its `credits`. Raises `NotFound`."""
     rows = batches.list_items(
@@ -149,8 +158,9 @@ def item_page(
         limit=limit,
         offset=offset,
     )
+    held = held_reasons(connection, rows, catalogue, now_ms)
     return [
-        views.item_view(row, batch_public_id=public_id)
+        views.item_view(row, batch_public_id=public_id, held_reason=held.get(row["id"]))
         | {"credits": row["credits"], "remote_task_id": row["remote_task_id"]}
         for row in rows
     ]
@@ -259,13 +269,22 @@ def batch_in_full(
     *,
     items: Span,
     entries: Span,
+    catalogue: Catalogue,
     now_ms: int,
 ) -> dict[str, Any]:
     """All that a batch's page shows: `batch, items, failures, proof, entries`. Raises `NotFound`."""
     batch = batch_with_account(connection, public_id, now_ms=now_ms)
     return {
         "batch": batch,
-        "items": item_page(connection, public_id, wanted, limit=items.limit, offset=items.offset),
+        "items": item_page(
+            connection,
+            public_id,
+            wanted,
+            limit=items.limit,
+            offset=items.offset,
+            catalogue=catalogue,
+            now_ms=now_ms,
+        ),
         "failures": failure_counts(connection, public_id) if batch["failed_count"] else {},
         "proof": credit_proof(connection, public_id),
         "entries": batch_entries(connection, public_id, limit=entries.limit, offset=entries.offset),
@@ -409,18 +428,22 @@ class Look:
 
     gauges: Gauges
     trouble: Mapping[str, Any]
+    held: Sequence[Mapping[str, Any]]
     recent: Sequence[Mapping[str, Any]]
     now_ms: int
 
 
-def look(
-    connection: Connection, *, soft_deadline_seconds: Mapping[str, float], batches_max: int, now_ms: int
-) -> Look:
+def look(connection: Connection, *, catalogue: Catalogue, batches_max: int, now_ms: int) -> Look:
     """The whole installation at one moment."""
     recent, _ = batch_page(connection, BatchFilter(), limit=batches_max, before=None, now_ms=now_ms)
     return Look(
         read_gauges(connection, now_ms),
-        troubled_tasks(connection, soft_deadline_seconds=soft_deadline_seconds, now_ms=now_ms),
+        troubled_tasks(
+            connection,
+            soft_deadline_seconds={model.name: model.soft_deadline_seconds for model in catalogue},
+            now_ms=now_ms,
+        ),
+        held_tasks(connection, catalogue, now_ms),
         recent,
         now_ms,
     )

@@ -70,8 +70,9 @@ def quote(
     now_ms: int,
 ) -> dict[str, Any]:
     """The quote as the API answers it (without `ok`). Reads only."""
-    counts = Counter(draft.model.name for draft in drafts)
-    model_of = {draft.model.name: draft.model for draft in drafts}
+    counts = Counter(draft.asked_for for draft in drafts)
+    model_of = {draft.asked_for: draft.model for draft in drafts}
+    price_of = {draft.asked_for: draft.credits for draft in drafts}
     required = sum(draft.credits for draft in drafts)
     lots = ledger.lots(connection, account_id(connection, account))
     available = sum(lot.remaining for lot in lots if lot.is_live(now_ms))
@@ -96,8 +97,8 @@ def quote(
             {
                 "model": name,
                 "count": count,
-                "credits_per_video": model_of[name].credits,
-                "credits": model_of[name].credits * count,
+                "credits_per_video": price_of[name],
+                "credits": price_of[name] * count,
             }
             for name, count in counts.items()
         ],

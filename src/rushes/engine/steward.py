@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from rushes import telemetry
 from rushes.domain.errors import StoreError
-from rushes.engine.accept import sweep_cancelled
+from rushes.engine.accept import fail_waiting, sweep_cancelled
 from rushes.store import ledger, tasks, workers
 from rushes.store.database import Database
 from rushes.store.tasks import OwnedTask
@@ -37,11 +37,13 @@ class ResolutionSink(Protocol):
         """The attempt is given up, the task tried again."""
 
 
-def keep_house(connection: Connection, now_ms: int) -> int:
-    """One transaction of upkeep for all accounts: expired lots are emptied, cancelled leftovers ended."""
+def keep_house(connection: Connection, now_ms: int, wait_ms_max: int) -> tuple[int, int]:
+    """One transaction of upkeep for all accounts: expired lots are emptied, cancelled leftovers ended, and
+    what has waited for too long. Returns how many lots, and how many tasks that waited.
+    """
     expired = ledger.expire_lots(connection, now_ms)
     sweep_cancelled(connection, now_ms=now_ms)
-    return expired
+    return expired, fail_waiting(connection, wait_ms_max=wait_ms_max, now_ms=now_ms)
 
 
 class Steward:
@@ -59,6 +61,7 @@ class Steward:
         lease_seconds: float,
         unconfirmed_grace_seconds: float,
         unconfirmed_policy: UnconfirmedPolicy,
+        wait_seconds_max: float,
         sink: ResolutionSink,
         providers: Sequence[str],
         on_adopted: Callable[[OwnedTask], None],
@@ -71,6 +74,7 @@ class Steward:
         self._lease_ms = int(lease_seconds * 1000)
         self._grace_ms = int(unconfirmed_grace_seconds * 1000)
         self._policy = unconfirmed_policy
+        self._wait_ms_max = int(wait_seconds_max * 1000)
         self._sink = sink
         self._providers = list(providers)
         self._on_adopted = on_adopted
@@ -197,6 +201,8 @@ class Steward:
     async def keep_house(self) -> None:
         """Upkeep that any worker may do for all."""
         self._database.take_over_checkpoints()
-        expired = await self._database.transact(keep_house, self._now_ms())
+        expired, late = await self._database.transact(keep_house, self._now_ms(), self._wait_ms_max)
         if expired:
             log.info(telemetry.CREDITS_EXPIRED, lots=expired)
+        if late:
+            log.warning(telemetry.TASKS_WAITED_TOO_LONG, count=late)

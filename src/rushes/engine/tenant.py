@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
+from rushes.domain.catalogue import Catalogue
 from rushes.domain.credits import EntryType
 from rushes.domain.errors import NotFound
 from rushes.domain.retries import RetryPolicy
@@ -17,6 +18,7 @@ from rushes.domain.task import TaskStatus
 from rushes.engine import accept, views
 from rushes.engine.accept import BatchRequest
 from rushes.engine.events import event_heads
+from rushes.engine.holding import held_reasons
 from rushes.store import batches, deliveries, ledger, retries, schema
 
 EXPORT_PAGE_ROWS = 500
@@ -95,12 +97,17 @@ def item_page(
     status: str | None,
     limit: int,
     offset: int,
+    catalogue: Catalogue,
+    now_ms: int,
 ) -> tuple[list[dict[str, Any]], int]:
     """Items in their order, and how many there are in all with that status."""
     row = _batch_row(connection, account_id, public_id)
     rows = batches.list_items(connection, row["id"], status=status, limit=limit, offset=offset)
     total = row["total_count"] if status is None else row[f"{status}_count"]
-    return [views.item_view(item, batch_public_id=public_id) for item in rows], total
+    held = held_reasons(connection, rows, catalogue, now_ms)
+    return [
+        views.item_view(item, batch_public_id=public_id, held_reason=held.get(item["id"])) for item in rows
+    ], total
 
 
 def export_page(

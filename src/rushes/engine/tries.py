@@ -77,6 +77,7 @@ def _given_up(row: Mapping[Any, Any], attempt: Mapping[Any, Any]) -> dict[str, A
     return _last_of_try(row) | {
         "attempt": attempt["attempt"],
         "status": RESUBMITTED,
+        "model": attempt["model"],
         "provider": attempt["provider"],
         "api_model": attempt["api_model"],
         "remote_task_id": attempt["remote_task_id"],

@@ -74,7 +74,9 @@ def item_id(batch_public_id: str, item_index: int) -> str:
     return f"{batch_public_id}-{item_index}"
 
 
-def item_view(row: Mapping[str, Any], *, batch_public_id: str) -> dict[str, Any]:
+def item_view(
+    row: Mapping[str, Any], *, batch_public_id: str, held_reason: str | None = None
+) -> dict[str, Any]:
     """A task's row as `GET /v1/batches/{id}/items` answers it."""
     return {
         "item_id": item_id(batch_public_id, row["item_index"]),
@@ -84,6 +86,8 @@ def item_view(row: Mapping[str, Any], *, batch_public_id: str) -> dict[str, Any]
         "progress": row["progress"],
         "prompt": row["prompt"],
         "model": row["model"],
+        "alias": row["alias"],
+        "held_reason": held_reason,
         "video_url": row["video_url"],
         "thumbnail_url": None,
         "error": row["error"],

@@ -20,6 +20,7 @@ from rushes.domain.learned_schedule import LearnedSchedule
 from rushes.domain.schedule import PollSchedule
 from rushes.engine.archive import recording_successes
 from rushes.engine.dispatch import Dispatcher
+from rushes.engine.failover import Failover
 from rushes.engine.meters import CountedSubmits, Meters
 from rushes.engine.nudges import Nudges
 from rushes.engine.poll import Poller, RemoteTask
@@ -28,7 +29,7 @@ from rushes.engine.settle import BeforeClosing, Committer, SettleOutcome
 from rushes.engine.shares import Share, Shares
 from rushes.engine.steward import Steward, UnconfirmedPolicy
 from rushes.providers.base import Provider, ProviderLimits
-from rushes.providers.health import ProviderHealth
+from rushes.providers.health import HealthState, ProviderHealth
 from rushes.store import render_times, workers
 from rushes.store.database import Database
 from rushes.store.tasks import ClaimedTask, OwnedTask
@@ -68,12 +69,15 @@ class WorkerConfig:
 
     The first polls of adopted tasks, which come all at once, are spread over `adopted_spread_seconds`, and
     longer when they would be more than `adopted_polls_per_second`. With `archives` each success is noted as
-    a file to be fetched.
+    a file to be fetched. A task that has waited `wait_seconds_max` to be sent fails; what waits under an
+    alias at a provider with more than `failover_queue_max` waiting tasks goes to another one.
     """
 
     lease_seconds: float = 30.0
     unconfirmed_grace_seconds: float = 900.0
     unconfirmed_policy: UnconfirmedPolicy = UnconfirmedPolicy.REFUND
+    wait_seconds_max: float = 7 * 86_400.0
+    failover_queue_max: int | None = None
     poll_backoff_seconds_max: float = 30.0
     adopted_spread_seconds: float = 5.0
     adopted_polls_per_second: float = 4000.0
@@ -181,12 +185,20 @@ class Worker:
             lease_seconds=self._config.lease_seconds,
             unconfirmed_grace_seconds=self._config.unconfirmed_grace_seconds,
             unconfirmed_policy=self._config.unconfirmed_policy,
+            wait_seconds_max=self._config.wait_seconds_max,
             sink=self.committer,
             providers=list(self._providers),
             on_adopted=self._on_adopted,
             holds=self._holds,
         )
         self.lanes = {name: self._lane(provider) for name, provider in self._providers.items()}
+        self.failover = Failover(
+            self._database,
+            catalogue=self._catalogue,
+            states=self._states,
+            queue_max=self._config.failover_queue_max,
+            now_ms=self._now_ms,
+        )
         self.shares = Shares(self._database, worker_id=self.worker_id, now_ms=self._now_ms, lanes=self.lanes)
         self.nudges = Nudges(
             self._database,
@@ -226,6 +238,7 @@ class Worker:
             in_flight=lambda: len(poller.tasks),
             in_flight_max=min(limits.in_flight_tasks_max or IN_FLIGHT_TASKS_MAX, IN_FLIGHT_TASKS_MAX),
             submits_per_second=limits.submits_per_second,
+            models=lambda: self._sendable(provider.name),
             callback_url=lambda task: self._config.callback_url(provider.name, task.task_id, task.attempt),
             on_accepted=self._on_accepted,
             on_unconfirmed=self._on_unconfirmed,
@@ -360,6 +373,8 @@ class Worker:
                     limit=IN_FLIGHT_TASKS_MAX - self.in_flight, adoptable=self.shares.adoptable
                 )
                 await self.steward.look_after_unconfirmed(self._on_found)
+                if await self.failover.look():
+                    self.wake()
                 if self._now() >= upkeep_at:
                     await self.steward.keep_house()
                     upkeep_at = self._now() + UPKEEP_SECONDS
@@ -392,6 +407,7 @@ class Worker:
                 await self.nudges.look()
                 await self.committer.flushed()
             await self.steward.look_after_unconfirmed(self._on_found)
+            await self.failover.look()
             until = started + budget_seconds
             await asyncio.gather(
                 *(self._poll_all(lane, until) for lane in self.lanes.values()),
@@ -550,8 +566,7 @@ class Worker:
 
     def report(self) -> str:
         """What the worker's row shows to operators: JSON of tasks in flight, providers' states and counts."""
-        now = self._now()
-        states = {name: lane.health.state(now) for name, lane in self.lanes.items()}
+        states = self._states()
         meters = self.meters.as_dict(
             {name: lane.poller.counts.as_dict() for name, lane in self.lanes.items()}
         )
@@ -560,17 +575,29 @@ class Worker:
 
     def provider_troubles(self) -> dict[str, str]:
         """Why providers are held or paused at the moment, by provider."""
-        now = self._now()
-        states = {name: lane.health.state(now) for name, lane in self.lanes.items()}
+        states = self._states()
         return {
             name: state.reason or state.state for name, state in states.items() if state.state != "closed"
         }
 
     def key_refusals(self) -> dict[str, str]:
         """Why providers refuse the operator's key, by provider; empty when none does."""
-        now = self._now()
-        states = {name: lane.health.state(now) for name, lane in self.lanes.items()}
+        states = self._states()
         return {name: state.reason or "" for name, state in states.items() if state.key_refused}
+
+    def _states(self) -> dict[str, HealthState]:
+        """The providers as they stand at the moment."""
+        now = self._now()
+        return {name: lane.health.state(now) for name, lane in self.lanes.items()}
+
+    def _sendable(self, provider: str) -> list[str]:
+        """The provider's models whose waiting tasks may be sent now; those of all others are held."""
+        now_seconds = self._now_ms() / 1000
+        return [
+            model.name
+            for model in self._catalogue
+            if model.provider == provider and model.takes_new_tasks(now_seconds)
+        ]
 
     def _late(self, seconds: float) -> None:
         self.meters.poll_lateness_seconds.observe(seconds)

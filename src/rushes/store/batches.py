@@ -27,6 +27,7 @@ _TASKS = Rows(
     credits=int,
     provider=str,
     api_model=str,
+    alias=str,
 )
 
 
@@ -63,6 +64,7 @@ class NewTask:
     provider: str
     api_model: str
     retry_number: int = 0
+    alias: str | None = None
 
 
 def lock_account(connection: Connection, batch_id: int) -> None:
@@ -222,7 +224,7 @@ def insert_tasks(
 ) -> None:
     """Add pending tasks to a batch whose counters already count them."""
     columns = ", ".join(("item_index", "retry_number", "custom_id", "prompt", "model", "options"))
-    columns += ", metadata, credits, provider, api_model"
+    columns += ", metadata, credits, provider, api_model, alias"
     encode = msgspec.json.Encoder().encode
     connection.execute(
         statement(
@@ -245,6 +247,7 @@ def insert_tasks(
                         task.credits,
                         task.provider,
                         task.api_model,
+                        task.alias,
                     )
                     for task in tasks
                 ],

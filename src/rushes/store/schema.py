@@ -183,6 +183,8 @@ video_tasks = Table(
     Column("status", Text, nullable=False),
     Column("provider", Text, nullable=False),
     Column("api_model", Text, nullable=False),
+    # asked for under this alias: until the task is sent, its model may become another one of the alias's
+    Column("alias", Text),
     Column("attempt", BigInteger, nullable=False, server_default=text("0")),
     # the worker that owns the attempt; no foreign key, so that dead workers can be forgotten
     Column("worker_id", Text),
@@ -210,8 +212,17 @@ video_tasks = Table(
         "provider",
         "batch_id",
         "item_index",
+        "model",  # so that tasks which are held are passed over within the index
         sqlite_where=text("status = 'pending'"),
         postgresql_where=text("status = 'pending'"),
+    ),
+    Index(
+        "ix_video_tasks_movable",
+        "alias",
+        "model",
+        "id",
+        sqlite_where=text("status = 'pending' AND alias IS NOT NULL"),
+        postgresql_where=text("status = 'pending' AND alias IS NOT NULL"),
     ),
     Index(
         "ix_video_tasks_owned",
@@ -239,6 +250,7 @@ task_attempts = Table(
     Column("task_id", Id, ForeignKey("video_tasks.id"), primary_key=True, autoincrement=False),
     Column("attempt", BigInteger, primary_key=True, autoincrement=False),
     Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
     Column("api_model", Text, nullable=False),
     Column("remote_task_id", Text),
     Column("dispatched_at_ms", BigInteger),

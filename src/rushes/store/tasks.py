@@ -5,14 +5,14 @@ query: PostgreSQL may run a subquery that locks rows more than once, and would t
 are written so that no planner takes an index of theirs over the primary key (see `unindexed`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, assert_never
 
 import msgspec
 from sqlalchemy import Connection, Row
 
-from rushes.domain.task import CANCELLED, Failed, FailureType, Succeeded, TaskStatus, Verdict
+from rushes.domain.task import Failed, FailureType, Succeeded, TaskStatus, Verdict
 from rushes.store.database import (
     Rows,
     for_update,
@@ -96,20 +96,37 @@ def owned_task_from_row(row: Row[Any]) -> OwnedTask:
     return OwnedTask(*tuple(row))
 
 
+_NAMES = Rows(name=str)
+
 # --- dispatch -----------------------------------------------------------------------------------------
 
 
-def dispatchable_batches(connection: Connection, provider: str) -> list[CandidateBatch]:
-    """Open batches with pending tasks for the provider, least recently served first."""
+def _only(connection: Connection, models: Sequence[str] | None) -> tuple[str, Mapping[str, Any]]:
+    """The condition that a pending task is of one of these models, with its parameters; None for any."""
+    if models is None:
+        return "", {}
+    # without an index of the models: the one of what waits at a provider is the right one
+    column = unindexed(connection, "model")
+    return (
+        f" AND {column} IN (SELECT v.name FROM {_NAMES.sql(connection)})",
+        _NAMES.parameters(connection, [(name,) for name in models]),
+    )
+
+
+def dispatchable_batches(
+    connection: Connection, provider: str, models: Sequence[str] | None = None
+) -> list[CandidateBatch]:
+    """Open batches with pending tasks for the provider (of these models), least recently served first."""
+    of_models, names = _only(connection, models)
     rows = connection.execute(
         statement(
             "SELECT b.id, b.account_id, b.pending_count FROM batches b"
             " WHERE b.pending_count > 0 AND b.cancelled_at_ms IS NULL AND EXISTS ("
             "SELECT 1 FROM video_tasks t WHERE t.status = 'pending' AND t.provider = :provider"
-            " AND t.batch_id = b.id)"
+            f" AND t.batch_id = b.id{of_models})"
             " ORDER BY b.last_dispatched_at_ms, b.id LIMIT :limit"
         ),
-        {"provider": provider, "limit": CANDIDATE_BATCHES_MAX},
+        {**names, "provider": provider, "limit": CANDIDATE_BATCHES_MAX},
     )
     return [CandidateBatch(*row) for row in rows]
 
@@ -135,13 +152,24 @@ def lock_and_count_in_flight(connection: Connection, provider: str, count_max: i
 
 
 def claim_if_pending(
-    connection: Connection, batch_id: int, *, provider: str, worker_id: str, limit: int, now_ms: int
+    connection: Connection,
+    batch_id: int,
+    *,
+    provider: str,
+    worker_id: str,
+    limit: int,
+    now_ms: int,
+    models: Sequence[str] | None = None,
 ) -> list[ClaimedTask]:
-    """Commit the intent to submit up to `limit` tasks of a batch: processing, next attempt, this worker."""
+    """Commit the intent to submit up to `limit` tasks of a batch: processing, next attempt, this worker.
+
+    With `models` only tasks of these.
+    """
+    of_models, names = _only(connection, models)
     rows = connection.execute(
         statement(
             f"WITH picked AS MATERIALIZED (SELECT id FROM video_tasks WHERE status = 'pending'"
-            " AND provider = :provider AND batch_id = :batch_id ORDER BY item_index"
+            f" AND provider = :provider AND batch_id = :batch_id{of_models} ORDER BY item_index"
             f" LIMIT :limit{skip_locked(connection)})"
             " UPDATE video_tasks SET status = 'processing', attempt = attempt + 1, worker_id = :worker_id,"
             " dispatched_at_ms = :now, unconfirmed_at_ms = NULL, remote_task_id = NULL, progress = 0"
@@ -149,7 +177,14 @@ def claim_if_pending(
             " RETURNING id, batch_id, attempt, provider, model, api_model, prompt, options,"
             " dispatched_at_ms, item_index"
         ),
-        {"worker_id": worker_id, "now": now_ms, "provider": provider, "batch_id": batch_id, "limit": limit},
+        {
+            **names,
+            "worker_id": worker_id,
+            "now": now_ms,
+            "provider": provider,
+            "batch_id": batch_id,
+            "limit": limit,
+        },
     ).all()
     return [
         ClaimedTask(
@@ -252,9 +287,9 @@ def resubmit_if_unnamed(
     parameters = {**_GUARD.parameters(connection, rows), "worker_id": worker_id}
     connection.execute(
         statement(
-            "INSERT INTO task_attempts (task_id, attempt, provider, api_model, remote_task_id,"
+            "INSERT INTO task_attempts (task_id, attempt, provider, model, api_model, remote_task_id,"
             " dispatched_at_ms, ended_at_ms, error, failure_type)"
-            " SELECT video_tasks.id, video_tasks.attempt, provider, api_model, remote_task_id,"
+            " SELECT video_tasks.id, video_tasks.attempt, provider, model, api_model, remote_task_id,"
             " dispatched_at_ms, :now, :error, :failure_type"
             f" FROM video_tasks, {_GUARD.sql(connection)} WHERE {_still_owned(connection)}"
             " AND video_tasks.remote_task_id IS NULL"
@@ -359,20 +394,35 @@ def give_up_if_unnamed(
     return [_finished(row, TaskStatus.PROCESSING) for row in result]
 
 
-def cancel_if_pending(
-    connection: Connection, batch_id: int, *, limit: int, now_ms: int
+def fail_if_pending(
+    connection: Connection,
+    batch_id: int,
+    *,
+    error: str,
+    failure_type: FailureType,
+    limit: int,
+    now_ms: int,
+    made_before_ms: int = 2**62,
 ) -> list[FinishedTask]:
-    """Fail up to `limit` tasks of the batch that no worker has claimed."""
+    """Fail up to `limit` tasks of the batch that no worker has claimed, and that are older than that time."""
     result = connection.execute(
         statement(
             "WITH picked AS MATERIALIZED (SELECT id FROM video_tasks WHERE status = 'pending'"
-            f" AND batch_id = :batch_id ORDER BY id LIMIT :limit{for_update(connection)})"
-            " UPDATE video_tasks SET status = 'failed', error = :error, failure_type = 'cancelled',"
+            " AND batch_id = :batch_id AND created_at_ms < :made_before"
+            f" ORDER BY id LIMIT :limit{for_update(connection)})"
+            " UPDATE video_tasks SET status = 'failed', error = :error, failure_type = :failure_type,"
             " completed_at_ms = :now WHERE id IN (SELECT id FROM picked)"
             f" AND {unindexed(connection, 'status')} = 'pending'"
             " RETURNING id, batch_id, account_id, attempt, credits, status, retry_number"
         ),
-        {"error": CANCELLED, "now": now_ms, "batch_id": batch_id, "limit": limit},
+        {
+            "error": error,
+            "failure_type": failure_type.value,
+            "now": now_ms,
+            "batch_id": batch_id,
+            "made_before": made_before_ms,
+            "limit": limit,
+        },
     )
     return [_finished(row, TaskStatus.PENDING) for row in result.all()]
 

@@ -117,6 +117,11 @@ def standings(connection: Connection, now_ms: int) -> list[Standing]:
     return [Standing(row[0], msgspec.json.decode(row[1], type=dict[str, int])) for row in rows]
 
 
+def served_providers(connection: Connection, now_ms: int) -> set[str]:
+    """The providers that live workers serve."""
+    return {name for standing in standings(connection, now_ms) for name in standing.holds}
+
+
 def survey(connection: Connection, now_ms: int) -> Survey:
     """Who lives, and how much there is to adopt."""
     rows = connection.execute(

@@ -6,6 +6,7 @@ and operators set their own. Another package brings its models by the entry-poin
 
 from typing import Final
 
+from rushes.domain.aliases import AliasDefinition
 from rushes.domain.catalogue import Catalogue
 from rushes.domain.models import fal, grsai, openai_video, runway
 
@@ -15,5 +16,6 @@ DEFAULT_CATALOGUE: Final = Catalogue(
         *fal.MODELS,
         *runway.MODELS,
         *openai_video.MODELS,
-    ]
+    ],
+    aliases={"fast-video": AliasDefinition(("veo-flash", "veo3-fast"))},
 )

@@ -1,0 +1,234 @@
+"""Failover: what waits goes to the next model of its alias, what was sent stays, no credit moves; holding."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from rushes.domain.catalogue import Catalogue
+from rushes.domain.models import DEFAULT_CATALOGUE
+from rushes.domain.prompts import Defaults, drafts_from_objects, validate_drafts
+from rushes.domain.task import TIMEOUT, Failed, FailureType
+from rushes.engine import accept, tries
+from rushes.engine.dispatch import claim_fairly
+from rushes.engine.failover import Failover
+from rushes.engine.settle import Group
+from rushes.providers.health import HealthState
+from rushes.store import workers
+from rushes.store.database import Database
+from rushes.store.tasks import ClaimedTask
+from tests.books import WORKER, Books, assert_sound, video
+
+MODELS = DEFAULT_CATALOGUE.with_overrides({"any": {"alias_of": ["sora-2", "minimax-h3", "veo-flash"]}})
+"""The alias costs 20 credits; its models are of the providers grsai, grsai-unified and grsai."""
+
+UP = HealthState("closed")
+DOWN = HealthState("open", "connection refused", until=10.0)
+TRIED = HealthState("half_open", "connection refused")
+BOTH_UP: Mapping[str, HealthState] = {"grsai": UP, "grsai-unified": UP}
+
+
+@pytest.fixture
+def books(database: Database) -> Books:
+    """A database and a clock in the summer of 1998; an account with credits."""
+    books = Books(database, now_ms=900_000_000_000)
+    books.grant(books.account(), 10_000)
+    return books
+
+
+def order(books: Books, items: Sequence[Mapping[str, Any]], *, name: str = "bat_1") -> int:
+    """A batch of these items, as they are accepted from outside."""
+    drafts = drafts_from_objects(
+        [{"prompt": f"take {index}", **item} for index, item in enumerate(items)],
+        Defaults(model="any", options={}),
+    )
+    tasks = accept.priced_tasks(validate_drafts(drafts, MODELS, books.now_ms / 1000))
+    accepted = books.database.run(
+        accept.accept_batch,
+        accept.BatchRequest(books.account(), "scope", name, accept.request_hash(tasks), tasks),
+        public_id=name,
+        now_ms=books.now_ms,
+    )
+    return int(accepted.row["id"])
+
+
+def look(
+    books: Books,
+    states: Mapping[str, HealthState] = BOTH_UP,
+    *,
+    models: Catalogue = MODELS,
+    queue_max: int | None = None,
+) -> int:
+    """One look of a worker that sees its providers so; returns how many tasks it moved."""
+    failover = Failover(
+        books.database,
+        catalogue=models,
+        states=lambda: states,
+        queue_max=queue_max,
+        now_ms=lambda: books.now_ms,
+    )
+    return asyncio.run(failover.look())
+
+
+def waiting(books: Books) -> list[str]:
+    """The models of the items, in their order."""
+    return [row["model"] for row in books.rows("SELECT model FROM video_tasks ORDER BY id")]
+
+
+def claim(books: Books, *, provider: str = "grsai", models: Sequence[str] | None = None) -> list[ClaimedTask]:
+    """What a worker of that provider may send now."""
+    return books.database.run(
+        claim_fairly,
+        provider=provider,
+        worker_id=books.worker(WORKER),
+        limit=100,
+        now_ms=books.now_ms,
+        models=models,
+    )
+
+
+def test_what_waits_goes_to_the_next_model_when_the_provider_is_down_and_no_credit_moves(
+    books: Books,
+) -> None:
+    order(books, [{}, {"model": "sora-2"}, {}])
+    before = books.everything()
+    assert look(books) == 0
+    assert look(books, {"grsai": DOWN, "grsai-unified": UP}) == 2
+    assert waiting(books) == ["minimax-h3", "sora-2", "minimax-h3"], "what named its model stays"
+    after = books.everything()
+    moved = {"model", "provider", "api_model"}
+    for table, rows in before.items():
+        kept = [{k: v for k, v in row.items() if k not in moved} for row in after[table]]
+        assert kept == [{k: v for k, v in row.items() if k not in moved} for row in rows], table
+    tasks = claim(books, provider="grsai-unified")
+    assert [(task.api_model, task.model) for task in tasks] == [("minimax-h3", "minimax-h3")] * 2
+    books.name(tasks)
+    books.finish((task, video(task)) for task in tasks)
+    assert [row["credits"] for row in books.rows("SELECT credits FROM task_resolutions")] == [20, 20]
+    assert_sound(books)
+
+
+def test_what_was_moved_stays_when_the_first_choice_returns_unless_its_own_goes_down(books: Books) -> None:
+    order(books, [{}])
+    look(books, {"grsai": DOWN, "grsai-unified": UP})
+    assert look(books) == 0
+    assert waiting(books) == ["minimax-h3"]
+    look(books, {"grsai": UP, "grsai-unified": DOWN})
+    assert waiting(books) == ["sora-2"]
+    assert look(books, {"grsai": DOWN, "grsai-unified": DOWN}) == 0, "nobody can take it: it is held"
+
+
+def test_a_provider_that_is_being_tried_keeps_one_task_to_be_tried_with(books: Books) -> None:
+    order(books, [{}, {}, {}])
+    assert look(books, {"grsai": TRIED, "grsai-unified": UP}) == 2
+    assert waiting(books) == ["sora-2", "minimax-h3", "minimax-h3"]
+
+
+def test_what_was_sent_stays_where_it_is(books: Books) -> None:
+    order(books, [{}, {}])
+    (sent, other) = claim(books)
+    books.name([sent])
+    books.apply(Group(returned=[(other.task_id, other.attempt)]))
+    assert look(books, {"grsai": DOWN, "grsai-unified": UP}) == 1
+    row = books.row("SELECT * FROM video_tasks WHERE id = :id", id=sent.task_id)
+    assert (row["model"], row["provider"], row["status"]) == ("sora-2", "grsai", "processing")
+    books.finish([(sent, video(sent))])
+    assert_sound(books)
+
+
+def test_an_attempt_that_was_given_up_keeps_its_model_when_the_task_goes_to_another(books: Books) -> None:
+    order(books, [{}])
+    (sent,) = claim(books)
+    books.apply(Group(unconfirmed=[(sent.task_id, sent.attempt)]))
+    books.apply(Group(resubmitted=[(sent.task_id, sent.attempt)]))
+    look(books, {"grsai": DOWN, "grsai-unified": UP})
+    attempts = books.database.run_reading(tries.item_attempts, "bat_1", 0)["attempts"]
+    assert [(a["attempt"], a["model"], a["provider"], a["api_model"]) for a in attempts] == [
+        (1, "sora-2", "grsai", "sora-2"),
+        (1, "minimax-h3", "grsai-unified", "minimax-h3"),
+    ]
+
+
+def test_a_task_goes_only_to_a_model_that_takes_its_options(books: Books) -> None:
+    order(books, [{"duration": 15, "size": "small"}, {"duration": 15}, {"aspect_ratio": "9:16"}])
+    models = MODELS.with_overrides({"sora-2": {"disabled": True}, "minimax-h3": {"disabled": True}})
+    assert look(books, models=models) == 1
+    assert waiting(books) == ["sora-2", "sora-2", "veo-flash"]
+    models = MODELS.with_overrides({"sora-2": {"sunset_at": "1998-01-01"}})
+    assert look(books, models=models) == 1
+    assert waiting(books) == ["sora-2", "minimax-h3", "veo-flash"]
+
+
+def test_a_long_queue_is_shortened_from_its_end_as_far_as_there_is_room(books: Books) -> None:
+    order(books, [{}] * 9)
+    assert look(books, queue_max=5) == 4
+    assert waiting(books) == ["sora-2"] * 5 + ["minimax-h3"] * 4
+    order(books, [{}] * 9, name="bat_2")
+    assert look(books, queue_max=6) == 2, "minimax-h3 has room for two more"
+    assert look(books, queue_max=6) == 0
+
+
+def test_a_provider_that_others_serve_is_theirs_to_judge(books: Books) -> None:
+    order(books, [{}, {"model": "minimax-h3"}])
+    mine = {"grsai-unified": UP}
+    no_key = MODELS.with_unavailable({"grsai": "GRSAI_API_KEY is not set"})
+    books.database.run(
+        workers.register,
+        "other",
+        host="there",
+        pid=2,
+        now_ms=books.now_ms,
+        lease_expires_at_ms=books.now_ms + 1_000,
+        holds={"grsai": 0},
+    )
+    assert look(books, mine, models=no_key) == 0
+    books.now_ms += 1_000  # the other worker's lease has run out
+    assert look(books, mine, models=no_key) == 1
+    assert waiting(books) == ["minimax-h3", "minimax-h3"]
+
+
+def test_a_re_roll_asks_for_the_alias_again(books: Books) -> None:
+    batch_id = order(books, [{}])
+    (task,) = claim(books)
+    books.name([task])
+    books.finish([(task, Failed("error", FailureType.MODEL_ERROR))])
+    books.database.run(accept.retry_item, batch_id, 0, now_ms=books.now_ms)
+    assert look(books, {"grsai": DOWN, "grsai-unified": UP}) == 1
+    row = books.row("SELECT * FROM video_tasks WHERE is_current = 1")
+    assert (row["alias"], row["model"], row["credits"]) == ("any", "minimax-h3", 20)
+    assert_sound(books)
+
+
+def test_a_replay_of_the_request_is_one_though_another_model_comes_first_by_now() -> None:
+    def digest(models: Catalogue) -> str:
+        drafts = drafts_from_objects([{"prompt": "p"}], Defaults(model="any", options={}))
+        return accept.request_hash(accept.priced_tasks(validate_drafts(drafts, models, 1.8e9)))
+
+    assert digest(MODELS) == digest(MODELS.with_overrides({"sora-2": {"disabled": True}}))
+
+
+def test_a_held_model_keeps_its_tasks_and_the_others_go_past_them(books: Books) -> None:
+    order(books, [{"model": "sora-2"}] * 3 + [{"model": "veo-flash"}])
+    assert [task.model for task in claim(books, models=["veo-flash", "veo-pro"])] == ["veo-flash"]
+    assert claim(books, models=["veo-flash"]) == []
+    assert claim(books, models=[]) == []
+    assert [task.model for task in claim(books, models=["sora-2"])] == ["sora-2"] * 3, "it has returned"
+
+
+def test_what_waits_too_long_fails_and_is_refunded_once(books: Books) -> None:
+    order(books, [{}, {"model": "sora-2"}, {"model": "sora-2"}])
+    sent, *others = claim(books)
+    books.name([sent])
+    books.apply(Group(returned=[(task.task_id, task.attempt) for task in others]))
+    order(books, [{"model": "sora-2"}], name="bat_2")
+    waits = books.row("SELECT COUNT(*) AS n FROM video_tasks WHERE status = 'pending'")["n"]
+    wait_ms = 60_000
+    books.now_ms += wait_ms
+    assert books.database.run(accept.fail_waiting, wait_ms_max=wait_ms, now_ms=books.now_ms) == 0
+    books.now_ms += 1
+    assert books.database.run(accept.fail_waiting, wait_ms_max=wait_ms, now_ms=books.now_ms) == waits
+    assert books.database.run(accept.fail_waiting, wait_ms_max=wait_ms, now_ms=books.now_ms) == 0
+    ended = books.rows("SELECT error, failure_type FROM video_tasks WHERE status = 'failed'")
+    assert ended == [{"error": TIMEOUT, "failure_type": "timeout"}] * waits
+    assert_sound(books)
