@@ -66,13 +66,26 @@ class ClockJump:
 class LostCommit:
     """The answer to the slot's `count`th commit of `what` after `at` is lost: it took effect, nobody is told.
 
-    `what` is the name of the transaction's function, or empty for any.
+    `what` is the name of the transaction's function, or empty for any. The loss is noticed after `seconds`.
     """
 
     at: float
     slot: int
     what: str
     count: int
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LateAnswer:
+    """The answer to the slot's `count`th commit of `what` after `at` takes `seconds` longer: one connection
+    stalls, the others go on."""
+
+    at: float
+    slot: int
+    what: str
+    count: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +181,7 @@ Fault = (
     | Stop
     | ClockJump
     | LostCommit
+    | LateAnswer
     | DatabaseOutage
     | Cut
     | ServiceOutage
@@ -185,7 +199,7 @@ _POINT_COUNTS_MEAN = {"step": 300.0}
 
 TRANSACTIONS = (
     *("apply_group", "claim_fairly", "adopt", "renew_lease_if_alive"),
-    *("settle", "refund", "give_back"),
+    *("settle", "refund", "give_back", "resubmit", "release_share_if_owned"),
 )
 """The transactions that crashes and lost answers are aimed at: function names, and for groups what they do to
 tasks (see `names_of` in simulation/process.py)."""
@@ -212,10 +226,18 @@ CALLBACK_WEATHERS = (
 )
 
 
+AIMED_SHARE = 0.15
+"""How many plans get each of the aimed sets: faults that only together open a window which chance alone seldom
+meets."""
+
+
 def draw_faults(draw: random.Random, plan: "Plan") -> list[Fault]:
     """The faults of a plan, by time; those without a time come first."""
     faults: list[Fault] = [*_weather(draw), *_processes(draw, plan), *_surroundings(draw, plan)]
     faults += _users(draw, plan)
+    for aim in (_aim_at_lost_returns, _aim_at_resubmits, _aim_at_gifts, _aim_at_the_end):
+        if draw.random() < AIMED_SHARE:
+            faults += aim(draw, plan)
     return sorted(faults, key=lambda fault: getattr(fault, "at", 0.0))
 
 
@@ -269,8 +291,11 @@ def _processes(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
         faults.append(Stop(when(), slot(), round(20 * draw.random(), 3)))
     for _ in range(draw.choice((0, 1, 3, 6, 10))):
         what = draw.choice(("", *TRANSACTIONS))
-        count = 1 if what == "adopt" else draw.randint(1, 3 if what in ("refund", "give_back") else 10)
-        faults.append(LostCommit(when(), slot(), what, count))
+        seconds = draw.choice((0.0, 0.0, _stall_seconds(draw)))
+        faults.append(LostCommit(when(), slot(), what, _count_of(draw, what), seconds))
+    for _ in range(draw.choice((0, 1, 3, 6))):
+        what = draw.choice(TRANSACTIONS)
+        faults.append(LateAnswer(when(), slot(), what, _count_of(draw, what), _stall_seconds(draw)))
     for _ in range(draw.choice((0, 0, 0, 1, 2))):
         faults.append(
             Cut(when(), slot(), round(draw.choice((5, 60, 200)) * draw.random(), 3), draw.random() < 0.5)
@@ -280,6 +305,17 @@ def _processes(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
             jump = draw.choice((-3600.0, 3600.0, round(draw.uniform(-3600, 3600), 1)))
             faults.append(ClockJump(when(), slot(), jump, round(draw.choice((20, 300)) * draw.random(), 1)))
     return faults
+
+
+def _count_of(draw: random.Random, what: str) -> int:
+    """How far ahead an answer's fault is aimed: the rare transactions may not come often enough."""
+    if what in ("adopt", "resubmit", "release_share_if_owned"):
+        return 1
+    return draw.randint(1, 3 if what in ("refund", "give_back") else 10)
+
+
+def _stall_seconds(draw: random.Random) -> float:
+    return round(draw.choice((3, 20, 100)) * draw.random(), 3)
 
 
 def _surroundings(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
@@ -319,3 +355,64 @@ def _users(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
         at = round(plan.chaos_seconds * draw.random() / 2, 3)
         faults.append(Retire(at, draw.choice(plan.models), draw.random() < 0.5))
     return faults
+
+
+# --- aimed at windows that are narrow -------------------------------------------------------------------
+
+
+def _early(draw: random.Random, plan: "Plan") -> float:
+    return round(0.4 * plan.chaos_seconds * draw.random(), 3)
+
+
+def _aim_at_lost_returns(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
+    """A door that is often shut, and a database that loses the answer to "it was not taken": when that commit
+    is run again, the same worker may have claimed the task anew."""
+    faults: list[Fault] = [
+        Weather(draw.choice(("submit_refused", "submit_throttled_bare")), round(draw.uniform(0.1, 0.4), 4))
+    ]
+    for slot in range(plan.slots):
+        for _ in range(3):
+            seconds = round(draw.uniform(1, 40), 3)
+            faults.append(LostCommit(_early(draw, plan), slot, "give_back", 1, seconds))
+    return faults
+
+
+def _aim_at_resubmits(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
+    """Submits of unknown outcome, and a database that is slow to answer just when they are given up: the
+    next attempt may be at the provider before the worker hears of the last one's end."""
+    faults: list[Fault] = [Weather("submit_reset_after", round(draw.uniform(0.05, 0.3), 4))]
+    for slot in range(plan.slots):
+        for what in ("resubmit", "refund", "apply_group"):
+            at = _early(draw, plan) + draw.choice((0.0, plan.grace_seconds))
+            faults.append(LateAnswer(round(at, 3), slot, what, 1, round(draw.uniform(5, 60), 3)))
+    return faults
+
+
+def _aim_at_gifts(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
+    """A worker comes back late, is given tasks, and sleeps; its giver takes them again before it has heard
+    that they were given away."""
+    if plan.slots < 2:
+        return ()
+    sleeper = draw.randrange(plan.slots)
+    at, away = _early(draw, plan), round(draw.uniform(0.5, 1.5) * plan.lease_seconds, 3)
+    back = at + away
+    asleep_at = round(back + draw.uniform(0.1, 0.4) * plan.lease_seconds, 3)
+    faults: list[Fault] = [
+        Crash(at, sleeper, "step", 1, away),
+        Pause(asleep_at, sleeper, round(draw.uniform(1, 2) * plan.lease_seconds, 3)),
+    ]
+    for slot in range(plan.slots):
+        if slot != sleeper:
+            seconds = round(draw.uniform(0.3, 1.2) * plan.lease_seconds, 3)
+            faults.append(LateAnswer(round(back, 3), slot, "release_share_if_owned", 1, seconds))
+    return faults
+
+
+def _aim_at_the_end(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
+    """Renders that never end, polls that often bring nothing, and trouble that lasts until deadlines come."""
+    until = draw.uniform(600, 1300)
+    return [
+        Weather("stuck", round(draw.uniform(0.1, 0.5), 4)),
+        Weather(draw.choice(("poll_cut_json", "poll_unknown_status")), round(draw.uniform(0.2, 0.5), 4)),
+        ServiceOutage(round(until - 5, 3), 5, "reset"),
+    ]

@@ -1,5 +1,10 @@
-"""What must hold once the world has healed: every task ends within its deadline and two polls."""
+"""What must hold once the world has healed: every task ends within its deadline and two polls.
 
+That the last poll is planned in time is looked at in the workers' memory, at the moment of healing: a poll
+that a short outage has put off by minutes would else be forgiven as the outage's work.
+"""
+
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from rushes.engine.worker import UNLISTED_HARD_DEADLINE_SECONDS
@@ -12,6 +17,20 @@ if TYPE_CHECKING:
 
 RECOVERY_SECONDS = 45.0
 """How long after it has healed and the last lost lease has run out the world may need to find its feet."""
+
+
+def check_plans(world: "World") -> None:
+    """No worker has put a poll off past its task's hard deadline, but for the wait after a failed one."""
+    soon = world.loop.time() + POLL_INTERVAL_MAX_SECONDS
+    for slot in world.slots:
+        worker = slot.process.worker if slot.process is not None else None
+        lanes = worker.lanes.values() if worker is not None else ()
+        for task in chain.from_iterable(lane.tasks.values() for lane in lanes):
+            if task.due > max(soon, task.hard_deadline):
+                late = task.due - task.hard_deadline
+                broken(
+                    "PLANNED_LATE", f"task {task.task_id}'s poll is put off {late:.1f} s past its deadline"
+                )
 
 
 def check_ended_in_time(world: "World") -> None:

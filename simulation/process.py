@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -40,6 +41,14 @@ POINTS = ("step", "commit.before", "commit.after", "send.before", "send.after", 
 """Where a process can be killed: before any of its steps, or around its commits, requests and answers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What befalls the database's answer to a commit: it takes `seconds` longer, and may then be lost."""
+
+    seconds: float
+    is_lost: bool
+
+
 class Dead(BaseException):
     """A step of a dead process that is being cleared away after the run."""
 
@@ -59,7 +68,8 @@ class Process:
         self.cut_until = -1.0
         self.cut_answers = False
         self.announced: Attempt | None = None
-        self.was_paused = self.loses_next_answer = False
+        self.was_paused = False
+        self.next_answer: Answer | None = None
         self._clock = clock
         self._countdowns: dict[str, tuple[int, Callable[[], None]]] = {}
         self._step_limit: int | None = None
@@ -129,9 +139,9 @@ class Process:
         kept, self._kept = self._kept, []
         self.world.loop.run_again(kept)
 
-    def lose_answer(self) -> None:
-        """The answer to the commit just made does not come."""
-        self.loses_next_answer = True
+    def delay_answer(self, answer: "Answer") -> None:
+        """The answer to the commit just made comes late, or not at all."""
+        self.next_answer = answer
 
     async def vanish(self) -> None:
         """Wait for ever: the process died here."""
@@ -163,6 +173,8 @@ def names_of(function: Callable[..., object], arguments: Sequence[object]) -> li
             names.append("refund")
         if group.returned or group.resubmitted:
             names.append("give_back")
+        if group.resubmitted:
+            names.append("resubmit")
     return names
 
 
@@ -187,8 +199,11 @@ class ProcessDatabase(Database):
         result = world.store.run(function, *args, **kwargs)
         world.committed(process, names[0])
         await self._come_to("commit.after", names)
-        if world.loses_answer(process):
-            raise DatabaseUnreachable("the connection was lost after the commit was sent")
+        answer = world.answer_of(process)
+        if answer is not None:
+            await world.loop.pause(answer.seconds)
+            if answer.is_lost:
+                raise DatabaseUnreachable("the connection was lost after the commit was sent")
         await world.loop.pause(0.2 * world.plan.commit_seconds * process.random.random())
         return result
 

@@ -14,9 +14,9 @@ from rushes.providers.grsai import GrsaiProvider
 from rushes.providers.grsai_unified import GrsaiUnifiedProvider
 from rushes.store.workers import LeaseLost
 from simulation.broken import broken
-from simulation.faults import ClockJump, Crash, Cut, LostCommit, Pause, Stop
+from simulation.faults import ClockJump, Crash, Cut, LateAnswer, LostCommit, Pause, Stop
 from simulation.plan import REQUEST_TIMEOUT_SECONDS
-from simulation.process import Process, ProcessTransport
+from simulation.process import Answer, Process, ProcessTransport
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -199,12 +199,13 @@ class Slot:
         else:
             self.start()
 
-    def lose_commit(self, fault: LostCommit) -> None:
-        """Arm the loss of a commit's answer."""
+    def delay_answer(self, fault: LateAnswer | LostCommit) -> None:
+        """Arm the delay or the loss of a commit's answer."""
         process = self.process
         if process is not None:
             point = f"commit.after.{fault.what}" if fault.what else "commit.after"
-            process.arm(point, fault.count, process.lose_answer)
+            answer = Answer(fault.seconds, is_lost=isinstance(fault, LostCommit))
+            process.arm(point, fault.count, lambda: process.delay_answer(answer))
 
     def cut(self, fault: Cut) -> None:
         """No provider is reached."""

@@ -20,12 +20,12 @@ from simulation.books import Books
 from simulation.broken import Broken, broken
 from simulation.callbacks import Postman
 from simulation.faults import Fault
-from simulation.healing import check_ended_in_time
+from simulation.healing import check_ended_in_time, check_plans
 from simulation.journal import Store
 from simulation.life import Life
 from simulation.loop import GATE, NumberedTask, VirtualLoop
 from simulation.plan import CATALOGUE, Plan
-from simulation.process import Dead, Process
+from simulation.process import Answer, Dead, Process
 from simulation.service import Service
 from simulation.slot import POLL_INTERVAL_MIN_SECONDS, Slot
 from simulation.users import Users
@@ -106,6 +106,7 @@ class World:
         self.users.start()
         while self.loop.time() < self._chaos_ends() and not self._is_over():
             await asyncio.sleep(LOOK_SECONDS)
+        self.checked(lambda: check_plans(self))
         self._heal()
         deadline = self.loop.time() + HEALED_SECONDS_MAX + self.clock_spread()
         while not self._is_over():
@@ -301,8 +302,8 @@ class World:
                 self.slots[fault.slot].stop(fault)
             case kinds.ClockJump():
                 self.slots[fault.slot].jump(fault)
-            case kinds.LostCommit():
-                self.slots[fault.slot].lose_commit(fault)
+            case kinds.LostCommit() | kinds.LateAnswer():
+                self.slots[fault.slot].delay_answer(fault)
             case kinds.Cut():
                 self.slots[fault.slot].cut(fault)
             case kinds.DatabaseOutage():
@@ -332,12 +333,14 @@ class World:
         """Whether the database refuses the process now."""
         return any(not outage.after_commit for outage in self._outages_now())
 
-    def loses_answer(self, process: Process) -> bool:
-        """Whether the answer to the commit just made is lost."""
-        if process.loses_next_answer and self.in_chaos:
-            process.loses_next_answer = False
-            return True
-        return any(outage.after_commit for outage in self._outages_now())
+    def answer_of(self, process: Process) -> Answer | None:
+        """What befalls the answer to the commit that the process has just made."""
+        answer, process.next_answer = process.next_answer, None
+        if answer is not None and self.in_chaos:
+            return answer
+        if any(outage.after_commit for outage in self._outages_now()):
+            return Answer(0.0, is_lost=True)
+        return None
 
     def _outages_now(self) -> list[kinds.DatabaseOutage]:
         now = self.loop.time()

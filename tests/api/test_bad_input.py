@@ -328,6 +328,32 @@ def test_a_client_that_never_reads_its_export_holds_nobody_up(idle_service: Runn
             assert tenant.get(f"/v1/batches/{batch_id}")["total_count"] == 3000
 
 
+def test_a_client_that_never_reads_is_dropped_in_the_end(
+    idle_service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "STALLED_SECONDS_MAX", 0.3)
+    tenant = idle_service.tenant()
+    batch_id = tenant.batch(*("x" * 3900 for _ in range(4000)))["batch_id"]
+    request = (
+        f"GET /v1/batches/{batch_id}/export HTTP/1.1\r\nhost: x\r\nx-api-key: {tenant.key}\r\n"
+        "connection: close\r\n\r\n"
+    ).encode()
+    address = urlsplit(tenant.base_url)
+
+    def whole_after(seconds: float) -> bool:
+        """Whether the export arrives to its end for who begins to read after so long."""
+        with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+            connection.sendall(request)
+            time.sleep(seconds)
+            try:
+                return until_closed(connection).endswith(b"0\r\n\r\n")
+            except ConnectionError:
+                return False
+
+    assert whole_after(0)
+    assert not whole_after(2.0)
+
+
 def test_endless_headers_are_refused(idle_service: RunningService) -> None:
     endless = b"GET /healthz HTTP/1.1\r\nhost: x\r\n" + b"".join(
         b"x-%d: %s\r\n" % (n, b"y" * 1000) for n in range(300)

@@ -21,6 +21,9 @@ HEAD_BYTES_MAX: Final = 64 * 1024
 HEAD_SECONDS_MAX: Final = 20.0
 """How long a client may take to send them."""
 
+STALLED_SECONDS_MAX: Final = 120.0
+"""How long a client may leave what it was sent unread, once the buffers are full."""
+
 KEEP_ALIVE_SECONDS: Final = 30
 STOP_SECONDS_MAX: Final = 6
 """How long requests under way may take to end when the server stops."""
@@ -31,11 +34,12 @@ WEBSOCKET_MESSAGE_BYTES_MAX: Final = 1024 * 1024
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 that drops a client whose request's head is too large or does not come."""
+    """HTTP/1.1 that drops a client whose head is too large or does not come, or who reads nothing."""
 
     _head_bytes = 0
     _in_body = False
     _head_timer: asyncio.TimerHandle | None = None
+    _stalled_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -43,6 +47,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        if self._stalled_timer is not None:
+            self._stalled_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -69,6 +75,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         self._head_bytes = 0
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The buffers are full: from now on the client's time runs."""
+        super().pause_writing()
+        # not closed in order, for which the buffers would have to be read
+        self._stalled_timer = self.loop.call_later(STALLED_SECONDS_MAX, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        if self._stalled_timer is not None:
+            self._stalled_timer.cancel()
+            self._stalled_timer = None
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP gets a problem document too."""
