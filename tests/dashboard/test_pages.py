@@ -246,6 +246,50 @@ def test_the_keyboard_reaches_everything_and_keeps_its_place(
     assert page.evaluate("document.activeElement.textContent") == finished_batch
 
 
+def test_the_keyboard_alone_plays_a_video_and_tries_a_failure_again(
+    page: Page, serving: Serving, tenant: Tenant
+) -> None:
+    batch_id = tenant.batch(*(f"by keyboard {n}" for n in range(24)))["batch_id"]
+    before = tenant.finished(batch_id, seconds_max=40)
+    page.goto(f"{serving.dashboard}/batches/{batch_id}")
+    play = page.locator("[data-act=play]").first
+
+    def press_until(key: str, wanted: str) -> None:
+        """Press the key until what it reaches is called so; it can be seen that it is reached."""
+        for _ in range(80):
+            page.keyboard.press(key)
+            name, outline = page.evaluate(FOCUSED)
+            if name.startswith(wanted):
+                assert float(outline) >= 2, f"the focus on {name} cannot be seen"
+                return
+        pytest.fail(f"the keyboard does not reach {wanted}")
+
+    expect(play).to_be_visible()
+    press_until("Tab", "Play item")
+    page.keyboard.press("Enter")
+    expect(page.locator(".q-dialog video")).to_be_visible()
+    page.wait_for_timeout(500)  # the dialog takes the focus when it has faded in
+    press_until("Tab", "Open the file")
+    press_until("Tab", "Close")
+    page.keyboard.press("Escape")
+    expect(page.locator(".q-dialog")).to_have_count(0)
+    expect(play).to_be_focused()
+    press_until("Tab", "Select item")
+    page.keyboard.press("Space")
+    press_until("Shift+Tab", "Retry selected (1)")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 item waits to be tried again")).to_be_visible()
+    after = tenant.finished(batch_id, seconds_max=40)
+    assert after["credits_reserved"] == before["credits_reserved"] + before["cost_per_video"]
+
+
+FOCUSED = """() => {
+    const at = document.activeElement
+    const name = at.getAttribute('aria-label') || at.textContent.trim()
+    return [name, parseFloat(getComputedStyle(at).outlineWidth)]
+}"""
+
+
 def test_a_hidden_tab_asks_for_nothing(page: Page, serving: Serving, tenant: Tenant) -> None:
     page.goto(f"{serving.dashboard}/batches")
     expect(page.get_by_role("heading", name="Batches")).to_be_visible()

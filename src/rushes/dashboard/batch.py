@@ -9,7 +9,7 @@ from nicegui import ui
 
 from rushes.dashboard.credit_proof import ENTRIES_PER_PAGE, proof_card
 from rushes.dashboard.frame import page_frame
-from rushes.dashboard.live import Live, confirmed, said
+from rushes.dashboard.live import Live, answer_of, confirmed, dialog_button, said
 from rushes.dashboard.markup import Markup, joined, link_target, tag
 from rushes.dashboard.parts import DashboardParts
 from rushes.dashboard.pieces import (
@@ -188,11 +188,8 @@ class BatchPage:
             ui.label(item["prompt"]).classes("muted prompt-whole")
             with ui.row().classes("dialog-actions"):
                 ui.link("Open the file", source, new_tab=True).classes("button")
-                ui.button("Close", color=None, on_click=dialog.close).props("flat no-caps autofocus").classes(
-                    "button primary"
-                )
-        await dialog
-        dialog.delete()
+                dialog_button("Close", dialog.close, class_="button primary")
+        await answer_of(dialog)
 
     async def refresh(self) -> None:
         """Show what changed."""

@@ -21,6 +21,11 @@ _WATCH_VISIBILITY: Final = (
 )
 
 
+_FOCUS_BACK: Final = (
+    "(window.rushesOpener?.isConnected ? window.rushesOpener : document.getElementById('main')).focus()"
+)
+
+
 class LiveHtml(ui.element, component="live_html.js"):
     """The browser's side, see the script: HTML that is changed in place."""
 
@@ -86,15 +91,26 @@ async def confirmed(title: str, text: str, *, action: str, is_harmful: bool = Fa
         ui.label(title).classes("dialog-title")
         ui.label(text).classes("muted")
         with ui.row().classes("dialog-actions"):
-            ui.button("Keep as it is", color=None, on_click=lambda: dialog.submit(False)).props(
-                "flat no-caps autofocus"
-            ).classes("button")
-            ui.button(action, color=None, on_click=lambda: dialog.submit(True)).props("flat no-caps").classes(
-                "button danger" if is_harmful else "button primary"
+            dialog_button("Keep as it is", lambda: dialog.submit(False)).props("autofocus")
+            dialog_button(
+                action,
+                lambda: dialog.submit(True),
+                class_="button danger" if is_harmful else "button primary",
             )
-    answer = await dialog
+    return bool(await answer_of(dialog))
+
+
+def dialog_button(text: str, act: Callable[[], object], *, class_: str = "button") -> ui.html:
+    """A button as on the pages: of Quasar's own one cannot see that it has the focus."""
+    return ui.html(tag("span", text), tag="button", sanitize=False).classes(class_).on("click", act)
+
+
+async def answer_of(dialog: ui.dialog) -> object:
+    """Show it until it is closed; the keyboard's focus then goes back to what opened it."""
+    answer: object = await dialog
     dialog.delete()
-    return bool(answer)
+    ui.run_javascript(_FOCUS_BACK)
+    return answer
 
 
 def said(text: str) -> None:

@@ -56,6 +56,7 @@ export default {
       const target = event.target.closest("[data-act]");
       if (!target || target.tagName === "INPUT" || target.tagName === "SELECT") return;
       event.preventDefault();
+      window.rushesOpener = target; // a dialog that it opens gives the focus back to it
       this.$emit("act", { ...target.dataset });
     },
     change(event) {
@@ -67,6 +68,7 @@ export default {
       const form = event.target;
       if (!form.dataset.form) return;
       event.preventDefault();
+      window.rushesOpener = event.submitter || document.activeElement;
       this.$emit("act", { act: form.dataset.form, ...Object.fromEntries(new FormData(form)) });
     },
   },
