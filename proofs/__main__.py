@@ -15,6 +15,7 @@ PROOFS = {
     "proxy-cuts": "proofs.cuts",
     "disk-full": "proofs.disk",
     "rerolls": "proofs.rerolls",
+    "providers": "proofs.providers",
     "duplicates": "proofs.duplicates",
     "callbacks": "proofs.callbacks",
     "webhooks": "proofs.webhooks",

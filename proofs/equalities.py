@@ -18,7 +18,13 @@ from rushes.domain.task import (
     FailureType,
 )
 from rushes.engine.callbacks import callback_token
-from rushes.providers.simulator import Outcome, SimulatorReport, TaskReport
+from rushes.providers.simulator import Outcome, SimulatorReport, TaskReport, all_wires
+
+_WIRES = {wire.name: wire for wire in all_wires()}
+_GRSAI = frozenset({"grsai", "grsai-unified"})
+
+CALLED_BACK = frozenset({"fal", "grsai"})
+"""Providers whose submits carry a callback URL."""
 
 _OURS = frozenset({SUBMIT_OUTCOME_UNKNOWN, TIMEOUT, CANCELLED})
 """Failures that are our decision, never the provider's verdict."""
@@ -32,7 +38,7 @@ class Circumstances:
     """What the proof knows of its run.
 
     `granted` are the credits that it gave, in all. `callback_base_url` and `callback_key` made the callback
-    URLs that mark each attempt of generation 1; None when submits carried none. `lossless` is True when no
+    URLs that mark each attempt at some providers; None when submits carried none. `lossless` is True when no
     process was killed or paused and no connection cut.
     """
 
@@ -44,7 +50,7 @@ class Circumstances:
 
     def marker(self, task: OurTask, attempt: int) -> str:
         """What the provider's report calls the attempt's marker."""
-        if self.callback_base_url is None or task.provider != "grsai":
+        if self.callback_base_url is None or task.provider not in CALLED_BACK:
             return ""
         token = callback_token(self.callback_key, task_id=task.task_id, attempt=attempt)
         return f"{self.callback_base_url}/callbacks/{task.provider}/{token}"
@@ -86,7 +92,9 @@ class Comparison:
         self._report = report
         self._circumstances = circumstances
         self._remote_tasks = {task.id: task for task in report.tasks}
-        self._by_remote_id = {task.remote_task_id: task for task in books.tasks if task.remote_task_id}
+        self._by_remote_id = {
+            own_id(task.remote_task_id): task for task in books.tasks if task.remote_task_id
+        }
         self._unknown = [task for task in books.tasks if task.error == SUBMIT_OUTCOME_UNKNOWN]
         self._orphans = [task for task in report.tasks if task.id not in self._by_remote_id]
         self.accounting = self._account()
@@ -160,7 +168,7 @@ class Comparison:
     # --- task by task against the provider --------------------------------------------------------------
 
     def _every_remote_task_is_known_to_the_provider(self) -> Iterator[str]:
-        named = Counter(task.remote_task_id for task in self._books.tasks if task.remote_task_id)
+        named = Counter(own_id(task.remote_task_id) for task in self._books.tasks if task.remote_task_id)
         for remote_task_id, count in named.items():
             if count > 1:
                 yield f"{count} tasks carry the remote id {remote_task_id}"
@@ -192,7 +200,7 @@ class Comparison:
             return False
         outcome = Outcome(remote.final_answer)
         if outcome is Outcome.SUCCEEDED:
-            url = f"{self._circumstances.service_url}/files/{remote.id}.mp4"
+            url = self._circumstances.service_url + _WIRES[remote.wire].video_path(remote.id)
             return task.status == "succeeded" and task.video_url == url
         return task.status == "failed" and _TOLD[outcome](task)
 
@@ -281,6 +289,11 @@ class Comparison:
                 yield f"{counted.never_arrived} tasks are unknown without any fault of the provider"
 
 
+def own_id(remote_task_id: str) -> str:
+    """The provider's own id in a remote task id that also says where to ask: what follows the last `/`."""
+    return remote_task_id.rpartition("/")[2]
+
+
 def _submission(task: TaskReport) -> Submission:
     return (task.wire, task.model, task.prompt)
 
@@ -297,10 +310,18 @@ def _is_of(kind: FailureType) -> Callable[[OurTask], bool]:
     return lambda task: task.failure_type == kind
 
 
+def _names(outcome: Outcome, *kinds: FailureType) -> Callable[[OurTask], bool]:
+    """Grsai names the outcome; at others it is of one of these kinds."""
+    return lambda task: task.error == outcome.value if task.provider in _GRSAI else task.failure_type in kinds
+
+
+_MODERATIONS = (FailureType.INPUT_MODERATION, FailureType.OUTPUT_MODERATION)
+"""Not every service says which of the two it was."""
+
 _TOLD: dict[Outcome, Callable[[OurTask], bool]] = {
-    Outcome.OUTPUT_MODERATION: _says("output_moderation"),
-    Outcome.INPUT_MODERATION: _says("input_moderation"),
-    Outcome.ERROR: _says("error"),
+    Outcome.OUTPUT_MODERATION: _names(Outcome.OUTPUT_MODERATION, *_MODERATIONS),
+    Outcome.INPUT_MODERATION: _names(Outcome.INPUT_MODERATION, *_MODERATIONS),
+    Outcome.ERROR: _names(Outcome.ERROR, *FailureType),
     Outcome.VIOLATION: _is_of(FailureType.OUTPUT_MODERATION),
     Outcome.BUSINESS_CODE: lambda task: bool(task.error),
     Outcome.FORGOTTEN: _is_of(FailureType.NOT_FOUND),

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from rushes.providers.registry import BUILT_IN
+
 STOP_SECONDS_MAX = 20.0
 """How long a process may take to stop after SIGTERM; rushes promises ten seconds, on an idle machine."""
 
@@ -87,8 +89,8 @@ class Process:
 class Site:
     """A folder, an environment, and every process that was started there.
 
-    A context manager: whatever still runs at the end is killed. `environment` holds the only RUSHES_ and
-    GRSAI_ variables that the processes see.
+    A context manager: whatever still runs at the end is killed. `environment` holds the only settings that
+    the processes see.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
@@ -169,8 +171,11 @@ def spawn(
     environment: Mapping[str, str] | None = None,
 ) -> "subprocess.Popen[bytes]":
     """Start `rushes ARGUMENTS`; of this process's environment it gets what does not concern rushes."""
+    of_providers = {name for variables in BUILT_IN.values() for name in variables}
     inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("RUSHES_", "GRSAI_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("RUSHES_") and name not in of_providers
     }
     return subprocess.Popen(
         [sys.executable, "-m", "rushes", *arguments],

@@ -20,7 +20,8 @@ class Service:
     """A simulated provider in a process of its own; a context manager.
 
     `knobs` are `name=value` texts on top of the preset. No callback is ever sent, because nothing listens
-    for one here; submits may still carry a callback URL, which marks each attempt.
+    for one here; submits may still carry a callback URL, which marks each attempt. `exports` are the
+    variables that lead rushes to it, by the protocol of every provider.
     """
 
     def __init__(self, folder: Path, *, preset: str, knobs: Sequence[str], seed: int) -> None:
@@ -29,6 +30,7 @@ class Service:
         self._knobs = ("--set", *knobs, "callbacks=off")
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
+        self.exports: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +42,8 @@ class Service:
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError((self._folder / "simulator.log").read_text()[-500:])
-        self.url = json.loads(line)["base_url"]
+        served = json.loads(line)
+        self.url, self.exports = served["base_url"], served["exports"]
         return self
 
     def __exit__(

@@ -96,7 +96,6 @@ class Pace:
     def environment(self) -> dict[str, str]:
         """The settings of the processes."""
         return {
-            "GRSAI_API_KEY": "a-key-of-the-proofs",
             "RUSHES_LEASE_SECONDS": str(self.lease),
             "RUSHES_UNCONFIRMED_GRACE_SECONDS": str(self.grace),
             "RUSHES_POLL_INTERVAL_MIN_SECONDS": "0.1",
@@ -292,7 +291,7 @@ def stage(
         variables = {
             **pace.environment(),
             "RUSHES_DATABASE_URL": url,
-            "GRSAI_HOST": service.url,
+            **service.exports,
             "RUSHES_ARCHIVE_URL": "none",  # these proofs are about money; `archive` is about files
             **(environment or {}),
         }

@@ -207,3 +207,42 @@ WRONG: dict[str, Callable[[], list[str]]] = {
 def test_what_differs_is_named(words: str) -> None:
     found = WRONG[words]()
     assert any(words in difference for difference in found), found
+
+
+def at_fal(task: OurTask) -> OurTask:
+    """The task as it would be at fal, whose remote task ids say where to ask."""
+    remote_task_id = task.remote_task_id and f"fal-ai/veo3.1/requests/{task.remote_task_id}"
+    return dataclasses.replace(task, provider="fal", remote_task_id=remote_task_id)
+
+
+def at_fal_with(**changes: Any) -> list[str]:
+    """Of one success at fal and a moderated one with these changes, against fal's own report."""
+    ours = at_fal(our_task(1)), dataclasses.replace(at_fal(FAILED), **changes)
+    remote = remote_task(our_task(1)), REMOTE[1]
+    told = [
+        dataclasses.replace(each, wire="fal", marker=CIRCUMSTANCES.marker(task, 1))
+        for each, task in zip(remote, ours, strict=True)
+    ]
+    batch = OurBatch("bat_1", "r-1", "partial", 2, 0, 20, 10, 10)
+    books = dataclasses.replace(
+        BOOKS, tasks=ours, batches=(batch,), resolutions=BOOKS.resolutions[:2], available=20
+    )
+    report = dataclasses.replace(
+        REPORT,
+        tasks=tuple(told),
+        prompts=(REPORT.prompts or ())[:2],
+        submits_unclear=0,
+        accepted_unanswered=0,
+        accepted=2,
+    )
+    return differences(books, report)
+
+
+def test_an_id_that_says_where_to_ask_is_the_providers_and_its_moderation_is_told_by_its_kind() -> None:
+    assert at_fal_with(error="flagged by a content checker") == []
+    for wrong in (
+        {"failure_type": "model_error"},
+        {"remote_task_id": "fal-ai/veo3.1/requests/r9"},
+        {"status": "succeeded", "video_url": f"{URL}/files/r2.mp4"},
+    ):
+        assert at_fal_with(error="flagged by a content checker", **wrong)

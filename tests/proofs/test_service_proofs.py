@@ -1,9 +1,9 @@
-"""The proofs of the HTTP service, small."""
+"""The proofs of the HTTP service and of all providers at once, small."""
 
 import pytest
 from proofs.__main__ import PROOFS, parser
 
-from proofs import callbacks, duplicates, webhooks
+from proofs import callbacks, duplicates, providers, webhooks
 
 
 @pytest.mark.parametrize(
@@ -12,8 +12,9 @@ from proofs import callbacks, duplicates, webhooks
         (duplicates, ("duplicates", "--tasks", "4", "--duplicates", "20", "--only", "sqlite")),
         (callbacks, ("callbacks", "--tasks", "120")),
         (webhooks, ("webhooks", "--tasks", "20", "--kills", "1")),
+        (providers, ("providers", "--tasks", "12", "--workers", "1")),
     ],
-    ids=["duplicates", "callbacks", "webhooks"],
+    ids=["duplicates", "callbacks", "webhooks", "providers"],
 )
 def test_nothing_differs(module: object, arguments: tuple[str, ...]) -> None:
     assert getattr(module, "__name__", "") == PROOFS[arguments[0]]

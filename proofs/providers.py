@@ -1,0 +1,154 @@
+"""`providers`: the same prompts at every provider in one run, each with every fault on, and Runway's bill."""
+
+import argparse
+import asyncio
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+
+from proofs.books import OurTask
+from proofs.equalities import own_id
+from proofs.result import ProofResult
+from proofs.stage import FINISH_SECONDS_MAX, Pace, Stage, stage
+from rushes import Rushes
+from rushes.domain.models import DEFAULT_CATALOGUE
+from rushes.providers.runway import API_VERSION
+from rushes.providers.simulator import TaskReport
+from rushes.settings import Settings
+
+TASKS = 100
+"""Items of each provider's batch."""
+
+STORM = ("slow_seconds=1",)
+"""The preset `stormy` as it is, but for slow answers that take one second."""
+
+BILLED = "runway"
+"""The provider that tells what each task cost."""
+
+ASKED_MAX = 100
+"""How often the simulator is asked for one task of its bill, faults and all."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """How many workers share the work."""
+    parser.add_argument("--workers", type=int, default=2, help="worker processes (default: %(default)s)")
+
+
+def run(options: argparse.Namespace) -> ProofResult:
+    """One batch for each provider, all at once; compare, provider by provider, and reconcile a bill."""
+    with stage(
+        "providers",
+        options,
+        database_url=None,
+        pace=Pace(lease=3.0, in_flight_max=1000),
+        preset="stormy",
+        weather=STORM,
+    ) as on:
+        models = models_by_provider()
+        asyncio.run(_accept(on, models))
+        on.finish(on.start_workers(options.workers))
+        on.compare(lossless=True)
+        _tell_each(on, models, options.tasks)
+        on.result.differ(_reconcile(on))
+        on.result.headline = (
+            f"{options.tasks} prompts at each of {len(models)} providers in a storm of faults"
+        )
+        return on.result
+
+
+def models_by_provider() -> dict[str, list[str]]:
+    """All of the catalogue's models."""
+    found: dict[str, list[str]] = {}
+    for model in DEFAULT_CATALOGUE:
+        found.setdefault(model.provider, []).append(model.name)
+    return found
+
+
+async def _accept(on: Stage, models: dict[str, list[str]]) -> None:
+    """The same prompts for each provider, whose models take turns."""
+    async with Rushes(Settings.load(on.site.environment, env_file=None)) as rushes:
+        for provider, names in models.items():
+            items = [
+                {"prompt": prompt, "model": names[index % len(names)]}
+                for index, prompt in enumerate(on.work.prompts)
+            ]
+            credits = sum(DEFAULT_CATALOGUE.get(item["model"]).credits for item in items)
+            on.work.granted += credits
+            await rushes.create_batch(items, request_id=provider, grant=credits)
+
+
+def _tell_each(on: Stage, models: dict[str, list[str]], count: int) -> None:
+    """A line for each provider: its own share of what `compare` has found equal in the whole."""
+    ours: dict[str, list[OurTask]] = {}
+    for task in on.peek.books().tasks:
+        ours.setdefault(task.provider, []).append(task)
+    delivered: Counter[str] = Counter()
+    for remote in on.service.report().tasks or ():
+        delivered[remote.wire] += remote.final_answer == "succeeded"
+    for provider in models:
+        tasks = ours.get(provider, [])
+        succeeded = [task for task in tasks if task.status == "succeeded"]
+        settled = sum(task.credits for task in succeeded)
+        on.result.fact(
+            f"{provider}: succeeded / delivered, credits settled",
+            f"{len(succeeded)} / {delivered[provider]}, {settled:,}",
+        )
+        if len(tasks) != count:
+            on.result.differ([f"{len(tasks)} tasks at {provider}, not {count}"])
+        if len(succeeded) != delivered[provider]:
+            on.result.differ(
+                [f"{provider}: {len(succeeded)} succeeded, the provider delivered {delivered[provider]}"]
+            )
+
+
+# --- the bill -----------------------------------------------------------------------------------------------
+
+
+def _reconcile(on: Stage) -> Iterator[str]:
+    """Ask the simulator what each task cost, write the bill, and hold it against our books."""
+    remote = [task for task in on.service.report().tasks or () if task.wire == BILLED]
+    bill = {task.id: _cost_of(on.service.url, task) for task in remote}
+    ours = {task.remote_task_id: task for task in on.peek.books().tasks if task.provider == BILLED}
+    file = on.site.folder / "bill.csv"
+    file.write_text("remote_task_id,credits\n" + "".join(f"{name},{cost}\n" for name, cost in bill.items()))
+    told = on.site.document("audit", "reconcile", file.name, "--provider", BILLED)
+    on.result.fact(f"{BILLED}: credits billed", sum(bill.values()))
+    charged = {name for name, cost in bill.items() if cost}
+    expected = {
+        "billed_not_delivered": {
+            name for name in charged if (task := ours.get(name)) and task.status == "failed"
+        },
+        "billed_unknown": {name for name in charged if name not in ours},
+        "delivered_not_billed": set(),
+        "billed_twice": set(),
+        "billed_otherwise": set(),
+    }
+    for what, names in expected.items():
+        found = {line["remote_task_id"] for line in told[what]}
+        on.result.fact(f"{BILLED}: {what}", len(found))
+        if found != names:
+            yield f"{what}: {sorted(found ^ names)[:5]} differ"
+    delivered = sum(task.status == "succeeded" for task in ours.values())
+    if told["matched"] != delivered:
+        yield f"{told['matched']} lines of the bill match, {delivered} videos were delivered"
+
+
+def _cost_of(url: str, task: TaskReport) -> int:
+    """What the simulator says that a task cost, once it says it: its answers are as stormy as ever."""
+    request = urllib.request.Request(
+        f"{url}/v1/tasks/{own_id(task.id)}",
+        headers={"x-runway-version": API_VERSION, "authorization": "Bearer any"},
+    )
+    for _ in range(ASKED_MAX):
+        try:
+            with urllib.request.urlopen(request, timeout=FINISH_SECONDS_MAX) as answer:
+                return int(json.loads(answer.read())["cost"]["credits"])
+        except urllib.error.HTTPError as refused:
+            if refused.code == 404:
+                return 0  # forgotten, and not charged
+        except (OSError, http.client.HTTPException, ValueError, KeyError):
+            continue
+    raise RuntimeError(f"the simulator does not say what {task.id} cost")
