@@ -23,7 +23,7 @@ from rushes.engine import accept
 from rushes.engine.worker import Worker, WorkerConfig
 from rushes.providers.base import Provider, ProviderConfig, ProviderLimits
 from rushes.providers.grsai import GrsaiProvider
-from rushes.providers.http import PyreqwestTransport
+from rushes.providers.http import HttpTransport
 from rushes.store import ledger, migrate
 from rushes.store.batches import NewTask
 from rushes.store.database import Database, is_postgresql
@@ -267,7 +267,7 @@ def grsai_at(server: RunningServer, limits: ProviderLimits | None = None) -> Grs
         ProviderConfig(
             host=server.base_url,
             api_key="key",
-            transport=PyreqwestTransport(
+            transport=HttpTransport(
                 connections_max=limits.connections_max, root_certificates_pem=server.certificate_pem
             ),
             limits=limits,

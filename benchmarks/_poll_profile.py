@@ -60,8 +60,8 @@ def _print_top(stacks: str) -> None:
             with_callees[function] += int(count)
     samples = by_itself.total()
     print(f"{samples} samples; share by itself, share with what it calls")
-    for function, count in by_itself.most_common(FUNCTIONS_SHOWN):
-        print(f"{count / samples:6.1%} {with_callees[function] / samples:6.1%}  {function}")
+    for function, seen in by_itself.most_common(FUNCTIONS_SHOWN):
+        print(f"{seen / samples:6.1%} {with_callees[function] / samples:6.1%}  {function}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from rushes.engine.steward import UnconfirmedPolicy
 from rushes.engine.worker import Worker, WorkerConfig
 from rushes.providers.base import Provider, ProviderConfig, ProviderLimits
 from rushes.providers.contained import build_contained
-from rushes.providers.http import PyreqwestTransport
+from rushes.providers.http import HttpTransport
 from rushes.providers.registry import installed_providers, is_built_in
 from rushes.settings import Settings
 from rushes.store.database import POSTGRESQL_IDLE_SECONDS, Database
@@ -103,7 +103,7 @@ def try_providers(settings: Settings) -> tuple[dict[str, Provider], dict[str, st
         config = ProviderConfig(
             host=account.host,
             api_key=account.key,
-            transport=PyreqwestTransport(connections_max=limits.connections_max),
+            transport=HttpTransport(connections_max=limits.connections_max),
             timeout_seconds=settings.request_timeout_seconds,
             limits=limits,
         )

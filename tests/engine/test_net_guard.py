@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -15,6 +16,7 @@ from rushes.engine.net_guard import (
     is_public,
     target_of,
 )
+from tests.providers.local_http import Exchange, http1_server
 
 PRIVATE = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.1", "127.255.255.254", "169.254.169.254",
@@ -164,3 +166,34 @@ def test_a_lookup_that_fails_or_hangs_is_a_refusal(monkeypatch: pytest.MonkeyPat
     for resolve in (fails, hangs):
         with pytest.raises(UrlRefused):
             asyncio.run(checked_addresses(target, allow_private=False, resolve=resolve))
+
+
+PROGRAM = """
+import asyncio, sys
+from rushes.engine.guarded_http import GuardedHttp
+
+async def main():
+    http = GuardedHttp(allow_private=True)
+    async def ask():
+        for _ in range(10):
+            await http.post(sys.argv[1], headers={}, body=b"{}", timeout_seconds=5)
+    await asyncio.gather(*(ask() for _ in range(32)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_right_after_a_request_does_not_abort() -> None:
+    """Without the wait at exit about one in ten of these runs ends with SIGABRT."""
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.answer(200, b"ok")
+
+    async def test() -> None:
+        async with http1_server(answer) as server:
+            for _ in range(20):
+                process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, server.url)
+                assert await process.wait() == 0
+
+    asyncio.run(test())

@@ -1,4 +1,4 @@
-"""Real servers on 127.0.0.1 that behave badly on demand, over HTTP/1.1 and HTTP/2, plain and TLS."""
+"""Real servers on 127.0.0.1 that behave badly on demand, over HTTP/1.1, plain and TLS."""
 
 import asyncio
 import contextlib
@@ -8,11 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-import h2.config
-import h2.connection
-import h2.events
 import trustme
-from h2.errors import ErrorCodes
 
 AUTHORITY = trustme.CA()
 HANG_SECONDS = 30.0
@@ -151,126 +147,3 @@ async def http1_server(
 
     async with listening(serve, tls) as seen:
         yield seen
-
-
-@contextlib.asynccontextmanager
-async def http2_server(behaviours: list[str]) -> AsyncIterator[LocalServer]:
-    """Over TLS; the n-th request meets `behaviours[n]`, later ones the last of them."""
-
-    async def serve(seen: LocalServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _Http2Connection(seen, reader, writer, behaviours).serve()
-
-    async with listening(serve, server_tls(alpn="h2")) as seen:
-        yield seen
-
-
-class _Http2Connection:
-    def __init__(
-        self,
-        seen: LocalServer,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        behaviours: list[str],
-    ) -> None:
-        self._seen, self._reader, self._writer, self._behaviours = seen, reader, writer, behaviours
-        self._number = seen.connections
-        self._protocol = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
-        self._streams: dict[int, tuple[dict[str, str], bytearray]] = {}
-
-    async def serve(self) -> None:
-        if self._behaviours[0] == "garbage at once":
-            self._writer.write(b"this is not HTTP/2 " * 10)
-            await self._writer.drain()
-            await asyncio.sleep(0.1)
-            return
-        self._protocol.initiate_connection()
-        await self._flush()
-        while data := await self._reader.read(65536):
-            for event in self._protocol.receive_data(data):
-                if not await self._handle(event):
-                    return
-            await self._flush()
-
-    async def _flush(self) -> None:
-        self._writer.write(self._protocol.data_to_send())
-        await self._writer.drain()
-
-    async def _handle(self, event: object) -> bool:
-        """False when the connection is over."""
-        if isinstance(event, h2.events.RequestReceived):
-            fields = {name.decode(): value.decode() for name, value in event.headers}
-            self._streams[event.stream_id] = (fields, bytearray())
-        elif isinstance(event, h2.events.DataReceived):
-            self._streams[event.stream_id][1].extend(event.data)
-            self._protocol.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-        elif isinstance(event, h2.events.StreamEnded):
-            fields, body = self._streams.pop(event.stream_id)
-            exchange = Exchange(
-                self._writer, self._number, fields[":method"], fields[":path"], fields, bytes(body)
-            )
-            number = len(self._seen.requests)
-            self._seen.requests.append(exchange)
-            behaviour = self._behaviours[min(number, len(self._behaviours) - 1)]
-            return await self._behave(behaviour, event.stream_id)
-        return True
-
-    async def _behave(self, behaviour: str, stream_id: int) -> bool:
-        protocol = self._protocol
-        match behaviour:
-            case "answer":
-                self._send(stream_id, b"ok")
-            case "answer, then leave":
-                self._send(stream_id, b"ok")
-                await self._flush()
-                await asyncio.sleep(0.05)
-                protocol.close_connection()
-                await self._flush()
-                return False
-            case "refuse the stream":
-                protocol.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
-            case "fail the stream":
-                protocol.reset_stream(stream_id, ErrorCodes.INTERNAL_ERROR)
-            case "leave, stream unprocessed":
-                protocol.close_connection(last_stream_id=max(stream_id - 2, 0))
-                await self._flush()
-                await asyncio.sleep(0.05)
-                return False
-            case "leave, stream processed":
-                protocol.close_connection(last_stream_id=stream_id)
-                await self._flush()
-                return False
-            case "reset":
-                reset(self._writer)
-                return False
-            case "close":
-                return False
-            case "hang":
-                await asyncio.sleep(HANG_SECONDS)
-            case "cut the body":
-                self._send(stream_id, b"abc", content_length=100, end=False)
-                await self._flush()
-                return False
-            case "reset in the body":
-                self._send(stream_id, b"abc", content_length=100, end=False)
-                await self._flush()
-                await asyncio.sleep(0.02)
-                reset(self._writer)
-                return False
-            case "refuse the stream in the body":
-                self._send(stream_id, b"abc", content_length=100, end=False)
-                protocol.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
-            case "end the body early":
-                self._send(stream_id, b"abc", content_length=100)
-            case "garbage":
-                self._writer.write(protocol.data_to_send() + b"\xff" * 64)
-                await self._writer.drain()
-            case unknown:
-                raise AssertionError(unknown)
-        return True
-
-    def _send(
-        self, stream_id: int, body: bytes, *, content_length: int | None = None, end: bool = True
-    ) -> None:
-        length = len(body) if content_length is None else content_length
-        self._protocol.send_headers(stream_id, [(":status", "200"), ("content-length", str(length))])
-        self._protocol.send_data(stream_id, body, end_stream=end)

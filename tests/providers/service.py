@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from rushes.domain.task import PollResult, SubmitOutcome
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
-from rushes.providers.http import PyreqwestTransport
+from rushes.providers.http import HttpTransport
 from tests.providers.local_http import Exchange, http1_server
 
 KEY = "sk-canary-5f10c2"
@@ -47,7 +47,7 @@ class Service:
 
         async def run() -> tuple[Outcome, list[Exchange]]:
             async with asyncio.timeout(10), http1_server(answer) as server:
-                transport = PyreqwestTransport(connect_timeout_seconds=1)
+                transport = HttpTransport(connect_timeout_seconds=1)
                 config = ProviderConfig(server.url + "/", KEY, transport, timeout_seconds=1.0)
                 result = await ask(self.build(config))
                 await transport.close()

@@ -27,7 +27,7 @@ from rushes.domain.task import (
 from rushes.providers import grsai, grsai_unified
 from rushes.providers.answers import MESSAGE_CHARACTERS_MAX
 from rushes.providers.base import Provider, ProviderConfig
-from rushes.providers.http import PyreqwestTransport
+from rushes.providers.http import HttpTransport
 from rushes.providers.transport import Response, Transport, TransportError
 from tests.providers.local_http import HANG_SECONDS, Exchange, http1_server
 
@@ -90,7 +90,7 @@ enveloped_formats = pytest.mark.parametrize("wire", [SORA, VEO], ids=lambda wire
 
 @contextlib.asynccontextmanager
 async def provider_for(wire: Format, host: str, *, timeout_seconds: float = 5.0) -> AsyncIterator[Provider]:
-    transport = PyreqwestTransport(connect_timeout_seconds=1)
+    transport = HttpTransport(connect_timeout_seconds=1)
     config = ProviderConfig(host=host, api_key=KEY, transport=transport, timeout_seconds=timeout_seconds)
     try:
         yield wire.build(config)

@@ -20,7 +20,7 @@ from rushes.domain.task import (
 )
 from rushes.providers import grsai, grsai_unified
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest, origin_of
-from rushes.providers.http import PyreqwestTransport
+from rushes.providers.http import HttpTransport
 from rushes.providers.transport import Response
 from tests.providers.local_http import HANG_SECONDS, Exchange, http1_server, server_tls
 
@@ -46,7 +46,7 @@ def submit_to(answer: Answer, build: Build, request: SubmitRequest) -> tuple[Sub
 
     async def test() -> tuple[SubmitOutcome, list[Exchange]]:
         async with asyncio.timeout(10), http1_server(answer) as server:
-            transport = PyreqwestTransport(connect_timeout_seconds=1)
+            transport = HttpTransport(connect_timeout_seconds=1)
             config = ProviderConfig(
                 host=server.url + "/", api_key=KEY, transport=transport, timeout_seconds=0.5
             )
@@ -374,7 +374,7 @@ def test_a_submit_that_never_left_is_not_sent(build: Build, request_: SubmitRequ
     async def test() -> None:
         async with http1_server(accepting(), tls=server_tls("other.example")) as server:
             host = "http://127.0.0.1:1" if fault == "refused" else server.url
-            transport = PyreqwestTransport(connect_timeout_seconds=1)
+            transport = HttpTransport(connect_timeout_seconds=1)
             key = KEY + "\n" if fault == "bad key" else KEY
             provider = build(ProviderConfig(host=host, api_key=key, transport=transport, timeout_seconds=5))
             outcome = await provider.submit(request_)

@@ -20,7 +20,7 @@ from rushes.domain.task import (
 )
 from rushes.providers import fal, grsai, grsai_unified, runway
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
-from rushes.providers.http import PyreqwestTransport
+from rushes.providers.http import HttpTransport
 from rushes.providers.simulator import (
     PRESETS,
     SimulatorCore,
@@ -100,7 +100,7 @@ def test_over_http_in_a_storm_provider_and_simulator_count_alike(
 ) -> None:
     async def run() -> tuple[Counter[str], SimulatorReport]:
         async with SimulatorServer(STORMY) as server:
-            concluded = await run_tasks(PyreqwestTransport(), server.base_url, build, model)
+            concluded = await run_tasks(HttpTransport(), server.base_url, build, model)
             return concluded, server.report()
 
     concluded, report = asyncio.run(run())

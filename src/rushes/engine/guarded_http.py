@@ -1,6 +1,8 @@
 """Requests to URLs that come from outside, each sent to an address that `net_guard` has checked."""
 
+import atexit
 import contextlib
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +35,11 @@ CLIENTS_MAX: Final = 64
 
 ANSWER_BYTES_MAX: Final = 64 * 1024
 """How much of a webhook receiver's answer is read, so that its connection can be used again."""
+
+EXIT_SECONDS: Final = 0.05
+"""How long the process waits before it ends. pyreqwest's own thread lets go of Python objects a moment
+after a request has ended; when the interpreter is being taken down by then, the process aborts (seen in
+one of ten runs that ended right after a request, closed client or not)."""
 
 ADDRESSES_TRIED_MAX: Final = 3
 """Addresses of one host that are tried, one after the other, while none can be connected to."""
@@ -90,6 +97,8 @@ class GuardedHttp:
         self._resolve = resolve
         self._root_certificates_pem = root_certificates_pem
         self._clients: OrderedDict[tuple[str, int, str, bool], Client] = OrderedDict()
+        atexit.unregister(_let_the_thread_rest)  # once, however many there are
+        atexit.register(_let_the_thread_rest)
 
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float
@@ -200,6 +209,10 @@ class GuardedHttp:
         for client in self._clients.values():
             await client.close()
         self._clients.clear()
+
+
+def _let_the_thread_rest() -> None:
+    time.sleep(EXIT_SECONDS)
 
 
 def _headers(response: Response) -> dict[str, str]:

@@ -1,71 +1,50 @@
-"""The `Transport` over pyreqwest (Rust's reqwest and hyper).
+"""The `Transport` over HTTP/1.1 on the event loop itself.
 
-What is special about it is what it says of a failed request. pyreqwest's exception classes do not tell
-how far a request got: a reset or a time-out after the server has read the request is a `ConnectError` or
-a `ConnectTimeoutError`, as is a refused connection. The cause chain does tell. hyper-util's client wraps
-every error before the request has a connection (name lookup, TCP, TLS) in `client error (Connect)`, and
-nothing else; TLS early data is never sent, so a failed handshake carried no request. All other chains
-(`client error (SendRequest)`, a bare time-out, …) may hide a request that was read.
+It exists for two reasons. One is what it says of a failed request: it knows of each whether a byte of it was
+written. The other is its price: a fifth of the processor time of the fastest client library that was tried
+(docs/performance.md), whose threads hand every answer over to the event loop.
 """
 
-import atexit
-import time
-from collections.abc import Iterator, Mapping
-from datetime import timedelta
+import asyncio
+import functools
+import os
+import socket
+import ssl
+from collections import deque
+from collections.abc import Mapping
 from typing import Final
 
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import (
-    BuilderError,
-    DetailedPyreqwestError,
-    PoolTimeoutError,
-    PyreqwestError,
-)
-from pyreqwest.http import HeaderMap, Url
-
-from rushes.providers.transport import RESPONSE_BYTES_MAX, Response, TransportError
+from rushes.providers.http1 import Connection, Origin, bounded_reason, encode
+from rushes.providers.transport import Response, TransportError
 
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
-"""Time for name lookup, TCP and TLS. Shorter than a request's own time-out, so that it is seen first: of a
-connection that timed out it is certain that it carried nothing, of a request that did it is not."""
+"""Time for name lookup, TCP and TLS."""
+
+ADDRESS_SECONDS_MAX: Final = 2.0
+"""How long one of a host's addresses is tried while there is another."""
 
 CONNECTION_IDLE_SECONDS: Final = 4.0
 """How long an unused connection is kept: less than servers keep theirs (5 s and more), because a request
 that meets a closing connection may fail with an unknown outcome."""
 
-PING_SECONDS: Final = 20.0
-"""HTTP/2 only: how often a busy connection is asked whether it lives, and how long it has to answer."""
-
-REASON_CHARACTERS_MAX: Final = 300
-
-URLS_MAX: Final = 64
-"""Parsed URLs that are kept: reading one anew took about 2 of the 50 microseconds of a poll."""
-
-EXIT_SECONDS: Final = 0.05
-"""How long the process waits before it ends. pyreqwest's own thread lets go of Python objects a moment
-after a request has ended; when the interpreter is being taken down by then, the process aborts (seen in
-one of ten runs that ended right after a request, closed client or not)."""
-
-_NEVER_SENT: Final = "client error (Connect)"
-_WRAPPERS: Final = ("error sending request", "client error (", "error decoding response body")
+SWEEP_SECONDS: Final = 0.05
+"""How often deadlines are looked at, for all requests at once: a time-out comes up to this much late. A timer
+for each request would cost as much as reading its answer."""
 
 
-class PyreqwestTransport:
-    """Requests over one pool of kept-alive connections, HTTP/1.1 or, with `http2`, HTTP/2 over TLS.
+class HttpTransport:
+    """Requests over one pool of kept-alive connections.
 
     No redirect is followed, no cookie kept, nothing decompressed, and no proxy taken from the
-    environment: a provider's key goes to the provider's host and nowhere else.
+    environment: a provider's key goes to the provider's host and nowhere else. No request is ever sent
+    twice. A request fails with `may_have_been_received=False` as long as it has no connection (name lookup,
+    TCP, TLS, waiting for one that is free), and with True from its first byte on.
 
-    No request with a body is ever sent twice. Over HTTP/1.1 hyper moves a request to a new connection
-    only when the one it was queued for closed before a byte of it was written. Over HTTP/2 reqwest would
-    repeat what a server calls unprocessed (`REFUSED_STREAM`, `GOAWAY`); a body given as a stream cannot be
-    replayed, so there such a request fails, with its outcome unknown.
-
-    A cancelled `request` raises at once, but pyreqwest lets what it began run its course: it may yet be
-    received, and keeps its place among `connections_max` until it is answered or its time is out.
+    A cancelled `request` closes its connection: the server may or may not have received it.
 
     `connections_max` bounds the requests under way; the others wait, within their time-out.
-    `root_certificates_pem` is trusted besides the system's certificates.
+    `root_certificates_pem` is trusted besides the system's certificates. It belongs to the event loop that
+    uses it first, until that is closed.
     """
 
     def __init__(
@@ -73,36 +52,17 @@ class PyreqwestTransport:
         *,
         connections_max: int = 64,
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
-        http2: bool = False,
         root_certificates_pem: bytes | None = None,
     ) -> None:
-        builder = (
-            ClientBuilder()
-            .user_agent("rushes")
-            .no_proxy()
-            .follow_redirects(False)
-            .referer(False)
-            .gzip(False)
-            .brotli(False)
-            .zstd(False)
-            .deflate(False)
-            .max_connections(connections_max)
-            .connect_timeout(timedelta(seconds=connect_timeout_seconds))
-            .pool_idle_timeout(timedelta(seconds=CONNECTION_IDLE_SECONDS))
-            .http2(http2)
-        )
-        if http2:
-            ping = timedelta(seconds=PING_SECONDS)
-            builder = builder.http2_keep_alive_interval(ping).http2_keep_alive_timeout(ping)
-        if root_certificates_pem is not None:
-            builder = builder.add_root_certificate_pem(root_certificates_pem)
-        self._client: Client = builder.build()
-        atexit.unregister(_let_the_thread_rest)  # once, however many transports there are
-        atexit.register(_let_the_thread_rest)
-        self._http2 = http2
-        self._urls: dict[str, Url] = {}
-        self._timeout_seconds = 0.0
-        self._timeout = timedelta()
+        self._connections_max = self._places = connections_max
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._root_certificates_pem = root_certificates_pem
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._connections: set[Connection] = set()
+        self._unused: dict[Origin, list[Connection]] = {}
+        self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self._sweeping: asyncio.TimerHandle | None = None
 
     async def request(
         self,
@@ -117,83 +77,178 @@ class PyreqwestTransport:
 
         `timeout_seconds` is for everything, from waiting for a connection to the last byte.
         """
-        if timeout_seconds != self._timeout_seconds:  # the same for every call of a provider
-            self._timeout_seconds, self._timeout = timeout_seconds, timedelta(seconds=timeout_seconds)
+        loop = self._loop
+        if loop is None or loop.is_closed() or self._closed:
+            loop = self._begin()
         try:
-            target = self._urls.get(url) or self._parsed(url)
-            builder = self._client.request(method, target).headers(headers).timeout(self._timeout)
-            if body is not None:
-                if self._http2:
-                    builder = builder.body_stream((body,)).header("content-length", str(len(body)))
-                else:
-                    builder = builder.body_bytes(body)
-            request = builder.build_streamed()
+            origin, data = encode(method, url, headers, body)
         except ValueError:
             # the error's own text may quote a header, and with it the key
             reason = "the request could not be built: a bad URL or header"
             raise TransportError(reason, may_have_been_received=False) from None
+        until = loop.time() + timeout_seconds
+        if self._places > 0:
+            self._places -= 1
+        else:
+            await self._place(until)
         try:
-            async with request as response:
-                content = await response.body_reader.read(RESPONSE_BYTES_MAX + 1)
-                status, fields = response.status, _Headers(response.headers)
-        except PyreqwestError as error:
-            raise _transport_error(error) from error
-        if content is None:
-            return Response(status, fields, b"")
-        if len(content) > RESPONSE_BYTES_MAX:
-            reason = f"an answer of more than {RESPONSE_BYTES_MAX} bytes"
-            raise TransportError(reason, may_have_been_received=True)
-        return Response(status, fields, content.to_bytes())
-
-    def _parsed(self, url: str) -> Url:
-        """Keeps the first URLs without a query: those that come again and again."""
-        parsed = Url(url)
-        if "?" not in url and len(self._urls) < URLS_MAX:
-            self._urls[url] = parsed
-        return parsed
+            connection = self._unused_connection(origin) or await self._connect(origin, until)
+            answer: asyncio.Future[Response] = loop.create_future()
+            connection.ask(data, answer, until=until)
+            try:
+                response = await answer
+            except asyncio.CancelledError:
+                connection.fail("cancelled")
+                raise
+            if connection.is_reusable:
+                connection.expires_at = loop.time() + CONNECTION_IDLE_SECONDS
+                self._unused[origin].append(connection)
+            else:
+                connection.fail("")
+            return response
+        finally:
+            self._give_place()
 
     async def close(self) -> None:
         """Release the connections; requests under way fail."""
-        await self._client.close()
+        self._closed = True
+        for _, waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(_never_sent("the transport was closed"))
+        for connection in list(self._connections):
+            connection.fail("the transport was closed")
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
 
+    def _begin(self) -> asyncio.AbstractEventLoop:
+        """Take the running loop; what belongs to a closed one is gone with it."""
+        if self._closed:
+            raise _never_sent("the transport is closed")
+        self._loop = asyncio.get_running_loop()
+        self._places = self._connections_max
+        self._connections.clear()
+        self._unused.clear()
+        self._waiting.clear()
+        self._sweeping = None
+        return self._loop
 
-def _let_the_thread_rest() -> None:
-    time.sleep(EXIT_SECONDS)
+    # --- places ---------------------------------------------------------------------------------------
 
-
-class _Headers(Mapping[str, str]):
-    """Response headers, read only when asked for: few answers are. Those that are not ASCII are left out."""
-
-    __slots__ = ("_headers",)
-
-    def __init__(self, headers: HeaderMap) -> None:
-        self._headers = headers
-
-    def __getitem__(self, name: str) -> str:
+    async def _place(self, until: float) -> None:
+        """Wait for one of the `connections_max` places, first come, first served."""
+        assert self._loop is not None
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append((until, waiter))
+        self._sweep_soon()
         try:
-            return self._headers[name]
-        except ValueError:  # a server sent raw bytes
-            raise KeyError(name) from None
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._give_place()
+            raise
 
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in self._headers if name in self)
+    def _give_place(self) -> None:
+        while self._waiting:
+            _, waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._places += 1
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+    # --- connections ----------------------------------------------------------------------------------
+
+    def _unused_connection(self, origin: Origin) -> Connection | None:
+        """The one that was used last."""
+        unused = self._unused.get(origin)
+        while unused:
+            connection = unused.pop()
+            if connection.is_quiet():
+                return connection
+            connection.fail("")
+        return None
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if self._root_certificates_pem is not None:
+            context.load_verify_locations(cadata=self._root_certificates_pem.decode("ascii"))
+        return context
+
+    async def _connect(self, origin: Origin, until: float) -> Connection:
+        """A new connection, from the first of the host's addresses that gives one."""
+        loop = self._loop
+        assert loop is not None
+        until = min(until, loop.time() + self._connect_timeout_seconds)
+        trouble: Exception = OSError("the host has no address")
+        try:
+            async with asyncio.timeout_at(until):
+                found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+                addresses = list(dict.fromkeys(str(address[4][0]) for address in found))
+                for number, address in enumerate(addresses, 1):
+                    is_last = number == len(addresses)
+                    try:
+                        async with asyncio.timeout(None if is_last else ADDRESS_SECONDS_MAX):
+                            _, connection = await loop.create_connection(
+                                lambda: Connection(self, origin),
+                                address,
+                                origin.port,
+                                ssl=self._tls if origin.tls else None,
+                                server_hostname=origin.host if origin.tls else None,
+                            )
+                            return connection
+                    except (OSError, ssl.CertificateError) as error:  # TimeoutError is an OSError
+                        trouble = error
+        except TimeoutError:
+            raise _never_sent("timed out before there was a connection") from None
+        except (OSError, UnicodeError) as error:
+            trouble = error
+        raise _never_sent(_reason(trouble)) from trouble
+
+    def opened(self, connection: Connection) -> None:
+        """See `Owner`."""
+        assert self._loop is not None
+        connection.expires_at = self._loop.time() + CONNECTION_IDLE_SECONDS  # if nobody asks any more
+        self._connections.add(connection)
+        self._unused.setdefault(connection.origin, [])
+        self._sweep_soon()
+
+    def ended(self, connection: Connection) -> None:
+        """See `Owner`."""
+        self._connections.discard(connection)
+        unused = self._unused.get(connection.origin, [])
+        if connection in unused:
+            unused.remove(connection)
+
+    # --- time -----------------------------------------------------------------------------------------
+
+    def _sweep_soon(self) -> None:
+        if self._sweeping is None:
+            assert self._loop is not None
+            self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        """Fail what is too late, close what was not used for long."""
+        assert self._loop is not None
+        self._sweeping = None
+        now = self._loop.time()
+        for until, waiter in self._waiting:
+            if until <= now and not waiter.done():
+                waiter.set_exception(_never_sent("no connection became free in time"))
+        while self._waiting and self._waiting[0][1].done():
+            self._waiting.popleft()
+        for connection in [each for each in self._connections if each.expires_at <= now]:
+            connection.fail("timed out waiting for the answer")
+        if self._connections or self._waiting:
+            self._sweep_soon()
 
 
-def _transport_error(error: PyreqwestError) -> TransportError:
-    causes = error.details["causes"] if isinstance(error, DetailedPyreqwestError) else None
-    messages = [cause["message"] for cause in causes or ()]
-    never_sent = (
-        # Place and wording both count: later messages may quote the server
-        (len(messages) > 1 and messages[1] == _NEVER_SENT)
-        # raised before the request is given to hyper
-        or isinstance(error, PoolTimeoutError | BuilderError)
-    )
-    telling = [message for message in messages if not message.startswith(_WRAPPERS)]
-    reason = ": ".join(telling) or error.message
-    if isinstance(error, PoolTimeoutError):
-        reason = "no connection became free in time"
-    printable = "".join(c if c.isprintable() else " " for c in reason[:REASON_CHARACTERS_MAX])
-    return TransportError(printable, may_have_been_received=not never_sent)
+def _never_sent(reason: str) -> TransportError:
+    return TransportError(reason, may_have_been_received=False)
+
+
+def _reason(error: Exception) -> str:
+    """The system's own words where there are any: event loops put them in words of their own."""
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError | socket.gaierror) and error.errno:
+        return os.strerror(error.errno)
+    return bounded_reason(str(error) or type(error).__name__)

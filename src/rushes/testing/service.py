@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from rushes.providers.base import Provider, ProviderConfig, ProviderLimits
-from rushes.providers.http import PyreqwestTransport
+from rushes.providers.http import HttpTransport
 from rushes.providers.simulator.connection import Connection
 from rushes.providers.simulator.message import Delivery, SimRequest, SimResponse
 from rushes.testing.case import ProviderCase, Replies
@@ -85,7 +85,7 @@ async def provider_at(
     case: ProviderCase, host: str, limits: ProviderLimits | None = None
 ) -> AsyncIterator[Provider]:
     """The case's provider, pointed at a host."""
-    transport = PyreqwestTransport(connect_timeout_seconds=TIMEOUT_SECONDS)
+    transport = HttpTransport(connect_timeout_seconds=TIMEOUT_SECONDS)
     try:
         yield case.build(
             ProviderConfig(
