@@ -1,22 +1,22 @@
 """Many seeds over several operating-system processes, and what is printed of them."""
 
-import hashlib
 import itertools
 import os
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
+from typing import Any
 
 from sqlalchemy import create_engine, text
 
 from rushes.store import migrate
 from rushes.store.database import Database
 from simulation.bugs import BUGS, Bug
+from simulation.report import Outcome, Record, Report
 from simulation.run import RunResult, run
 from simulation.shrink import shrink
 
@@ -25,6 +25,9 @@ SHOWN_FAILURES_MAX = 3
 
 TAIL_SHOWN = 25
 
+ROUND_SEEDS = 100
+"""Seeds that are handed out at once: how often the aim of a campaign for crash points is looked at."""
+
 
 def say(line: str) -> None:
     """Print a line."""
@@ -32,57 +35,74 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def simulate(*, seeds: Sequence[int], tasks: int, processes: int, on_postgresql: bool, shrinks: bool) -> int:
-    """Run the seeds and print the summary line; 1 when a promise was broken, else 0."""
+def simulate(
+    *,
+    seeds: Iterable[int],
+    tasks: int,
+    processes: int,
+    on_postgresql: bool,
+    shrinks: bool,
+    record: Record | None = None,
+    crash_points_min: int | None = None,
+) -> int:
+    """Run the seeds and print the summary line; 1 when a promise was broken, else 0.
+
+    Seeds that stand in the `record` are counted and not run again. With `crash_points_min` it ends with the
+    round in which processes have been killed that often; `seeds` may then be without end.
+    """
     started = time.perf_counter()
-    totals: dict[str, float] = dict.fromkeys(
-        ("crashes", "pauses", "adoptions", "settled", "refunded", "commits", "polls", "virtual_seconds"), 0
-    )
-    crash_points: Counter[str] = Counter()
-    whole = hashlib.sha256()
+    report = Report()
     failures: list[RunResult] = []
-    with _server(on_postgresql) as server:
+    for outcome in record.outcomes if record is not None else ():
+        report.add(outcome)
+    recorded = {outcome.seed for outcome in record.outcomes} if record is not None else set()
+    done = 0
+    with _server(on_postgresql) as server, _workers(processes) as each:
         job = partial(_one, tasks=tasks, server=server)
-        for number, result in enumerate(_map(job, seeds, processes), start=1):
-            crash_points.update(result.crash_points)
-            whole.update(f"{result.seed} {result.fingerprint}\n".encode())
-            for name in totals:
-                totals[name] += getattr(result, name)
-            if result.violation is not None:
-                failures.append(result)
-                say(f"seed {result.seed}: {result.violation} {result.message.splitlines()[0]}")
-            if number % 100 == 0:
-                say(f"… {number} seeds, {time.perf_counter() - started:.0f} s")
+        left = (seed for seed in seeds if seed not in recorded)
+        while crash_points_min is None or report.crashes < crash_points_min:
+            results = list(itertools.islice(left, ROUND_SEEDS))
+            if not results:
+                break
+            for result in each(job, results):
+                done += 1
+                outcome = Outcome.of(result)
+                report.add(outcome)
+                if record is not None:
+                    record.append(outcome)
+                if result.violation is not None:
+                    failures.append(result)
+                    say(f"seed {result.seed}: {result.violation} {result.message.splitlines()[0]}")
+                if done % 100 == 0:
+                    say(f"… {done} seeds, {report.crashes} crashes, {time.perf_counter() - started:.0f} s")
     seconds, processor_seconds = time.perf_counter() - started, _processor_seconds()
     for failure in failures[:SHOWN_FAILURES_MAX]:
         _show(failure, shrinks=shrinks and not on_postgresql)
-    done = len(seeds) * tasks
+    if recorded:
+        say(f"{len(recorded)} seeds were in the record, {done} were run now")
+    done *= tasks
     say(
         f"{seconds:.1f} s, {done / seconds:.0f} tasks/s; {processor_seconds:.1f} s of processors,"
-        f" {done / processor_seconds:.0f} tasks/s of each; {totals['virtual_seconds'] / 3600:.0f} virtual hours,"
-        f" {totals['commits']:.0f} commits checked, {totals['polls']:.0f} polls, {totals['pauses']:.0f} pauses,"
-        f" {totals['adoptions']:.0f} adoptions, {totals['settled']:.0f} settled, {totals['refunded']:.0f} refunded"
+        f" {done / processor_seconds:.0f} tasks/s of each; {report.sums_line()}"
     )
-    say("killed at: " + ", ".join(f"{point} {count}" for point, count in sorted(crash_points.items())))
-    say(
-        f"seeds {len(seeds)} tasks {done} crashes {totals['crashes']:.0f}"
-        f" violations {len(failures)} log sha256 {whole.hexdigest()}"
-    )
-    return 1 if failures else 0
+    say(report.crash_points_line())
+    say(report.last_line())
+    return report.exit_code
 
 
 def hunt(*, seeds_max: int, tasks: int, processes: int) -> int:
     """Plant every bug and print the first seed that finds it; 1 when one stays unfound, else 0."""
     missed = 0
     say(f"{'bug':34} {'found by seed':>13}  as")
-    for bug, result in zip(
-        BUGS, _map(partial(find, seeds_max=seeds_max, tasks=tasks), BUGS, processes), strict=True
-    ):
-        if result is None:
-            missed += 1
-            say(f"{bug.name:34} {'-':>13}  not found in {seeds_max} seeds")
-        else:
-            say(f"{bug.name:34} {result.seed:>13}  {result.violation}")
+    with _workers(processes) as each:
+        for bug, result in zip(
+            BUGS, each(partial(find, seeds_max=seeds_max, tasks=tasks), BUGS), strict=True
+        ):
+            if result is None:
+                missed += 1
+                say(f"{bug.name:34} {'-':>13}  not found in {seeds_max} seeds")
+            else:
+                say(f"{bug.name:34} {result.seed:>13}  {result.violation}")
     say(f"bugs {len(BUGS)} found {len(BUGS) - missed} tasks per seed {tasks}")
     return 1 if missed else 0
 
@@ -120,13 +140,14 @@ def _one(seed: int, *, tasks: int, server: str | None) -> RunResult:
         return run(seed, tasks=tasks, database_url=url)
 
 
-def _map(job, items: Iterable, processes: int) -> Iterator:  # type: ignore[no-untyped-def, type-arg]
-    """The job's results in the order of the items, over so many processes."""
+@contextmanager
+def _workers(processes: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """Gives `each(job, items)`: the job's results in the order of the items, over so many processes."""
     if processes <= 1:
-        yield from map(job, items)
+        yield map
         return
     with get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap(job, items, chunksize=1)
+        yield partial(pool.imap, chunksize=1)
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------------

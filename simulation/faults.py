@@ -235,7 +235,7 @@ def draw_faults(draw: random.Random, plan: "Plan") -> list[Fault]:
     """The faults of a plan, by time; those without a time come first."""
     faults: list[Fault] = [*_weather(draw), *_processes(draw, plan), *_surroundings(draw, plan)]
     faults += _users(draw, plan)
-    for aim in (_aim_at_lost_returns, _aim_at_resubmits, _aim_at_gifts, _aim_at_the_end):
+    for aim in AIMS:
         if draw.random() < AIMED_SHARE:
             faults += aim(draw, plan)
     return sorted(faults, key=lambda fault: getattr(fault, "at", 0.0))
@@ -377,6 +377,16 @@ def _aim_at_lost_returns(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
     return faults
 
 
+def _aim_at_late_claims(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
+    """Claims whose answer is lost when kills have become rare: nobody but their own worker can give them back."""
+    faults: list[Fault] = []
+    for slot in range(plan.slots):
+        for share in (0.2, 0.3, 0.4, 0.5):
+            at = round(plan.chaos_seconds * (share + 0.1 * draw.random()), 3)
+            faults.append(LostCommit(at, slot, "claim_fairly", 1))
+    return faults
+
+
 def _aim_at_resubmits(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
     """Submits of unknown outcome, and a database that is slow to answer just when they are given up: the
     next attempt may be at the provider before the worker hears of the last one's end."""
@@ -416,3 +426,6 @@ def _aim_at_the_end(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
         Weather(draw.choice(("poll_cut_json", "poll_unknown_status")), round(draw.uniform(0.2, 0.5), 4)),
         ServiceOutage(round(until - 5, 3), 5, "reset"),
     ]
+
+
+AIMS = (_aim_at_lost_returns, _aim_at_resubmits, _aim_at_gifts, _aim_at_the_end, _aim_at_late_claims)
