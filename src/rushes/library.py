@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import structlog
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from rushes.client.downloads import folder_at, write_manifest
 from rushes.domain.archive import Retention
@@ -325,7 +325,7 @@ class Rushes:
         if not 1 <= parallel <= PARALLEL_MAX:
             raise InputError(f"must be 1 to {PARALLEL_MAX}", field="parallel")
 
-        def read(connection: Connection) -> tuple[list[dict[str, Any]], dict[int, Row[Any]]]:
+        def read(connection: Connection) -> tuple[list[dict[str, Any]], dict[int, Mapping[str, Any]]]:
             rows = batches.list_items(connection, batches.batch_row_id(connection, batch_id))
             return rows, archive.files_of(connection, [row["id"] for row in rows])
 
@@ -340,9 +340,7 @@ class Rushes:
         async def fetch(item_and_name: tuple[dict[str, Any], str]) -> None:
             nonlocal present
             item, name = item_and_name
-            row = archived.get(item["id"])
-            facts = None if row is None else dict(row._mapping)
-            line, was_there = await downloader.download(item, facts, name)
+            line, was_there = await downloader.download(item, archived.get(item["id"]), name)
             lines.append(line)
             present += was_there
             on_file(line)

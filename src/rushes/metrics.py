@@ -20,11 +20,15 @@ from prometheus_client.registry import Collector
 
 from rushes import telemetry
 from rushes.engine.gauges import PROVIDER_STATES, Gauges, WorkerReport, read_gauges
+from rushes.store import archive
 from rushes.store.database import Database
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 REMEMBERED_SECONDS: Final = 2.0
 """How long one look at the database answers for, however often the page is asked for."""
+
+ARCHIVE_REMEMBERED_SECONDS: Final = 30.0
+"""The same for the sums over all stored files."""
 
 _HTTP_BOUNDS_SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _HISTOGRAMS: Final = (
@@ -49,7 +53,8 @@ class ServiceMetrics:
         self._now_ms = now_ms
         self._own_worker = own_worker
         self._listener_count = listener_count
-        self._read_at_ms = 0
+        self._read_at_ms = self._archive_read_at_ms = 0
+        self._archive: tuple[dict[str, int], int] = ({}, 0)
         self._gauges: Gauges | None = None
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each count, which nobody here reads
         self._registry = CollectorRegistry()
@@ -86,6 +91,9 @@ class ServiceMetrics:
         if self._gauges is None or now_ms - self._read_at_ms > REMEMBERED_SECONDS * 1000:
             self._gauges = await self._database.read(read_gauges, now_ms)
             self._read_at_ms = now_ms
+            if now_ms - self._archive_read_at_ms > ARCHIVE_REMEMBERED_SECONDS * 1000:
+                self._archive = await self._database.read(archive.totals)
+                self._archive_read_at_ms = now_ms
         return generate_latest(self._registry)
 
     def _families(self) -> Iterator[Metric]:
@@ -109,10 +117,14 @@ class ServiceMetrics:
         yield _gauge(
             telemetry.METRIC_DELIVERIES, "Webhook deliveries by status.", "status", gauges.deliveries
         )
-        yield _gauge(
-            telemetry.METRIC_ARCHIVE_FILES, "Files of successes by state.", "state", gauges.archive_files
+        files, stored_bytes = self._archive
+        yield _gauge(telemetry.METRIC_ARCHIVE_FILES, "Files of successes by state.", "state", files)
+        yield _number(telemetry.METRIC_ARCHIVE_BYTES, "Bytes of stored videos.", stored_bytes)
+        yield _number(
+            telemetry.METRIC_ARCHIVE_AT_RISK,
+            "Files still to be stored whose links die within half an hour.",
+            gauges.archive_at_risk_count,
         )
-        yield _number(telemetry.METRIC_ARCHIVE_BYTES, "Bytes of stored videos.", gauges.archive_bytes)
         yield _number(telemetry.METRIC_NUDGES, "Callbacks that wait for a worker.", gauges.nudge_count)
         yield _number(
             telemetry.METRIC_EVENT_LISTENERS, "Open streams of events here.", self._listener_count()

@@ -19,8 +19,9 @@ from rushes.api.events import EventHub
 from rushes.api.limits import RateLimits
 from rushes.api.parts import ApiParts
 from rushes.api.server import bound_socket, serve_until, url_of
-from rushes.api.video_files import DOWNLOADS_AT_ONCE_MAX
+from rushes.api.video_files import DOWNLOADS_AT_ONCE_MAX, KEPT_AT_ONCE_MAX
 from rushes.domain.api_key import KEY_RANDOM_BYTES, api_key_from, api_key_hash, shown_part
+from rushes.engine.file_links import FileLinks
 from rushes.engine.gauges import WorkerReport, decoded_report
 from rushes.engine.guarded_http import GuardedHttp
 from rushes.engine.notify import Notifier
@@ -33,6 +34,7 @@ from rushes.library import DEFAULT_ACCOUNT, Rushes
 from rushes.metrics import ServiceMetrics
 from rushes.providers.base import Provider
 from rushes.store import keys, ledger
+from rushes.store.objects import ObjectStore
 from rushes.wiring import (
     build_crew,
     build_providers,
@@ -72,6 +74,9 @@ class Service:
         self.http = GuardedHttp(allow_private=settings.allow_private_urls)
         self.events = EventHub(rushes.database)
         secret = settings.webhook_secret
+        # without a secret that all processes and their successors know, links end with this process
+        link_key = secrets.token_bytes(32) if secret is None else secret.get_secret_value().encode()
+        self.links = FileLinks(link_key, settings.base_url or "")
         self._webhook_secret_of = (
             None if secret is None else partial(webhook_secret, secret.get_secret_value())
         )
@@ -111,6 +116,7 @@ class Service:
             new_nonce=lambda: secrets.token_urlsafe(12),
             on_work=self._wake,
             catalogue=self._rushes.catalogue,
+            links=self.links.at(""),
             base_url=settings.base_url,
             signing_key=partial(
                 load_or_create_signing_key,
@@ -135,8 +141,11 @@ class Service:
             limits=RateLimits(database, now_ms=wall_clock_ms),
             events=self.events,
             files=self.http,
+            objects=None if settings.archive_place is None else ObjectStore(settings.archive_place),
+            links=self.links,
             long_bodies=asyncio.Semaphore(LONG_BODIES_AT_ONCE_MAX),
             downloads=asyncio.Semaphore(DOWNLOADS_AT_ONCE_MAX),
+            kept_downloads=asyncio.Semaphore(KEPT_AT_ONCE_MAX),
             ticking=asyncio.Lock(),
             metrics=ServiceMetrics(
                 database,

@@ -22,6 +22,7 @@ SECRETS = {
     "RUSHES_WEBHOOK_SECRET": "webhook-secret-canary-5b1d",
     "RUSHES_WORKER_SECRET": "worker-secret-canary-91ac",
     "RUSHES_ALLOW_PRIVATE_URLS": "1",
+    "RUSHES_ARCHIVE_URL": "none",  # files are handed on from the provider; `test_files` has an archive
 }
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "request_id", "ok", "error", "message"}
 

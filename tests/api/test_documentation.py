@@ -69,12 +69,13 @@ def finished(tenant: Tenant, batch_id: str) -> None:
     tenant.finished(batch_id, seconds_max=30)
 
 
-def test_every_example_of_the_page_works(new_database_url: Callable[[str], str]) -> None:
+def test_every_example_of_the_page_works(new_database_url: Callable[[str], str], tmp_path: Path) -> None:
     """In the page's order; what the page says is failed or cancelled is made so first."""
+    kept = {"RUSHES_ARCHIVE_URL": str(tmp_path / "archive")}
     with (
         running_simulator(knobs(render_seconds=0.2, error=1.0)) as simulator,
         Receiver().running() as receiver,
-        running_service(new_database_url("sqlite"), simulator.base_url) as service,
+        running_service(new_database_url("sqlite"), simulator.base_url, kept) as service,
         httpx2.Client(timeout=30, trust_env=False, verify=False) as http,
     ):
         tenant = service.tenant()
@@ -90,19 +91,25 @@ def test_every_example_of_the_page_works(new_database_url: Callable[[str], str])
             command = command.replace("https://example.com/hooks/rushes", receiver.url)
             if "/cancel" in command:
                 simulator.use(knobs(render_seconds=30.0))
-                variables["BATCH"], kept = tenant.batch("to cancel")["batch_id"], variables["BATCH"]
+                variables["BATCH"], before = tenant.batch("to cancel")["batch_id"], variables["BATCH"]
             if command.endswith("/content -o boat.mp4"):
                 eventually(
                     lambda: tenant.get(f"/v1/videos/{variables['VIDEO']}"),
                     lambda video: video["status"] == "completed",
                 )
+            if "/files/" in command:
+                item = eventually(
+                    lambda: tenant.get(f"/v1/batches/{variables['VIDEO']}/items")["items"][0],
+                    lambda item: item["archive"]["state"] == "stored",
+                )
+                variables["FILE"] = item["video_url"].rpartition("/")[2]
             answer = ask(http, command, variables)
             assert answer.status_code < 300, (command, answer.text)
             document: Any = {}
             if answer.headers.get("content-type", "").startswith("application/json"):
                 document = answer.json()
             if "/cancel" in command:
-                variables["BATCH"] = kept
+                variables["BATCH"] = before
                 simulator.use(knobs(render_seconds=0.2, error=1.0))
             if "/retry" in command:
                 simulator.use(knobs(render_seconds=0.2))
@@ -119,6 +126,7 @@ def test_every_example_of_the_page_works(new_database_url: Callable[[str], str])
 
 def test_every_route_of_the_document_has_an_example(idle_tenant: Tenant) -> None:
     names = {"URL": "", "KEY": "k", "WORKER_SECRET": "w", "METRICS_TOKEN": "m", "TOKEN": "{token}"}
+    names["FILE"] = "{token}"
     names |= {"BATCH": "{batch_id}", "VIDEO": "{video_id}", "DELIVERY": "{delivery_id}"}
     shown = set()
     for command in CURLS:

@@ -219,7 +219,8 @@ def test_any_items_file_is_served_in_parts_too(tenant: Tenant) -> None:
     beyond = tenant.request("GET", path, headers={"range": "bytes=99999999-"})
     assert (beyond.status_code, beyond.json()["error"]) == (416, "RANGE_NOT_SATISFIABLE")
     assert tenant.request("GET", f"/v1/videos/{batch_id}/content").status_code == 404, "which of the two?"
-    assert tenant.request("GET", path, params={"variant": "thumbnail"}).status_code == 422
+    assert tenant.request("GET", path, params={"variant": "thumbnail"}).status_code == 404
+    assert tenant.request("GET", path, params={"variant": "poster"}).status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from rushes.dashboard.session import (
 )
 from rushes.domain.errors import InputError
 from rushes.domain.models import DEFAULT_CATALOGUE
+from rushes.engine.file_links import FileLinks
 from rushes.engine.operator_reads import ReadOnly
 from rushes.store.database import Database
 
@@ -62,6 +63,7 @@ def client(clock: Clock) -> TestClient:
         new_nonce=lambda: "nonce",
         on_work=lambda: None,
         catalogue=DEFAULT_CATALOGUE,
+        links=FileLinks(b"any"),
         base_url="https://videos.example.com",
         signing_key=lambda: pytest.fail("nothing is signed here"),
     )

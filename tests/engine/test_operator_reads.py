@@ -12,6 +12,7 @@ from rushes.domain.errors import NotFound, StoreError
 from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.prompts import Defaults, drafts_from_objects, validate_drafts
 from rushes.engine import accept, operator_acts, operator_reads
+from rushes.engine.file_links import FileLinks
 from rushes.engine.operator_reads import BatchFilter, ItemFilter, ReadOnly
 from rushes.store import ledger
 from rushes.store.database import Database
@@ -65,6 +66,7 @@ def parts_on(database: Database) -> DashboardParts:
         new_nonce=lambda: "nonce",
         on_work=lambda: None,
         catalogue=DEFAULT_CATALOGUE,
+        links=FileLinks(b"any"),
         base_url=None,
         signing_key=lambda: pytest.fail("nothing is signed here"),
     )

@@ -17,6 +17,7 @@ from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.task import Failed, FailureType, Succeeded
 from rushes.engine import failover, operator_reads
 from rushes.engine.dispatch import claim_fairly
+from rushes.engine.file_links import FileLinks
 from rushes.engine.operator_reads import ItemFilter, Span
 from rushes.engine.settle import Group, apply_group
 from rushes.engine.steward import keep_house
@@ -215,6 +216,7 @@ def watch(connection: Connection) -> None:
             items=page,
             entries=page,
             catalogue=DEFAULT_CATALOGUE,
+            links=FileLinks(b"any"),
             now_ms=now,
         )
     operator_reads.failure_counts(connection, batch["batch_id"])

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
-from rushes.api import batches, events, models, operators, videos, webhooks
+from rushes.api import batches, events, files, models, operators, videos, webhooks
 from rushes.api.credits import router as credits_router
 from rushes.api.documents import add_openapi
 from rushes.api.edge import Edge
@@ -20,7 +20,14 @@ PREFIX: Final = "/v1"
 OLDER_PREFIX: Final = "/api/v1"
 """Where clients of the earlier service look; the same routes, left out of the document."""
 
-_TENANT_ROUTERS: Final = (batches.router, events.router, credits_router, videos.router, webhooks.router)
+_TENANT_ROUTERS: Final = (
+    batches.router,
+    events.router,
+    credits_router,
+    videos.router,
+    webhooks.router,
+)
+_OTHER_ROUTERS: Final = (files.router, operators.router)
 
 
 def build_api(parts: ApiParts) -> FastAPI:
@@ -30,11 +37,12 @@ def build_api(parts: ApiParts) -> FastAPI:
     for router in _TENANT_ROUTERS:
         app.include_router(router, prefix=PREFIX)
         app.include_router(router, prefix=OLDER_PREFIX, include_in_schema=False)
-    app.include_router(operators.router)
+    for router in _OTHER_ROUTERS:
+        app.include_router(router)
     app.state.methods_of_path = [
         *_methods(_TENANT_ROUTERS, PREFIX),
         *_methods(_TENANT_ROUTERS, OLDER_PREFIX),
-        *_methods((operators.router,), ""),
+        *_methods(_OTHER_ROUTERS, ""),
     ]
     add_problem_handlers(app)
     add_openapi(app, more_models=(models.NewBatch, models.Quote, Event, StreamedEvent))

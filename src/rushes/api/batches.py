@@ -16,6 +16,7 @@ from rushes.api.auth import Caller
 from rushes.api.batch_bodies import BATCH_FIELDS, QUOTE_FIELDS, BatchBody, read_batch_body, read_label
 from rushes.api.bodies import BATCH_BODY_BYTES_MAX, read_body, require_json
 from rushes.api.documents import BATCHES, answers, json_body
+from rushes.api.files import links_for
 from rushes.api.ids import BatchId, item_index_of, public_id
 from rushes.api.parts import ApiParts, Parts
 from rushes.domain.errors import InputError
@@ -186,6 +187,7 @@ async def get_batch(batch_id: BatchId, caller: Caller, parts: Parts) -> Response
     responses=answers(404, 422),
 )
 async def list_items(
+    request: Request,
     batch_id: BatchId,
     caller: Caller,
     parts: Parts,
@@ -193,7 +195,11 @@ async def list_items(
     limit: Annotated[int, Query(ge=1, le=ITEMS_PAGE_MAX)] = 100,
     offset: Annotated[int, Query(ge=0, le=OFFSET_MAX)] = 0,
 ) -> Response:
-    """In their order; of an item that was tried again, the newest try."""
+    """In their order; of an item that was tried again, the newest try.
+
+    Once a video is stored, its `video_url` and `thumbnail_url` are links of this service that need no key and
+    live for one to two hours. A video that could not be kept has none; `archive` says why.
+    """
     items, total = await parts.database.read(
         tenant.item_page,
         caller.account_id,
@@ -202,6 +208,7 @@ async def list_items(
         limit=limit,
         offset=offset,
         catalogue=parts.catalogue,
+        links=links_for(request, parts),
         now_ms=parts.now_ms(),
     )
     return ok_answer({"items": items, "total": total, "limit": limit, "offset": offset})

@@ -172,8 +172,22 @@ class BatchPage(Closed):
     has_more: bool
 
 
+class Archive(Closed):
+    """What is kept of a video: `due` is still to be fetched, the others are final."""
+
+    state: Literal["due", "stored", "expired", "refused", "removed"]
+    reason: str | None
+    bytes: Count | None
+    sha256: str | None
+    width: Count | None
+    height: Count | None
+    duration_seconds: float | None
+    stored_at: str | None
+    spritesheet_url: str | None
+
+
 class ItemFacts(Closed):
-    """One item of a batch without its prompt."""
+    """One item of a batch, as an event tells it: without its prompt, and with the provider's own link."""
 
     item_id: str
     index: Count
@@ -197,6 +211,7 @@ class Item(ItemFacts):
     """One item of a batch, as it is after its newest try."""
 
     prompt: str
+    archive: Archive | None
 
 
 class ItemPage(Closed):

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Depends, Request
 
 from rushes.domain.catalogue import Catalogue
+from rushes.engine.file_links import FileLinks
 from rushes.engine.guarded_http import GuardedHttp
 from rushes.engine.quotes import ProviderPace
 from rushes.metrics import ServiceMetrics
 from rushes.store.database import Database
+from rushes.store.objects import ObjectStore
 
 if TYPE_CHECKING:
     from rushes.api.auth import KeyRing
@@ -25,9 +27,10 @@ class ApiParts:
 
     `webhook_secret_of(account_id)` is None when the operator has set no secret: then no batch may name a
     webhook. `callback_key` signs callback tokens; None turns callbacks off. `callback_readers` give the
-    remote id that a provider's callback names. `on_accepted()` tells the worker of this process, if any,
-    that there is work, and `on_callback(task_id, attempt, remote_task_id)` offers it a callback: False
-    when it is not its task. `tick()` runs one bounded pass.
+    remote id that a provider's callback names. `objects` is None where no videos are kept.
+    `on_accepted()` tells the worker of this process, if any, that there is work, and
+    `on_callback(task_id, attempt, remote_task_id)` offers it a callback: False when it is not its task.
+    `tick()` runs one bounded pass.
     """
 
     version: str
@@ -41,8 +44,11 @@ class ApiParts:
     limits: "RateLimits"
     events: "EventHub"
     files: GuardedHttp
+    objects: ObjectStore | None
+    links: FileLinks
     long_bodies: asyncio.Semaphore
     downloads: asyncio.Semaphore
+    kept_downloads: asyncio.Semaphore
     ticking: asyncio.Lock
     metrics: ServiceMetrics
     pace_of: Mapping[str, ProviderPace]

@@ -1,9 +1,9 @@
-"""Handing a video's bytes on from where they lie, part of them if asked for."""
+"""Handing a video's bytes on from where they lie, part of them if asked for: the archive, or the provider."""
 
 import contextlib
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -11,12 +11,27 @@ from starlette.types import Receive, Scope, Send
 from rushes import telemetry
 from rushes.api.parts import ApiParts
 from rushes.api.problems import Refusal
+from rushes.domain.archive import ArchiveState
+from rushes.domain.errors import ArchiveUnavailable, NotFound
+from rushes.engine.file_links import VARIANTS
 from rushes.engine.guarded_http import NoAnswerFromUrl, StreamedAnswer
 from rushes.engine.net_guard import UrlRefused
 
 CONTENT_BYTES_MAX: Final = 2 * 1024 * 1024 * 1024
 DOWNLOADS_AT_ONCE_MAX: Final = 32
+"""Files that are handed on from elsewhere at the same time."""
+
+KEPT_AT_ONCE_MAX: Final = 256
+"""Files that are read from the archive at the same time."""
+
+KEPT_SECONDS: Final = 3600
+"""How long a browser may keep what it got from the archive: as long as a link lives at least."""
+
 DOWNLOAD_SECONDS_MAX: Final = 3600.0
+
+FILE_CONTENT: Final = {
+    kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("video/mp4", "image/jpeg")
+}
 
 _RANGE: Final = re.compile(r"bytes=[0-9 ,\-]{1,200}")
 _VALIDATOR: Final = re.compile(r"[\x20-\x7e]{1,200}")
@@ -53,7 +68,7 @@ class _FileResponse(Response):
                     if sent > CONTENT_BYTES_MAX:
                         raise NoAnswerFromUrl("the file is too large")
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            except NoAnswerFromUrl as error:
+            except (NoAnswerFromUrl, ArchiveUnavailable, NotFound) as error:
                 # the answer stays incomplete: the server then drops the connection, and the client sees it
                 log.warning(telemetry.DOWNLOAD_BROKEN, error=error.message, sent_bytes=sent)
                 return
@@ -64,15 +79,8 @@ async def file_response(
     parts: ApiParts, url: str, *, file_name: str, request_headers: Mapping[str, str]
 ) -> Response:
     """The file at the URL as an answer; `Range` and `If-Range` are passed on. Raises `Refusal`."""
-    if parts.downloads.locked():
-        raise Refusal(
-            503,
-            "TOO_MANY_DOWNLOADS",
-            "this server hands on as many files as it can; try again",
-            headers={"retry-after": "2"},
-        )
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(parts.downloads)
+        await _enter(stack, parts.downloads)
         try:
             answer = await stack.enter_async_context(
                 parts.files.get(
@@ -86,6 +94,113 @@ async def file_response(
         _check(answer)
         return _FileResponse(answer, stack.pop_all(), _headers(answer, file_name))
     raise AssertionError("unreachable")
+
+
+async def kept_response(
+    parts: ApiParts,
+    kept: Mapping[str, Any],
+    variant: str,
+    *,
+    file_name: str,
+    request_headers: Mapping[str, str],
+) -> Response:
+    """What is kept of a video as an answer, by RFC 9110: `Range`, `If-Range`, `If-None-Match`.
+
+    `kept` is the row of a file that is stored. Raises `Refusal`.
+    """
+    column, media_type = VARIANTS[variant]
+    key = kept[column]
+    if parts.objects is None or key is None:
+        raise Refusal(404, "NOT_FOUND", "nothing of that kind is kept of this video")
+    headers = {
+        # never written over, so that a name stands for its bytes
+        "etag": f'"{kept["sha256"]}{"" if variant == "video" else f"-{variant}"}"',
+        "accept-ranges": "bytes",
+        "cache-control": f"private, max-age={KEPT_SECONDS}",
+    }
+    if headers["etag"] in request_headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    async with contextlib.AsyncExitStack() as stack:
+        await _enter(stack, parts.kept_downloads)
+        try:
+            size = kept["bytes"] if variant == "video" else await parts.objects.size_of(key)
+            first, end, status = _range_of(request_headers, size, headers["etag"])
+            bounds = {"first": first, "end": end} if status == 206 else {}
+            chunks = parts.objects.read(key, **bounds)
+            begun = await anext(chunks, b"")  # what cannot be read is known before the answer begins
+        except NotFound:
+            raise Refusal(410, "VIDEO_EXPIRED", "the file is no longer in the archive") from None
+        except ArchiveUnavailable as error:
+            raise Refusal(503, "ARCHIVE_UNAVAILABLE", error.message, headers={"retry-after": "5"}) from error
+        if status == 206:
+            headers["content-range"] = f"bytes {first}-{end - 1}/{size}"
+        headers |= {
+            "content-length": str(end - first),
+            "content-type": media_type,
+            "content-disposition": f'inline; filename="{file_name}"',
+        }
+        answer = StreamedAnswer(status, {}, _with_first(begun, chunks))
+        return _FileResponse(answer, stack.pop_all(), headers)
+    raise AssertionError("unreachable")
+
+
+def file_name_of(name: str, variant: str) -> str:
+    """What a browser shall call it when it is saved."""
+    return f"{name}.mp4" if variant == "video" else f"{name}-{variant}.jpg"
+
+
+def refuse_unkept(kept: Mapping[str, Any]) -> None:
+    """Raise `Refusal` for a file that is not to be had any more, or never was."""
+    match ArchiveState(kept["state"]):
+        case ArchiveState.EXPIRED:
+            raise Refusal(410, "VIDEO_EXPIRED", f"the file was lost with its link: {kept['reason']}")
+        case ArchiveState.REMOVED:
+            raise Refusal(410, "VIDEO_EXPIRED", "the file was removed: its time of retention is over")
+        case ArchiveState.REFUSED:
+            raise Refusal(410, "VIDEO_REFUSED", f"what the provider gave was refused: {kept['reason']}")
+        case _:
+            return
+
+
+async def _enter(stack: contextlib.AsyncExitStack, places: Any) -> None:
+    if places.locked():
+        raise Refusal(
+            503,
+            "TOO_MANY_DOWNLOADS",
+            "this server hands on as many files as it can; try again",
+            headers={"retry-after": "2"},
+        )
+    await stack.enter_async_context(places)
+
+
+async def _with_first(begun: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield begun
+    async for chunk in chunks:
+        yield chunk
+
+
+_ONE_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+def _range_of(headers: Mapping[str, str], size: int, etag: str) -> tuple[int, int, int]:
+    """First byte, end (excluded) and status; the whole for several ranges, and for what is no range."""
+    asked = _ONE_RANGE.fullmatch(headers.get("range", "").strip())
+    if asked is None or asked[0] == "bytes=-" or headers.get("if-range", etag) != etag:
+        return 0, size, 200
+    if asked[1] == "":
+        first, end = max(0, size - int(asked[2])), size
+    else:
+        first, end = int(asked[1]), min(size, int(asked[2]) + 1) if asked[2] else size
+        if asked[2] and int(asked[2]) < first:
+            return 0, size, 200
+    if first >= end:
+        raise Refusal(
+            416,
+            "RANGE_NOT_SATISFIABLE",
+            "the file has no such range",
+            headers={"content-range": f"bytes */{size}"},
+        )
+    return first, end, 206
 
 
 def _asked_for(headers: Mapping[str, str]) -> dict[str, str]:

@@ -25,7 +25,8 @@ from rushes.api.documents import VIDEOS, answers
 from rushes.api.ids import public_id, video_place
 from rushes.api.parts import Parts
 from rushes.api.problems import Refusal, unknown_field
-from rushes.api.video_files import file_response
+from rushes.api.video_files import FILE_CONTENT, file_name_of, file_response, kept_response, refuse_unkept
+from rushes.domain.archive import ArchiveState
 from rushes.domain.catalogue import Catalogue
 from rushes.domain.errors import InputError
 from rushes.domain.options import NOWHERE, quoted
@@ -158,11 +159,11 @@ async def delete_video(video_id: VideoId, caller: Caller, parts: Parts) -> Respo
         ok={
             200: {
                 "description": "The file.",
-                "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}},
+                "content": FILE_CONTENT,
             },
             206: {
                 "description": "The part that `Range` asked for.",
-                "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}},
+                "content": FILE_CONTENT,
             },
         },
     ),
@@ -172,12 +173,24 @@ async def download_video(
     request: Request,
     caller: Caller,
     parts: Parts,
-    variant: Annotated[Literal["video"], Query(description="There are no other assets.")] = "video",
+    variant: Annotated[
+        Literal["video", "thumbnail", "spritesheet"],
+        Query(description="Pictures are JPEG, and there only once the video is stored."),
+    ] = "video",
 ) -> Response:
-    """The file's bytes. Range requests are passed on."""
-    del variant
+    """The file's bytes, from the archive once it is stored and from the provider until then.
+
+    Range requests work in both cases; what is stored has a strong `ETag`.
+    """
     place = video_place(video_id)
-    url = await parts.database.read(videos.file_url, caller.account_id, *place)
+    url, kept = await parts.database.read(videos.file_of_video, caller.account_id, *place)
+    if kept is not None:
+        refuse_unkept(kept)
+    if kept is not None and kept["state"] == ArchiveState.STORED:
+        name = file_name_of(video_id, variant)
+        return await kept_response(parts, kept, variant, file_name=name, request_headers=request.headers)
+    if variant != "video":
+        raise Refusal(404, "NOT_FOUND", "no picture is kept of this video")
     return await file_response(parts, url, file_name=f"{video_id}.mp4", request_headers=request.headers)
 
 

@@ -60,6 +60,7 @@ class Item(TypedDict):
     held_reason: str | None
     video_url: str | None
     thumbnail_url: str | None
+    archive: dict[str, Any] | None
     error: str | None
     failure_type: str | None
     attempt: int

@@ -62,6 +62,7 @@ class BatchPage:
                 items=Span(ITEMS_PER_PAGE, (self.page - 1) * ITEMS_PER_PAGE),
                 entries=Span(ENTRIES_PER_PAGE, (self.entries_page - 1) * ENTRIES_PER_PAGE),
                 catalogue=self.parts.catalogue,
+                links=self.parts.links,
                 now_ms=now_ms,
             )
         except NotFound as error:

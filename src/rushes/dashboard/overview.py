@@ -184,6 +184,11 @@ def _alerts(root: str, look: Look) -> Markup:
                 role="status",
             )
         )
+    at_risk = look.gauges.archive_at_risk_count
+    if at_risk:
+        text = " Their links die within half an hour; `rushes archive status` says what is in the way."
+        count = tag("b", f"{number(at_risk)} videos are not stored yet.")
+        found.append(tag("p", count, text, class_="banner bad", role="alert"))
     failing = look.gauges.deliveries.get("failed", 0) + look.gauges.deliveries.get("disabled", 0)
     if failing:
         link = tag("a", "Look at them", href=url(f"{root}/deliveries", status="failed"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rushes.domain.catalogue import Catalogue
+from rushes.engine.file_links import FileLinks
 from rushes.engine.operator_reads import ReadOnly
 from rushes.store.database import Database
 
@@ -14,9 +15,9 @@ from rushes.store.database import Database
 class DashboardParts:
     """Pages read with `read`, and act through `database`. Time and randomness are functions.
 
-    `on_work()` tells the worker of this process, if any, that tasks wait. `base_url` is the
-    service's public URL: its host is one that pages may be asked from.
-    `signing_key()` is the key of signed statements.
+    `on_work()` tells the worker of this process, if any, that tasks wait. `links` lead to stored videos.
+    `base_url` is the service's public URL: its host is one that pages may be asked from. `signing_key()` is
+    the key of signed statements.
     """
 
     secret: str
@@ -26,5 +27,6 @@ class DashboardParts:
     new_nonce: Callable[[], str]
     on_work: Callable[[], None]
     catalogue: Catalogue
+    links: FileLinks
     base_url: str | None
     signing_key: Callable[[], Ed25519PrivateKey]

@@ -27,13 +27,13 @@ KEYS: Final = ("video_key", "thumbnail_key", "poster_key")
 
 def status(connection: Connection, *, now_ms: int) -> dict[str, Any]:
     """The archive in numbers: files by state, bytes, files at risk, and why files are not stored."""
-    totals = archive.totals(connection)
-    at_risk = archive.at_risk_count(connection, before_ms=now_ms + int(ALERT_SECONDS * 1000))
+    files, stored_bytes = archive.totals(connection)
+    due = archive.due_files(connection, dies_before_ms=now_ms + int(ALERT_SECONDS * 1000))
     return {
-        "files": totals.files,
-        "stored_bytes": totals.stored_bytes,
-        "due_since": iso_time(totals.due_since_ms),
-        "at_risk": at_risk,
+        "files": files,
+        "stored_bytes": stored_bytes,
+        "due_since": iso_time(due.since_ms),
+        "at_risk": due.at_risk,
         "reasons": [dict(row._mapping) for row in archive.troubles(connection, limit=REASONS_MAX)],
     }
 

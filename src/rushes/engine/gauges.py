@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
+from rushes.domain.archive import ALERT_SECONDS
 from rushes.store import archive, deliveries, nudges, workers
 
 PROVIDER_STATES = ("closed", "held", "open", "half_open", "paused")
@@ -31,8 +32,8 @@ class Gauges:
     unconfirmed_count: int
     queue_age_seconds: dict[str, float]
     deliveries: dict[str, int]
-    archive_files: dict[str, int]
-    archive_bytes: int
+    archive_due_count: int
+    archive_at_risk_count: int
     nudge_count: int
     workers: Sequence[WorkerReport]
 
@@ -68,13 +69,13 @@ def read_gauges(connection: Connection, now_ms: int) -> Gauges:
         text("SELECT MIN(created_at_ms) FROM batches WHERE pending_count > 0 AND cancelled_at_ms IS NULL")
     )
     delivery_counts, delivery_since_ms = deliveries.counts(connection)
-    archived = archive.totals(connection)
+    due_files = archive.due_files(connection, dies_before_ms=now_ms + int(ALERT_SECONDS * 1000))
     granted = sum(lots.values())
     since_ms = {
         "pending_tasks": pending_since_ms,
         "unconfirmed_submits": unconfirmed_since_ms,
         "webhook_deliveries": delivery_since_ms,
-        "archive_files": archived.due_since_ms,
+        "archive_files": due_files.since_ms,
     }
     return Gauges(
         tasks={"pending": pending, "processing": processing, "succeeded": succeeded, "failed": failed},
@@ -95,8 +96,8 @@ def read_gauges(connection: Connection, now_ms: int) -> Gauges:
             for queue, at_ms in since_ms.items()
         },
         deliveries=delivery_counts,
-        archive_files=archived.files,
-        archive_bytes=archived.stored_bytes,
+        archive_due_count=due_files.count,
+        archive_at_risk_count=due_files.at_risk,
         nudge_count=nudges.count(connection),
         workers=[
             WorkerReport(str(row["id"]), decoded_report(str(row["report"])))

@@ -13,10 +13,11 @@ from sqlalchemy import Connection, func, select, text
 from rushes.domain.catalogue import Catalogue
 from rushes.domain.errors import NotFound
 from rushes.engine import views
+from rushes.engine.file_links import FileLinks, file_fields
 from rushes.engine.gauges import Gauges, read_gauges
 from rushes.engine.holding import held_reasons, held_tasks
 from rushes.engine.tenant import EXPORT_PAGE_ROWS
-from rushes.store import batches, ledger, schema
+from rushes.store import archive, batches, ledger, schema
 from rushes.store.database import Database, Rows, begin_snapshot
 
 P = ParamSpec("P")
@@ -147,9 +148,10 @@ def item_page(
     limit: int,
     offset: int,
     catalogue: Catalogue,
+    links: FileLinks,
     now_ms: int,
 ) -> list[dict[str, Any]]:
-    """Items in their order, each with its `credits`. Raises `NotFound`."""
+    """Items in their order, each with its `credits` and what is kept of its video. Raises `NotFound`."""
     rows = batches.list_items(
         connection,
         batches.batch_row_id(connection, public_id),
@@ -159,8 +161,10 @@ def item_page(
         offset=offset,
     )
     held = held_reasons(connection, rows, catalogue, now_ms)
+    kept = archive.files_of(connection, [row["id"] for row in rows])
     return [
         views.item_view(row, batch_public_id=public_id, held_reason=held.get(row["id"]))
+        | file_fields(row, kept.get(row["id"]), links=links, now_ms=now_ms)
         | {"credits": row["credits"], "remote_task_id": row["remote_task_id"]}
         for row in rows
     ]
@@ -270,6 +274,7 @@ def batch_in_full(
     items: Span,
     entries: Span,
     catalogue: Catalogue,
+    links: FileLinks,
     now_ms: int,
 ) -> dict[str, Any]:
     """All that a batch's page shows: `batch, items, failures, proof, entries`. Raises `NotFound`."""
@@ -283,6 +288,7 @@ def batch_in_full(
             limit=items.limit,
             offset=items.offset,
             catalogue=catalogue,
+            links=links,
             now_ms=now_ms,
         ),
         "failures": failure_counts(connection, public_id) if batch["failed_count"] else {},

@@ -18,8 +18,9 @@ from rushes.domain.task import TaskStatus
 from rushes.engine import accept, views
 from rushes.engine.accept import BatchRequest
 from rushes.engine.events import event_heads
+from rushes.engine.file_links import FileLinks, file_fields
 from rushes.engine.holding import held_reasons
-from rushes.store import batches, deliveries, ledger, retries, schema
+from rushes.store import archive, batches, deliveries, ledger, retries, schema
 
 EXPORT_PAGE_ROWS = 500
 """Items that one read of an export fetches."""
@@ -98,16 +99,21 @@ def item_page(
     limit: int,
     offset: int,
     catalogue: Catalogue,
+    links: FileLinks,
     now_ms: int,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Items in their order, and how many there are in all with that status."""
+    """Items in their order, each with what is kept of its video, and how many there are with that status."""
     row = _batch_row(connection, account_id, public_id)
     rows = batches.list_items(connection, row["id"], status=status, limit=limit, offset=offset)
     total = row["total_count"] if status is None else row[f"{status}_count"]
     held = held_reasons(connection, rows, catalogue, now_ms)
-    return [
-        views.item_view(item, batch_public_id=public_id, held_reason=held.get(item["id"])) for item in rows
-    ], total
+    kept = archive.files_of(connection, [item["id"] for item in rows])
+    items = [
+        views.item_view(item, batch_public_id=public_id, held_reason=held.get(item["id"]))
+        | file_fields(item, kept.get(item["id"]), links=links, now_ms=now_ms)
+        for item in rows
+    ]
+    return items, total
 
 
 def export_page(

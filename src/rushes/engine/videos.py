@@ -15,7 +15,7 @@ from rushes.domain.errors import InputError, NotFound, RushesError
 from rushes.domain.options import OneOf, WholeNumber, quoted
 from rushes.domain.task import FINAL_STATUSES, TaskStatus
 from rushes.engine import views
-from rushes.store import schema
+from rushes.store import archive, schema
 
 VIDEO_PREFIX: Final = "video_"
 
@@ -205,15 +205,29 @@ def delete(
     return video.video_id
 
 
-def file_url(connection: Connection, account_id: int, batch_public_id: str, item_index: int | None) -> str:
-    """Where the video's file lies. Raises `NotFound`, `VideoNotFinished` and `VideoFailed`."""
+def file_of_video(
+    connection: Connection, account_id: int, batch_public_id: str, item_index: int | None
+) -> tuple[str, Mapping[str, Any] | None]:
+    """The video's URL at its provider, and what is kept of it, if anything is or shall be.
+
+    Raises `NotFound`, `VideoNotFinished` and `VideoFailed`.
+    """
     row = find(connection, account_id, batch_public_id, item_index).row
     if row["status"] not in FINAL_STATUSES:
         raise VideoNotFinished("the video is still being made")
     if row["video_url"] is None:
         raise VideoFailed(f"the video failed: {row['error']}")
-    url: str = row["video_url"]
-    return url
+    return row["video_url"], archive.files_of(connection, [row["id"]]).get(row["id"])
+
+
+def kept_file(connection: Connection, task_id: int) -> Mapping[str, Any]:
+    """What is kept of a task's video, for whoever has a link to it. Raises `NotFound`."""
+    kept = archive.files_of(connection, [task_id]).get(task_id)
+    t = schema.video_tasks.c
+    place = connection.execute(select(t.batch_id, t.item_index).where(t.id == task_id)).first()
+    if kept is None or place is None or _is_deleted(connection, place.batch_id, place.item_index):
+        raise NotFound("there is no such file")
+    return kept
 
 
 def video_view(video: VideoRow) -> dict[str, Any]:

@@ -215,13 +215,13 @@ def alert_if_due(connection: Connection, *, before_ms: int, now_ms: int, limit: 
 # --- reading --------------------------------------------------------------------------------------------
 
 
-def files_of(connection: Connection, task_ids: Iterable[int]) -> dict[int, Row[Any]]:
+def files_of(connection: Connection, task_ids: Iterable[int]) -> dict[int, Mapping[str, Any]]:
     """The rows of those tasks' files, by task; tasks that did not succeed have none."""
     rows = connection.execute(
         statement(f"SELECT f.* FROM {_IDS.sql(connection)} JOIN archived_files f ON f.task_id = v.id"),
         _IDS.parameters(connection, [(task_id,) for task_id in task_ids]),
     )
-    return {row.task_id: row for row in rows}
+    return {row.task_id: dict(row._mapping) for row in rows}
 
 
 def due_count(connection: Connection) -> int:
@@ -242,32 +242,37 @@ def files_of_batch(connection: Connection, batch_public_id: str) -> tuple[dict[s
     return {state.value: 0 for state in ArchiveState} | {row[0]: int(row[1]) for row in rows}, reason
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """All files by state, the bytes that are stored, and when the oldest due one was settled."""
-
-    files: dict[str, int]
-    stored_bytes: int
-    due_since_ms: int | None
-
-
-def totals(connection: Connection) -> Totals:
-    """The whole archive in numbers."""
+def totals(connection: Connection) -> tuple[dict[str, int], int]:
+    """All files by state, and the bytes that are stored. Looks at every file."""
     rows = connection.execute(
         statement(
-            "SELECT state, COUNT(*), SUM(CASE WHEN state = 'stored' THEN bytes ELSE 0 END),"
-            " MIN(created_at_ms) FROM archived_files GROUP BY state"
+            "SELECT state, COUNT(*), SUM(CASE WHEN state = 'stored' THEN bytes ELSE 0 END)"
+            " FROM archived_files GROUP BY state"
         )
     ).all()
-    found = {row[0]: row for row in rows}
-    due = found.get(ArchiveState.DUE.value)
-    return Totals(
-        files={
-            state.value: int(found[state.value][1]) if state.value in found else 0 for state in ArchiveState
-        },
-        stored_bytes=sum(int(row[2] or 0) for row in rows),
-        due_since_ms=None if due is None else int(due[3]),
-    )
+    files = {state.value: 0 for state in ArchiveState} | {row[0]: int(row[1]) for row in rows}
+    return files, sum(int(row[2] or 0) for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class DueFiles:
+    """How many files are still due, how many of their links die soon, and when the oldest was settled."""
+
+    count: int
+    at_risk: int
+    since_ms: int | None
+
+
+def due_files(connection: Connection, *, dies_before_ms: int) -> DueFiles:
+    """`at_risk` counts links that die before then. Looks at due files only."""
+    row = connection.execute(
+        statement(
+            "SELECT COUNT(*), COALESCE(SUM(CASE WHEN link_dies_at_ms < :before THEN 1 ELSE 0 END), 0),"
+            " MIN(created_at_ms) FROM archived_files WHERE state = 'due'"
+        ),
+        {"before": dies_before_ms},
+    ).one()
+    return DueFiles(int(row[0]), int(row[1]), None if row[2] is None else int(row[2]))
 
 
 def stored_after(
@@ -297,19 +302,6 @@ def troubles(connection: Connection, *, limit: int) -> list[Row[Any]]:
             ),
             {"limit": limit},
         )
-    )
-
-
-def at_risk_count(connection: Connection, *, before_ms: int) -> int:
-    """How many files are still due whose links die before then."""
-    return int(
-        connection.scalar(
-            statement(
-                "SELECT COUNT(*) FROM archived_files WHERE state = 'due' AND link_dies_at_ms < :before"
-            ),
-            {"before": before_ms},
-        )
-        or 0
     )
 
 
