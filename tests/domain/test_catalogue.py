@@ -293,3 +293,35 @@ def test_catalogue_and_models_cannot_be_changed() -> None:
         DEFAULT_CATALOGUE.get("sora-2").options["x"] = None  # type: ignore[index]
     with pytest.raises(AttributeError):
         DEFAULT_CATALOGUE.extra = 1  # type: ignore[attr-defined]
+
+
+def test_an_operator_names_a_model_of_their_own_like_one_that_is_there() -> None:
+    overrides: dict[str, dict[str, Any]] = {
+        "wan": {"like": "openai-sora-2", "api_model": "Wan-AI/Wan2.2", "credits": 3},
+        "x": {"like": "sora-2"},
+    }
+    catalogue = DEFAULT_CATALOGUE.with_overrides(overrides)
+    wan = catalogue.get("wan")
+    assert (wan.provider, wan.api_model, wan.credits) == ("openai-video", "Wan-AI/Wan2.2", 3)
+    assert wan.options == catalogue.get("openai-sora-2").options
+    assert (catalogue.get("x").api_model, catalogue.get("x").provider) == ("x", "grsai")
+    assert catalogue.get("sora-2").credits == 10, "the one that it is like stays as it is"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("sora-2", {"like": "veo-pro"}, "already"),
+        ("x", {"like": "nothing"}, "unknown model"),
+        ("x", {"like": 5}, "must be a name"),
+        ("x", {"like": "sora-2", "api_model": ""}, "must be a name"),
+        ("x\n", {"like": "sora-2"}, "must be printable"),
+        ("x", {"like": "sora-2", "provider": "fal"}, "cannot be overridden"),
+        ("sora-2", {"api_model": "other"}, "cannot be overridden"),
+    ],
+)
+def test_a_model_of_their_own_that_cannot_work_is_refused(
+    name: str, values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        DEFAULT_CATALOGUE.with_overrides({name: values})

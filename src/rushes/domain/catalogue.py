@@ -29,6 +29,8 @@ from rushes.domain.options import (
 MODEL_CREDITS_MAX = 1_000_000
 """The highest price of one video: a full batch of them stays far below the largest balance."""
 
+MODEL_NAME_CHARACTERS_MAX = 100
+
 DEADLINE_SECONDS_MAX = 30 * 86_400.0
 """The longest hard deadline: credits must not be held for ever."""
 
@@ -256,8 +258,10 @@ class Catalogue:
 
         Fields: `credits` (int), `render_time_p50_seconds`, `soft_deadline_seconds`, `hard_deadline_seconds`
         (numbers), `sunset_at` (epoch seconds, an ISO date or time, UTC if it names no zone, or null for
-        none) and `disabled` (bool). An entry with `alias_of` (names, in the order of preference) and
-        perhaps `credits` is an alias. Raises `InputError` with `field` = `model.field` for anything else.
+        none) and `disabled` (bool). With `like`, the name of a model, it is a new one: another `api_model`
+        of the same provider, by default the name itself. An entry with `alias_of` (names, in the order of
+        preference) and perhaps `credits` is an alias. Raises `InputError` with `field` = `model.field` for
+        anything else.
         """
         changed = dict(self._models)
         definitions = dict(self._definitions)
@@ -267,14 +271,29 @@ class Catalogue:
             if "alias_of" in values or name in definitions:
                 definitions[name] = read_definition(name, values, definitions.get(name))
                 continue
-            model = self.get(name, origin=Origin(path=quoted(name)))
+            fields = dict(values)
+            if "like" in fields:
+                changed[name] = self._another(name, fields.pop("like"), fields.pop("api_model", name))
+            model = changed.get(name) or self.get(name, origin=Origin(path=quoted(name)))
             origin = Origin(path=model.name)
-            read = {key: _override(key, value, origin) for key, value in values.items()}
+            read = {key: _override(key, value, origin) for key, value in fields.items()}
             try:
                 changed[model.name] = replace(changed[model.name], **read)
             except ValueError as refused:
                 raise origin.error(str(refused)) from None
         return Catalogue(changed.values(), definitions)
+
+    def _another(self, name: str, like: object, api_model: object) -> Model:
+        """A new model like one of the catalogue's; raises `InputError`."""
+        origin = Origin(path=quoted(name))
+        if name in self._models:
+            raise origin.error("there is a model of this name already", "like")
+        for field_name, value in (("like", like), ("api_model", api_model), ("name", name)):
+            if not isinstance(value, str) or not 0 < len(value) <= MODEL_NAME_CHARACTERS_MAX:
+                raise origin.error(f"must be a name, not {quoted(value)}", field_name)
+            if not value.isprintable():
+                raise origin.error("must be printable", field_name)
+        return replace(self.get(str(like), origin=origin), name=name, api_model=str(api_model))
 
     def with_unavailable(self, reasons: Mapping[str, str]) -> "Catalogue":
         """A catalogue in which the models of these providers take no new tasks, each for its reason."""
