@@ -46,10 +46,13 @@ def test_every_model_is_found_by_its_name_and_by_its_api_name(
     assert name in DEFAULT_CATALOGUE
 
 
-def test_default_models_have_no_sunset_and_sensible_deadlines() -> None:
-    assert {model.provider for model in DEFAULT_CATALOGUE} >= {"grsai", "grsai-unified", "fal", "runway"}
+def test_default_models_are_live_but_those_that_google_shut_down_and_have_sensible_deadlines() -> None:
+    providers = {"grsai", "grsai-unified", "fal", "runway", "google", "openai-video"}
+    assert {model.provider for model in DEFAULT_CATALOGUE} == providers
     for model in DEFAULT_CATALOGUE:
-        assert model.takes_new_tasks(10**10)
+        shut_down = model.name.startswith("google-veo")
+        assert model.takes_new_tasks(10**10) is not shut_down
+        assert model.takes_new_tasks(1.7e9)
         assert (
             4 * model.render_time_p50_seconds
             < model.soft_deadline_seconds
@@ -67,7 +70,8 @@ def test_default_models_have_no_sunset_and_sensible_deadlines() -> None:
         ("veo-flsh", 'unknown model "veo-flsh"; did you mean "veo-flash"?'),
         (
             "zzz",
-            f'unknown model "zzz"; known: {", ".join(DEFAULT_CATALOGUE.names)}',
+            f'unknown model "zzz"; known: {", ".join(DEFAULT_CATALOGUE.names[:8])}'
+            f" and {len(DEFAULT_CATALOGUE) - 8} more",
         ),
     ],
 )
@@ -325,3 +329,8 @@ def test_a_model_of_their_own_that_cannot_work_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         DEFAULT_CATALOGUE.with_overrides({name: values})
+
+
+def test_a_retired_model_s_error_lists_only_so_many_others() -> None:
+    with pytest.raises(ModelRetired, match=r"retired on 2026-10-22; use one of: sora-2, .* and [0-9]+ more"):
+        DEFAULT_CATALOGUE.get_live("google-veo3.1", now=1.8e9)

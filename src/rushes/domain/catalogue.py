@@ -3,12 +3,12 @@
 A model's price is flat: one number of credits per video, whatever its options. A task's deadlines are
 counted from its dispatch: past the soft one it is overdue (polled slowly, still held), past the hard one
 it gets a last poll and fails `TIMEOUT`. Operators change prices, deadlines and sunset dates with
-`Catalogue.with_overrides`; no model has a sunset date by default. The models themselves are in `models/`.
-An alias names several models, see `rushes.domain.aliases`.
+`Catalogue.with_overrides`; a model has a sunset date when its service has set one. The models themselves
+are in `models/`. An alias names several models, see `rushes.domain.aliases`.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from types import MappingProxyType
@@ -30,6 +30,9 @@ MODEL_CREDITS_MAX = 1_000_000
 """The highest price of one video: a full batch of them stays far below the largest balance."""
 
 MODEL_NAME_CHARACTERS_MAX = 100
+
+NAMES_SHOWN_MAX = 8
+"""How many models an error lists."""
 
 DEADLINE_SECONDS_MAX = 30 * 86_400.0
 """The longest hard deadline: credits must not be held for ever."""
@@ -205,7 +208,7 @@ class Catalogue:
             members = ", ".join(member.name for member in alias.models)
             raise origin.error(f"{quoted(name)} is an alias; name a model: {members}", "model", UnknownModel)
         suggestion = nearest(name, (*self._names, *self._aliases))
-        hint = f"; did you mean {quoted(suggestion)}?" if suggestion else f"; known: {', '.join(self.names)}"
+        hint = f"; did you mean {quoted(suggestion)}?" if suggestion else f"; known: {_some(self.names)}"
         error = origin.error(f"unknown model {quoted(name)}{hint}", "model", UnknownModel)
         if suggestion:
             error.facts["suggestion"] = suggestion
@@ -220,7 +223,7 @@ class Catalogue:
         model = self.get(name, origin=origin)
         if model.takes_new_tasks(now):
             return model
-        live = ", ".join(other.name for other in self if other.takes_new_tasks(now))
+        live = _some([other.name for other in self if other.takes_new_tasks(now)])
         hint = f"; use one of: {live}" if live else ""
         message = f"{quoted(model.name)} {model.why_not(now)}{hint}"
         raise origin.error(message, "model", ModelRetired if model.is_retired(now) else InputError)
@@ -304,6 +307,12 @@ class Catalogue:
             ],
             self._definitions,
         )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - NAMES_SHOWN_MAX
+    return ", ".join(names[:NAMES_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _override(name: str, value: Any, origin: Origin) -> Any:

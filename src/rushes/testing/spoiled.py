@@ -48,7 +48,7 @@ GARBAGE: dict[str, bytes] = {
 
 
 def spoiled(replies: Replies, *, but: str) -> Iterator[Spoiled]:
-    """Every place of every reply left out, emptied, retyped, and its text reworded unless it is `but`."""
+    """Every place of every reply left out, emptied, retyped, and reworded unless `but` ends in its text."""
     for number, reply in enumerate(replies):
         if isinstance(reply.body, bytes):
             continue
@@ -139,7 +139,7 @@ def _changed(body: Any, path: tuple[Any, ...], *, but: str) -> Iterator[tuple[Sp
     for value in _VALUES:
         if _kind(value) != _kind(old):
             yield Spoiling.RETYPED, _with(body, path, value)
-    if isinstance(old, str) and old != but:
+    if isinstance(old, str) and not (old and but.endswith(old)):
         yield Spoiling.REWORDED, _with(body, path, WORD)
 
 

@@ -8,13 +8,14 @@ from typing import Final
 
 from rushes.domain.aliases import AliasDefinition
 from rushes.domain.catalogue import Catalogue
-from rushes.domain.models import fal, grsai, openai_video, runway
+from rushes.domain.models import fal, google, grsai, openai_video, runway
 
 DEFAULT_CATALOGUE: Final = Catalogue(
     [
         *grsai.MODELS,
         *fal.MODELS,
         *runway.MODELS,
+        *google.MODELS,
         *openai_video.MODELS,
     ],
     aliases={"fast-video": AliasDefinition(("veo-flash", "veo3-fast"))},

@@ -2,6 +2,7 @@
 
 from rushes.providers.simulator.wire import Wire
 from rushes.providers.simulator.wire_fal import FalWire
+from rushes.providers.simulator.wire_google import GoogleWire
 from rushes.providers.simulator.wire_grsai import GrsaiWire
 from rushes.providers.simulator.wire_openai import OpenAIWire
 from rushes.providers.simulator.wire_runway import RunwayWire
@@ -16,4 +17,5 @@ def all_wires() -> tuple[Wire, ...]:
         FalWire(),
         RunwayWire(),
         OpenAIWire(),
+        GoogleWire(),
     )
