@@ -74,6 +74,8 @@ def test_every_variable_reaches_its_field() -> None:
         "RUSHES_POLLS_PER_SECOND": "50",
         "RUSHES_IN_FLIGHT_TASKS_MAX": "10",
         "RUSHES_CONNECTIONS_MAX": "4",
+        "RUSHES_WAIT_SECONDS_MAX": "3600",
+        "RUSHES_FAILOVER_QUEUE_MAX": "50",
         "RUSHES_MODELS": '{"sora-2": {"credits": 3}}',
     }
     assert set(environ) == set(field_name_of_variable())

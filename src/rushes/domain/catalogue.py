@@ -270,7 +270,7 @@ class Catalogue:
         definitions = dict(self._definitions)
         for name, values in overrides.items():
             if not isinstance(values, Mapping):
-                raise Origin(path=quoted(name)).error(f"must be an object, not {quoted(values)}")
+                raise Origin(path=name).error(f"must be an object, not {quoted(values)}")
             if "alias_of" in values or name in definitions:
                 definitions[name] = read_definition(name, values, definitions.get(name))
                 continue
