@@ -31,6 +31,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         *("id", "batch_id", "account_id", "item_index", "retry_number", "is_current", "credits"),
         *("status", "attempt", "worker_id", "remote_task_id", "progress", "provider", "model"),
         *("dispatched_at_ms", "unconfirmed_at_ms", "completed_at_ms", "video_url", "error", "failure_type"),
+        *("created_at_ms", "alias"),
     ),
     "task_resolutions": ("task_id", "batch_id", "attempt", "kind", "credits"),
     "ledger_entries": (
@@ -73,6 +74,8 @@ class TaskRow(NamedTuple):
     video_url: str | None
     error: str | None
     failure_type: str | None
+    created_at_ms: int
+    alias: str | None
 
 
 class BatchRow(NamedTuple):

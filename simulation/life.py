@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
+from rushes.domain.aliases import Alias
+from rushes.domain.catalogue import Catalogue
 from rushes.domain.task import CANCELLED, SUBMIT_OUTCOME_UNKNOWN, TIMEOUT
 from rushes.providers.simulator.fate import Outcome
 from rushes.store.workers import RELEASED
@@ -30,12 +32,12 @@ _ROUNDING_SECONDS = 0.01
 
 
 class Committer:
-    """Who commits: the name of the process and its worker identity, None for users."""
+    """Who commits: the name of the process, and of a worker its identity and its models; None for users."""
 
-    __slots__ = ("name", "worker_id")
+    __slots__ = ("catalogue", "name", "worker_id")
 
-    def __init__(self, name: str, worker_id: str | None) -> None:
-        self.name, self.worker_id = name, worker_id
+    def __init__(self, name: str, worker_id: str | None, catalogue: Catalogue | None = None) -> None:
+        self.name, self.worker_id, self.catalogue = name, worker_id, catalogue
 
 
 class Life:
@@ -50,6 +52,8 @@ class Life:
         *,
         epoch_ms: int,
         grace_seconds: float,
+        wait_seconds_max: float,
+        alias: Alias,
         resubmits: bool,
         hard_deadline_seconds: Callable[[str], float],
         in_flight_max: int | None,
@@ -61,11 +65,13 @@ class Life:
         self.finished_at: dict[int, float] = {}
         self.were_unconfirmed: set[int] = set()
         self.open_count = 0
-        self.adoptions = self.settled = self.refunded = 0
+        self.adoptions = self.settled = self.refunded = self.moved = self.waited_too_long = 0
         self._books, self._witness, self._told = books, witness, told
         self._rerolls = AllRerolls()
         self._epoch_ms = epoch_ms
         self._grace_seconds = grace_seconds
+        self._wait_seconds_max = wait_seconds_max
+        self._alias = alias
         self._resubmits = resubmits
         self._hard_deadline_seconds = hard_deadline_seconds
         self._in_flight_max = in_flight_max
@@ -132,6 +138,9 @@ class Life:
             )
         if after[:7] != before[:7]:
             broken("TASK_CHANGED", f"task {after.id} was {before}, is {after}")
+        if (before.model, before.provider) != (after.model, after.provider):
+            self._is_moved(before, after)
+            return
         if after.status == "processing":
             if before.status == "pending":
                 self._is_claimed(before, after)
@@ -145,6 +154,8 @@ class Life:
     def _is_new(self, task: TaskRow) -> None:
         if (task.status, task.attempt, task.is_current) != ("pending", 0, 1):
             broken("NEW_TASK_WRONG", str(task))
+        if task.alias is not None and task.credits != self._alias.credits:
+            broken("ALIAS_PRICE", f"{task} costs not the {self._alias.credits} of its alias")
         self._rerolls.try_made(task, by_itself=self._committer.worker_id is not None)
         self.open_count += 1
         self._books.task_counted(task.batch_id, None, task.status, task.credits)
@@ -156,6 +167,8 @@ class Life:
             broken("CLAIMED_FOR_ANOTHER", f"task {after.id} by {self._committer.name}: {after.worker_id}")
         if after.worker_id not in self._leases:
             broken("CLAIMED_WITHOUT_LEASE", f"task {after.id} by {after.worker_id}, which is not alive")
+        if self._committer.catalogue is not None and self._committer.catalogue.find(after.model) is None:
+            broken("CLAIMED_HELD", f"task {after.id}: {self._committer.name} does not know {after.model}")
         if self._books.batches[after.batch_id].row.cancelled_at_ms is not None:
             broken("CLAIMED_AFTER_CANCEL", f"task {after.id} of the cancelled batch {after.batch_id}")
         if self._in_flight_max is not None and self._in_flight[after.provider] > self._in_flight_max:
@@ -163,6 +176,16 @@ class Life:
         attempt = (after.id, after.attempt)
         self.claims[attempt] = after.worker_id
         self.claimed_at[attempt] = self._now
+
+    def _is_moved(self, before: TaskRow, after: TaskRow) -> None:
+        """Only what waits under an alias, only to another of its models, and nothing else of it changes."""
+        target = next((model for model in self._alias.models if model.name == after.model), None)
+        same = after._replace(model=before.model, provider=before.provider) == before
+        if not same or before.status != "pending" or before.alias != self._alias.name or target is None:
+            broken("MOVED_WRONG", f"task {before.id} was {before}, is {after}")
+        if after.provider != target.provider or self._committer.worker_id is None:
+            broken("MOVED_WRONG", f"task {before.id} by {self._committer.name}: {after}")
+        self.moved += 1
 
     def _goes_on(self, before: TaskRow, after: TaskRow) -> None:
         if after.attempt != before.attempt or after.dispatched_at_ms != before.dispatched_at_ms:
@@ -210,6 +233,12 @@ class Life:
         waited = self._now - since
         if waited < self._grace_seconds - self._clock_error_seconds() - _ROUNDING_SECONDS:
             broken("GRACE", f"task {before.id} was {what} {waited:.1f} s after its submission")
+
+    def _must_have_waited_long(self, task: TaskRow) -> None:
+        waited = self._now - (task.created_at_ms - self._epoch_ms) / 1000
+        self.waited_too_long += 1
+        if waited < self._wait_seconds_max - self._clock_error_seconds() - _ROUNDING_SECONDS:
+            broken("TIMEOUT_EARLY", f"task {task.id} waited {waited:.1f} s: {task}")
 
     # --- ends ---------------------------------------------------------------------------------------
 
@@ -304,7 +333,9 @@ class Life:
     def _check_ends(self) -> None:
         """Promise 2: an end, its resolution, its entry and its event come together, once."""
         for task in self._cancelled:
-            if task.error != CANCELLED or self._books.batches[task.batch_id].row.cancelled_at_ms is None:
+            if task.error == TIMEOUT:
+                self._must_have_waited_long(task)
+            elif task.error != CANCELLED or self._books.batches[task.batch_id].row.cancelled_at_ms is None:
                 broken("ENDED_WITHOUT_CAUSE", f"pending task {task.id} ended as {task.error}")
         resolutions, entries, events = [], [], []
         for task in self._ended.values():

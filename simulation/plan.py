@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from rushes.domain.aliases import AliasDefinition
 from rushes.domain.catalogue import Catalogue
 from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.retries import PPM, LastModel, RetryPolicy, StopLoss
@@ -14,6 +15,11 @@ from rushes.providers.simulator import SimulatorKnobs
 MODELS = ("sora-2", "veo-flash", "veo-pro", "minimax-h3")
 TIME_SCALE = 0.5
 """Renders, and with them the deadlines below, are shorter than the real service's: more happens per hour."""
+
+ALIAS = "any"
+ALIAS_OF = ("sora-2", "minimax-h3", "veo-flash", "veo-pro")
+ALIAS_CREDITS = 60
+"""One name for all models; its price is that of the dearest."""
 
 CATALOGUE = DEFAULT_CATALOGUE.with_overrides(
     {
@@ -37,6 +43,7 @@ CATALOGUE = DEFAULT_CATALOGUE.with_overrides(
             "soft_deadline_seconds": 300,
             "hard_deadline_seconds": 800,
         },
+        ALIAS: {"alias_of": list(ALIAS_OF)},
     }
 )
 BATCH_TASKS_MAX = 400
@@ -97,6 +104,10 @@ class Plan:
     callback_late_seconds: float
     slow_seconds: float
     """How long the service takes for a slow answer: more than a client waits, at times."""
+    alias_share: float = 0.0
+    """How many of the items are asked for under the alias."""
+    wait_seconds_max: float = 3000.0
+    failover_queue_max: int | None = None
 
     @property
     def resubmits(self) -> bool:
@@ -119,9 +130,12 @@ class Plan:
             callback_late_seconds=self.callback_late_seconds,
         )
 
-    def catalogue_without(self, model: str) -> Catalogue:
-        """The catalogue after a model has left it."""
-        return Catalogue(known for known in CATALOGUE if known.name != model)
+
+def without(catalogue: Catalogue, model: str) -> Catalogue:
+    """The catalogue after a model has left it, and its alias."""
+    left = [known for known in catalogue if known.name != model]
+    names = tuple(name for name in ALIAS_OF if any(known.name == name for known in left))
+    return Catalogue(left, {ALIAS: AliasDefinition(names, ALIAS_CREDITS)} if names else {})
 
 
 def draw_plan(draw: random.Random, seed: int, tasks: int) -> Plan:
@@ -132,7 +146,11 @@ def draw_plan(draw: random.Random, seed: int, tasks: int) -> Plan:
     skewed = draw.random() < 0.2
     accounts = draw.randint(1, 4)
     grace_seconds = draw.choice((60.0, 60.0, 200.0, 600.0))
+    beside = random.Random(f"aliases {seed}")  # the rest of a seed's plan stays what it was before these
     return Plan(
+        alias_share=beside.choice((0.0, 0.3, 1.0)),
+        wait_seconds_max=beside.choice((400.0, 1500.0, 3000.0)),
+        failover_queue_max=beside.choice((None, None, 20)),
         seed=seed,
         slots=slots,
         tickers=1 if slots > 1 and draw.random() < 0.15 else 0,

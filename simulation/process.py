@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 from sqlalchemy import Connection
 
+from rushes.domain.catalogue import Catalogue
 from rushes.domain.errors import DatabaseUnreachable
 from rushes.domain.task import Failed
 from rushes.engine.settle import Group
@@ -63,6 +64,7 @@ class Process:
         self.name, self.group = name, group
         self.random = random.Random(seed)
         self.worker: Worker | None = None
+        self.catalogue: Catalogue | None = None
         self.steps = 0
         self.is_dead = self.is_paused = self.is_buried = False
         self.cut_until = -1.0
@@ -154,7 +156,7 @@ class Process:
 
     def committer(self) -> Committer:
         """Who commits, as the checks need to know it."""
-        return Committer(self.name, self.worker.worker_id if self.worker else None)
+        return Committer(self.name, self.worker.worker_id if self.worker else None, self.catalogue)
 
     @property
     def worker_id(self) -> str:

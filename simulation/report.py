@@ -10,7 +10,10 @@ import msgspec
 
 from simulation.run import RunResult
 
-SUMMED = ("pauses", "adoptions", "settled", "refunded", "commits", "polls", "virtual_seconds")
+SUMMED = (
+    *("pauses", "adoptions", "moved", "settled", "refunded", "waited_too_long"),
+    *("commits", "polls", "virtual_seconds"),
+)
 """The fields of a seed's result that a report adds up."""
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -112,8 +115,8 @@ class Report:
 
     def sums_line(self) -> str:
         """What happened in all, for people."""
-        names = ("pauses", "adoptions", "settled", "refunded")
-        counts = ", ".join(f"{self._sums[name]:.0f} {name}" for name in names)
+        names = ("pauses", "adoptions", "moved", "settled", "refunded", "waited_too_long")
+        counts = ", ".join(f"{self._sums[name]:.0f} {name.replace('_', ' ')}" for name in names)
         return (
             f"{self._sums['virtual_seconds'] / 3600:.0f} virtual hours, {self._sums['commits']:.0f} commits"
             f" checked, {self._sums['polls']:.0f} polls, {counts}"

@@ -40,6 +40,8 @@ class RunResult:
     crash_points: Mapping[str, int]
     pauses: int
     adoptions: int
+    moved: int
+    waited_too_long: int
     settled: int
     refunded: int
     commits: int
@@ -145,6 +147,8 @@ def _result(world: World) -> RunResult:
         crash_points=dict(world.crashes),
         pauses=world.pauses,
         adoptions=world.life.adoptions,
+        moved=world.life.moved,
+        waited_too_long=world.life.waited_too_long,
         settled=world.life.settled,
         refunded=world.life.refunded,
         commits=world.commits,

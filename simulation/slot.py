@@ -101,6 +101,7 @@ class Slot:
 
     def _worker(self, process: Process) -> Worker:
         world, plan = self.world, self.world.plan
+        process.catalogue = world.catalogue
         numbers = iter(range(1, 1_000_000))
 
         def announce(provider: str, task_id: int, attempt: int) -> str | None:
@@ -124,6 +125,8 @@ class Slot:
                 lease_seconds=plan.lease_seconds,
                 unconfirmed_grace_seconds=plan.grace_seconds,
                 unconfirmed_policy=plan.policy,
+                wait_seconds_max=plan.wait_seconds_max,
+                failover_queue_max=plan.failover_queue_max,
                 poll_backoff_seconds_max=POLL_INTERVAL_MAX_SECONDS,
                 callback_url=announce,
                 takes_callbacks=plan.has_callbacks,

@@ -23,7 +23,7 @@ from rushes.store import batches, ledger, retries
 from rushes.store.batches import NewTask
 from simulation.broken import broken
 from simulation.faults import Cancel, Grant, Retire, Retry
-from simulation.plan import CATALOGUE, PlannedBatch
+from simulation.plan import ALIAS, CATALOGUE, PlannedBatch
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -141,9 +141,13 @@ class Users:
         for model in models:
             if model not in live:
                 self._must_be_refused(model, now_seconds)
+        aliased = round(planned.tasks * self._world.plan.alias_share)
         drafts = drafts_from_objects(
             [
-                {"prompt": f"batch {number} item {index}", "model": live[(index + number) % len(live)]}
+                {
+                    "prompt": f"batch {number} item {index}",
+                    "model": ALIAS if index < aliased else live[(index + number) % len(live)],
+                }
                 for index in range(planned.tasks)
             ],
             Defaults(model="sora-2", options={}),

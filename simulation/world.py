@@ -24,7 +24,7 @@ from simulation.healing import check_ended_in_time, check_plans
 from simulation.journal import Store
 from simulation.life import Life
 from simulation.loop import GATE, NumberedTask, VirtualLoop
-from simulation.plan import CATALOGUE, Plan
+from simulation.plan import ALIAS, CATALOGUE, Plan, without
 from simulation.process import Answer, Dead, Process
 from simulation.service import Service
 from simulation.slot import POLL_INTERVAL_MIN_SECONDS, Slot
@@ -77,6 +77,8 @@ class World:
             deadline_of=lambda task_id: self.life.deadline(self.life.tasks[task_id]),
             trusts_clocks=lambda: self.clock_spread() == 0.0,
         )
+        alias = CATALOGUE.find_alias(ALIAS)
+        assert alias is not None
         self.books = Books()
         self.service = Service(self._knobs(), on_accepted=self._accepted)
         self.life = Life(
@@ -85,6 +87,8 @@ class World:
             self.service.told,
             epoch_ms=EPOCH_MS,
             grace_seconds=plan.grace_seconds,
+            wait_seconds_max=plan.wait_seconds_max,
+            alias=alias,
             resubmits=plan.resubmits,
             hard_deadline_seconds=self.hard_deadline_seconds,
             in_flight_max=plan.limits.in_flight_tasks_max,
@@ -322,7 +326,7 @@ class World:
             case kinds.Retire():
                 self.users.retire(fault)
                 if fault.is_gone:
-                    self.catalogue = self.plan.catalogue_without(fault.model)
+                    self.catalogue = without(self.catalogue, fault.model)
             case _:
                 raise AssertionError(fault)
 

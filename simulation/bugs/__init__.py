@@ -4,9 +4,16 @@ The database's own guards (primary keys, checks, triggers) stay in place: a bug 
 as a refused statement in the worker's log, which the simulation also counts as a failure.
 """
 
-from simulation.bugs import dispatching, money, ownership, rerolls, settling
+from simulation.bugs import dispatching, failover, money, ownership, rerolls, settling
 from simulation.bugs.bug import Bug
 
-BUGS: tuple[Bug, ...] = (*money.BUGS, *rerolls.BUGS, *settling.BUGS, *ownership.BUGS, *dispatching.BUGS)
+BUGS: tuple[Bug, ...] = (
+    *money.BUGS,
+    *rerolls.BUGS,
+    *failover.BUGS,
+    *settling.BUGS,
+    *ownership.BUGS,
+    *dispatching.BUGS,
+)
 
 __all__ = ["BUGS", "Bug"]

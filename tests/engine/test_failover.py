@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rushes.domain.aliases import AliasDefinition
 from rushes.domain.catalogue import Catalogue
 from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.prompts import Defaults, drafts_from_objects, validate_drafts
@@ -167,6 +168,16 @@ def test_a_long_queue_is_shortened_from_its_end_as_far_as_there_is_room(books: B
     order(books, [{}] * 9, name="bat_2")
     assert look(books, queue_max=6) == 2, "minimax-h3 has room for two more"
     assert look(books, queue_max=6) == 0
+
+
+def test_what_waits_for_a_model_that_has_left_the_catalogue_goes_on(books: Books) -> None:
+    order(books, [{}, {"model": "sora-2"}])
+    left = Catalogue(
+        [model for model in MODELS if model.name != "sora-2"],
+        {"any": AliasDefinition(("minimax-h3",)), "other": AliasDefinition(("veo-flash",))},
+    )
+    assert look(books, models=left) == 1
+    assert waiting(books) == ["minimax-h3", "sora-2"]
 
 
 def test_a_provider_that_others_serve_is_theirs_to_judge(books: Books) -> None:

@@ -189,6 +189,7 @@ def look_after(connection: Connection) -> None:
 def move(connection: Connection) -> None:
     """Everything that waits was asked for under an alias, and goes to another model."""
     waiting.any_movable(connection)
+    assert waiting.models_under(connection, "fast-video") == ["sora-2"]
     model, target = DEFAULT_CATALOGUE.get("sora-2"), DEFAULT_CATALOGUE.get("minimax-h3")
     page = failover.move(connection, "fast-video", model.name, [target], skip=1)
     assert page.moved == {"minimax-h3": 1000}

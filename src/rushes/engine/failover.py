@@ -33,12 +33,11 @@ log = telemetry.logger()
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A model of an alias as it stands now; `reason` says why it can take no task, None that it can.
+    """How a model stands now; `reason` says why it can take no task, None that it can.
 
     `keeps` tasks are left to it all the same: a provider that is being tried needs one to be tried with.
     """
 
-    model: Model
     reason: str | None = None
     keeps: int = 0
 
@@ -72,23 +71,28 @@ class Failover:
         served = states.keys() | await self._database.read(workers.served_providers, now_ms)
         moved = 0
         for alias in self._catalogue.aliases:
-            standings = [_standing(model, states, served, now_ms / 1000) for model in alias.models]
-            usable = [standing.model for standing in standings if standing.reason is None]
-            for standing in standings:
-                if standing.reason is not None and usable:
-                    moved += await self._leave(alias, standing, usable)
+            names = await self._database.read(waiting.models_under, alias.name)
+            standing_of = partial(_standing, states=states, served=served, now=now_ms / 1000)
+            usable = [model for model in alias.models if standing_of(model).reason is None]
+            if not names or not usable:
+                continue
+            for name in names:
+                model = self._catalogue.find(name)
+                standing = standing_of(model) if model else Standing(f"{name} is not in the catalogue")
+                if standing.reason is not None:
+                    moved += await self._leave(alias, name, standing, usable)
             if self._queue_max is not None:
                 moved += await self._shorten(alias, usable, self._queue_max)
         return moved
 
-    async def _leave(self, alias: Alias, standing: Standing, usable: Sequence[Model]) -> int:
+    async def _leave(self, alias: Alias, name: str, standing: Standing, usable: Sequence[Model]) -> int:
         """Everything that waits for a model that cannot take it."""
         moved = looked_at = after_id = 0
         while looked_at < LOOKED_AT_MAX:
             page = await self._database.transact(
-                move, alias.name, standing.model.name, usable, after_id=after_id, skip=standing.keeps
+                move, alias.name, name, usable, after_id=after_id, skip=standing.keeps
             )
-            moved += self._told(alias, standing.model, page.moved, standing.reason)
+            moved += self._told(alias, name, page.moved, standing.reason)
             looked_at += page.looked_at
             if page.looked_at < MOVE_TASKS_MAX:
                 break
@@ -102,16 +106,16 @@ class Failover:
             moves = await self._database.transact(
                 shorten, alias.name, model, usable[place:], queue_max=queue_max
             )
-            moved += self._told(alias, model, moves, f"more than {queue_max} wait for {model.provider}")
+            moved += self._told(alias, model.name, moves, f"more than {queue_max} wait for {model.provider}")
         return moved
 
     @staticmethod
-    def _told(alias: Alias, model: Model, moves: Mapping[str, int], reason: str | None) -> int:
+    def _told(alias: Alias, name: str, moves: Mapping[str, int], reason: str | None) -> int:
         for target, count in moves.items():
             log.warning(
                 telemetry.TASKS_MOVED,
                 alias=alias.name,
-                from_model=model.name,
+                from_model=name,
                 to_model=target,
                 count=count,
                 reason=reason,
@@ -126,14 +130,14 @@ def _standing(
     if state is None:
         # not this worker's: all it knows is what the operator says, and whether another serves it
         if model.disabled or model.is_retired(now):
-            return Standing(model, model.why_not(now))
-        return Standing(model, None if model.provider in served else f"no worker serves {model.provider}")
+            return Standing(model.why_not(now))
+        return Standing(None if model.provider in served else f"no worker serves {model.provider}")
     if (reason := model.why_not(now)) is not None:
-        return Standing(model, reason)
+        return Standing(reason)
     if state.state in ("closed", "held"):
-        return Standing(model)
+        return Standing()
     reason = f"{model.provider} is {state.state}: {state.reason or 'no reason given'}"
-    return Standing(model, reason, keeps=0 if state.until is not None else 1)
+    return Standing(reason, keeps=0 if state.until is not None else 1)
 
 
 # --- transactions ---------------------------------------------------------------------------------------

@@ -17,6 +17,22 @@ def any_movable(connection: Connection) -> bool:
     return found is not None
 
 
+def models_under(connection: Connection, alias: str) -> list[str]:
+    """The models for which tasks wait under the alias; one step through the index for each."""
+    found: list[str] = []
+    while True:
+        model = connection.scalar(
+            statement(
+                "SELECT min(model) FROM video_tasks WHERE status = 'pending' AND alias = :alias"
+                " AND model > :last"
+            ),
+            {"alias": alias, "last": found[-1] if found else ""},
+        )
+        if model is None:
+            return found
+        found.append(str(model))
+
+
 def movable(
     connection: Connection,
     alias: str,
