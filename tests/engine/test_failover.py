@@ -1,6 +1,7 @@
 """Failover: what waits goes to the next model of its alias, what was sent stays, no credit moves; holding."""
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from rushes.domain.task import TIMEOUT, Failed, FailureType
 from rushes.engine import accept, tries
 from rushes.engine.dispatch import claim_fairly
 from rushes.engine.failover import Failover
+from rushes.engine.holding import held_reasons, held_tasks
 from rushes.engine.settle import Group
 from rushes.providers.health import HealthState
 from rushes.store import workers
@@ -243,3 +245,59 @@ def test_what_waits_too_long_fails_and_is_refunded_once(books: Books) -> None:
     ended = books.rows("SELECT error, failure_type FROM video_tasks WHERE status = 'failed'")
     assert ended == [{"error": TIMEOUT, "failure_type": "timeout"}] * waits
     assert_sound(books)
+
+
+def worker_says(books: Books, worker_id: str, providers: Mapping[str, Mapping[str, Any]]) -> None:
+    """A live worker that serves these providers and reports them so."""
+    books.database.run(
+        workers.register,
+        worker_id,
+        host="there",
+        pid=2,
+        now_ms=books.now_ms,
+        lease_expires_at_ms=books.now_ms + 1_000,
+        holds=dict.fromkeys(providers, 0),
+    )
+    books.database.run(
+        workers.renew_lease_if_alive,
+        worker_id,
+        lease_expires_at_ms=books.now_ms + 1_000,
+        report=json.dumps({"providers": providers}),
+        holds=dict.fromkeys(providers, 0),
+        now_ms=books.now_ms,
+    )
+
+
+def why(books: Books, models: Catalogue = MODELS) -> list[str | None]:
+    """Why each item is held."""
+    found = books.rows("SELECT * FROM video_tasks ORDER BY id")
+    held = books.database.run_reading(held_reasons, found, models, books.now_ms)
+    return [held.get(row["id"]) for row in found]
+
+
+def test_the_reason_of_what_is_held_follows_from_the_catalogue_and_the_live_workers(books: Books) -> None:
+    order(books, [{"model": "sora-2"}, {"model": "minimax-h3"}])
+    assert why(books) == [None, None], "no worker is alive: that is no reason of theirs"
+    worker_says(books, "one", {"grsai": {"state": "open", "reason": "connection refused"}})
+    assert why(books) == ["grsai is open: connection refused", "no worker serves grsai-unified"]
+    paused = {"state": "paused", "reason": "x"}
+    worker_says(books, "two", {"grsai": {"state": "closed"}, "grsai-unified": paused})
+    assert why(books) == [None, "grsai-unified is paused: x"], "one worker reaches it"
+    assert why(books, MODELS.with_overrides({"sora-2": {"sunset_at": "1998-01-01"}}))[0] == (
+        "sora-2 was retired on 1998-01-01"
+    )
+    assert why(books, Catalogue([MODELS.get("minimax-h3")]))[0] == "sora-2 is not in the catalogue"
+
+
+def test_operators_see_what_is_held_and_what_nobody_polls(books: Books) -> None:
+    order(books, [{"model": "sora-2"}, {"model": "sora-2"}, {"model": "minimax-h3"}])
+    (sent, _) = claim(books)
+    books.name([sent])
+    books.sql("UPDATE workers SET lease_expires_at_ms = 0")
+    worker_says(books, "other", {"grsai-unified": {"state": "closed"}})
+    models = MODELS.with_overrides({"minimax-h3": {"disabled": True}})
+    found = books.database.run_reading(held_tasks, models, books.now_ms)
+    assert [(one["model"], one["count"], one["reason"]) for one in found] == [
+        ("minimax-h3", 1, "minimax-h3 is disabled by the operator"),
+        ("sora-2", 2, "no worker polls grsai"),
+    ]
