@@ -63,6 +63,8 @@ _EXAMPLE: Final = {
         "status": "succeeded",
         "progress": 100,
         "model": "sora-2",
+        "alias": None,
+        "held_reason": None,
         "video_url": "https://file.example.com/video/1.mp4",
         "thumbnail_url": None,
         "error": None,
