@@ -326,7 +326,11 @@ _TOLD: dict[Outcome, Callable[[OurTask], bool]] = {
     Outcome.BUSINESS_CODE: lambda task: bool(task.error),
     Outcome.FORGOTTEN: _is_of(FailureType.NOT_FOUND),
     Outcome.SUCCEEDED_WITHOUT_URL: _says(SUCCEEDED_WITHOUT_VIDEO_URL),
-    Outcome.FAILED_WITHOUT_REASON: _says(REMOTE_TASK_FAILED),
+    Outcome.FAILED_WITHOUT_REASON: lambda task: (
+        task.error == REMOTE_TASK_FAILED
+        if task.provider in _GRSAI
+        else task.failure_type == FailureType.MODEL_ERROR
+    ),
     Outcome.STUCK: lambda _task: False,
 }
 """How a failed task must look for each way in which the provider said so."""

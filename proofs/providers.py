@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -60,10 +61,12 @@ def run(options: argparse.Namespace) -> ProofResult:
 
 
 def models_by_provider() -> dict[str, list[str]]:
-    """All of the catalogue's models."""
+    """All of the catalogue's models that take new tasks."""
     found: dict[str, list[str]] = {}
+    now = time.time()
     for model in DEFAULT_CATALOGUE:
-        found.setdefault(model.provider, []).append(model.name)
+        if model.takes_new_tasks(now):
+            found.setdefault(model.provider, []).append(model.name)
     return found
 
 
