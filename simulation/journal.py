@@ -43,6 +43,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         *("batch_id", "retries_max", "credits_max", "pass_rate_min_ppm", "pass_rate_after"),
         *("last_model", "last_credits", "rerolls_count", "credits_used", "stopped_at_ms"),
     ),
+    "archived_files": ("task_id", "account_id", "state"),
     "workers": ("id", "lease_expires_at_ms"),
 }
 """What is watched of each table."""

@@ -55,6 +55,7 @@ class Life:
         wait_seconds_max: float,
         alias: Alias,
         resubmits: bool,
+        archives: bool,
         hard_deadline_seconds: Callable[[str], float],
         in_flight_max: int | None,
         clock_error_seconds: Callable[[], float],
@@ -73,6 +74,7 @@ class Life:
         self._wait_seconds_max = wait_seconds_max
         self._alias = alias
         self._resubmits = resubmits
+        self._archives = archives
         self._hard_deadline_seconds = hard_deadline_seconds
         self._in_flight_max = in_flight_max
         self._in_flight: Counter[str] = Counter()
@@ -94,6 +96,7 @@ class Life:
             "task_resolutions": self._resolution_row,
             "batch_events": self._event_row,
             "batch_retries": self._rerolls.row,
+            "archived_files": self._file_row,
             "workers": self._worker_row,
             f"{DELETED}workers": self._worker_gone,
         }
@@ -103,7 +106,7 @@ class Life:
         self._now, self._committer = now, committer
         self._ended.clear()
         self._cancelled.clear()
-        self._seen = {"entries": [], "resolutions": [], "events": []}
+        self._seen = {"entries": [], "resolutions": [], "events": [], "files": []}
         for kind, row in changes:
             handler = self._handlers.get(kind)
             if handler is None:
@@ -319,6 +322,9 @@ class Life:
         if row[3] is not None:
             self._seen["events"].append((row[3], row[2]))
 
+    def _file_row(self, row: tuple[Any, ...]) -> None:
+        self._seen["files"].append(row)
+
     def _worker_row(self, row: tuple[Any, ...]) -> None:
         worker_id, lease_ms = row
         if lease_ms == 0 and worker_id != self._committer.worker_id:
@@ -331,18 +337,26 @@ class Life:
         self._leases.pop(row[0], None)
 
     def _check_ends(self) -> None:
-        """Promise 2: an end, its resolution, its entry and its event come together, once."""
+        """Promise 2: an end, its resolution, its entry and its event come together, once; and with an archive,
+        a success comes with its file, which is to be fetched."""
         for task in self._cancelled:
             if task.error == TIMEOUT:
                 self._must_have_waited_long(task)
             elif task.error != CANCELLED or self._books.batches[task.batch_id].row.cancelled_at_ms is None:
                 broken("ENDED_WITHOUT_CAUSE", f"pending task {task.id} ended as {task.error}")
-        resolutions, entries, events = [], [], []
+        resolutions, entries, events, files = [], [], [], []
         for task in self._ended.values():
             kind = "settle" if task.status == "succeeded" else "refund"
             resolutions.append((task.id, task.batch_id, task.attempt, kind, task.credits))
             entries.append((task.id, kind))
             events.append((task.id, f"video.{task.status}"))
-        for what, expected in (("resolutions", resolutions), ("entries", entries), ("events", events)):
+            if self._archives and task.status == "succeeded":
+                files.append((task.id, task.account_id, "due"))
+        for what, expected in (
+            ("resolutions", resolutions),
+            ("entries", entries),
+            ("events", events),
+            ("files", files),
+        ):
             if sorted(self._seen[what]) != sorted(expected):
                 broken("END_INCOMPLETE", f"{what}: {self._seen[what]}, the tasks ended are {expected}")

@@ -114,6 +114,11 @@ class Plan:
         """Whether the operator's policy is to buy an unconfirmed video again."""
         return self.policy is UnconfirmedPolicy.RESUBMIT
 
+    @property
+    def archives(self) -> bool:
+        """Whether successes are to be fetched and kept: in two seeds of three."""
+        return self.seed % 3 > 0
+
     def knobs(self) -> SimulatorKnobs:
         """A service in which nothing fails."""
         return SimulatorKnobs(

@@ -130,6 +130,7 @@ class Slot:
                 poll_backoff_seconds_max=POLL_INTERVAL_MAX_SECONDS,
                 callback_url=announce,
                 takes_callbacks=plan.has_callbacks,
+                archives=plan.archives,
                 host=process.name,
                 pid=1,
             ),

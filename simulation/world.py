@@ -90,6 +90,7 @@ class World:
             wait_seconds_max=plan.wait_seconds_max,
             alias=alias,
             resubmits=plan.resubmits,
+            archives=plan.archives,
             hard_deadline_seconds=self.hard_deadline_seconds,
             in_flight_max=plan.limits.in_flight_tasks_max,
             clock_error_seconds=self.clock_spread,

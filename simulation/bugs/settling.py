@@ -10,7 +10,7 @@ from rushes.domain.task import BatchStatus, Failed, FailureType, NoAnswer, TaskS
 from rushes.engine import accept, settle
 from rushes.engine.poll import Poller
 from rushes.engine.settle import Applied, Committer, Group
-from rushes.store import batches, tasks
+from rushes.store import archive, batches, tasks
 from rushes.store.database import statement
 from rushes.store.tasks import FinishedTask
 from simulation.bugs.bug import Bug
@@ -148,6 +148,24 @@ def _hard_deadline_ignored(patches: Patches) -> None:
     patches.set(Poller, "add", add_for_ever)
 
 
+def _files_noted_later(patches: Patches) -> None:
+    add_due, report = archive.add_due, Committer._report
+    kept: list[tuple[Any, dict[str, Any]]] = []
+
+    def keep(_connection: Connection, finished: Any, **more: Any) -> int:
+        kept.append((finished, more))
+        return len(finished)
+
+    def report_then_note(self: Committer, group: Group, applied: Applied) -> None:
+        report(self, group, applied)
+        while kept:
+            finished, more = kept.pop()
+            self._database.run(add_due, finished, **more)
+
+    patches.set(archive, "add_due", keep)
+    patches.set(Committer, "_report", report_then_note)
+
+
 BUGS = (
     Bug(
         "refund without guard", "a failure whose commit is repeated is refunded again", _refund_without_guard
@@ -159,6 +177,7 @@ BUGS = (
     Bug("finalize before last", "a batch is closed once nothing is pending", _finalized_before_the_last),
     Bug("batch left open", "the last task does not close its batch", _last_batch_left_open),
     Bug("outbox outside", "events are stored after the commit", _events_outside_the_transaction),
+    Bug("file noted later", "a success is noted for the archive after the commit", _files_noted_later),
     Bug("cancel fails processing", "a cancel ends tasks that are at the provider", _cancel_fails_processing),
     Bug("outcomes dropped", "what the database refused for a while is forgotten", _outcomes_dropped),
     Bug("failed poll ends task", "a poll without an answer fails the task", _failed_poll_ends_the_task),
