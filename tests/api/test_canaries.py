@@ -157,3 +157,59 @@ def test_a_provider_that_repeats_the_key_does_not_spread_it(tmp_path: Path, name
     assert PROVIDER_KEY in str(provider.heard[0].headers), "the provider has the key"
     places = {"log": said.encode(), "answers": "\n".join(answers).encode()}
     assert_no_secret(secrets_of(tenant), {**places, **left_behind(tmp_path)})
+
+
+PROVIDERS = {
+    "GRSAI_API_KEY": "GRSAI_HOST",
+    "GEMINI_API_KEY": "GEMINI_HOST",
+    "FAL_KEY": "FAL_HOST",
+    "RUNWAYML_API_SECRET": "RUNWAYML_HOST",
+    "OPENAI_VIDEO_API_KEY": "OPENAI_VIDEO_BASE_URL",
+}
+PROVIDER_KEYS = {name: f"{name.lower().replace('_', '-')}-canary-5d7e" for name in PROVIDERS}
+MODELS = ("sora-2", "minimax-h3", "gemini-omni", "fal-veo3.1", "runway-gen4.5", "openai-sora-2")
+"""One of each provider."""
+
+
+def telling(status: int, key: str) -> Said:
+    """An answer in no provider's form, with the key wherever one may look for words."""
+    error = {"message": f"no such key: {key}", "code": key, "details": [key]}
+    body = {
+        "id": "remote-1",
+        "request_id": "remote-1",
+        "status": key,
+        "error": error,
+        "msg": key,
+        "detail": key,
+    }
+    headers = {"content-type": "application/json", "x-request-id": key}
+    return Said(status, json.dumps(body).encode(), headers)
+
+
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_no_provider_spreads_its_key(tmp_path: Path, status: int) -> None:
+    """Every provider answers with the key that it was asked with; nothing of it is said, shown or stored."""
+    with contextlib.ExitStack() as stack:
+        sites = {
+            host: stack.enter_context(scripted([telling(status, PROVIDER_KEYS[key])]))
+            for key, host in PROVIDERS.items()
+        }
+        environment = {**QUICK, **PROVIDER_KEYS, "RUSHES_UNCONFIRMED_GRACE_SECONDS": "1"}
+        shell = Shell(tmp_path, {**environment, **{host: site.url for host, site in sites.items()}})
+        running, url = stack.enter_context(serving(shell))
+        tenant = new_tenant(shell, url, amount=100_000)
+        with tenant.http as http:
+            items = [{"prompt": "a boat", "model": model} for model in MODELS]
+            batch_id = tenant.post("/v1/batches", {"items": items}, status=201)["batch_id"]
+            for key, host in PROVIDERS.items():
+                heard = eventually(lambda host=host: sites[host].heard, bool)  # type: ignore[misc]
+                assert PROVIDER_KEYS[key] in str(heard[0].headers), "asked with its own key"
+            time.sleep(1.0)
+            paths = [f"/v1/batches/{batch_id}/items", f"/v1/batches/{batch_id}/export"]
+            paths += [f"/v1/batches/{batch_id}/items/{n}/attempts" for n in range(len(MODELS))]
+            answers = [http.get(path).text for path in (*paths, "/metrics", "/readyz")]
+        running.signal(signal.SIGTERM)
+        said = running.end().stderr
+    secrets = {name: key.encode() for name, key in PROVIDER_KEYS.items()}
+    places = {"log": said.encode(), "answers": "\n".join(answers).encode()}
+    assert_no_secret(secrets, {**places, **left_behind(tmp_path)})
