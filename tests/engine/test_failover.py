@@ -247,6 +247,31 @@ def test_what_waits_too_long_fails_and_is_refunded_once(books: Books) -> None:
     assert_sound(books)
 
 
+def test_what_was_sent_to_a_provider_that_nobody_serves_ends_after_the_wait(books: Books) -> None:
+    order(books, [{"model": "sora-2"}] * 3)
+    sent = claim(books)
+    books.name(sent[:2])
+
+    def finish(*, providers: Sequence[str], now_ms: int) -> int:
+        return books.database.run(
+            accept.fail_unfollowed, providers=providers, wait_ms_max=60_000, now_ms=now_ms
+        )
+
+    books.now_ms += 60_001
+    assert finish(providers=["grsai-unified"], now_ms=books.now_ms) == 0, "its worker is alive"
+    books.sql("UPDATE workers SET lease_expires_at_ms = 0")
+    assert finish(providers=["grsai"], now_ms=books.now_ms) == 0, "the one that asks serves it"
+    assert finish(providers=["grsai-unified"], now_ms=books.now_ms - 2) == 0, "it is not late yet"
+    worker_says(books, "other", {"grsai": {"state": "closed"}})
+    assert finish(providers=["grsai-unified"], now_ms=books.now_ms) == 0, "another one serves it"
+    books.now_ms += 1_000
+    assert finish(providers=["grsai-unified"], now_ms=books.now_ms) == 3
+    assert finish(providers=["grsai-unified"], now_ms=books.now_ms) == 0
+    row = books.row("SELECT status, credits_reserved, credits_refunded FROM batches")
+    assert row == {"status": "failed", "credits_reserved": 30, "credits_refunded": 30}
+    assert_sound(books)
+
+
 def worker_says(books: Books, worker_id: str, providers: Mapping[str, Mapping[str, Any]]) -> None:
     """A live worker that serves these providers and reports them so."""
     books.database.run(

@@ -180,7 +180,7 @@ def give_away(connection: Connection) -> None:
 
 def look_after(connection: Connection) -> None:
     now = register(connection)
-    keep_house(connection, now, wait_ms_max=7 * 86_400_000)
+    keep_house(connection, now, wait_ms_max=7 * 86_400_000, providers=["grsai"])
     tasks.owned_without_remote_id(connection, provider="grsai", worker_id=WORKER)
     workers.owned_in_flight(connection, WORKER, providers=["grsai"])
     tasks.remote_ids_if_owned(connection, [(number, 1) for number in range(50)], worker_id=WORKER)

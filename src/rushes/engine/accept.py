@@ -1,7 +1,7 @@
 """What users ask for: accept a batch, cancel it, try a failed item again. Each is one transaction."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from rushes.domain.prompts import PricedDraft
 from rushes.domain.retries import LastModel
 from rushes.domain.task import CANCELLED, TIMEOUT, BatchStatus, FailureType, TaskStatus
 from rushes.engine.settle import resolve
-from rushes.store import batches, ledger, retries, schema, tasks, waiting
+from rushes.store import batches, ledger, retries, schema, tasks, waiting, workers
 from rushes.store.batches import NewTask
 from rushes.store.database import for_update, statement
 from rushes.store.tasks import FinishedTask
@@ -228,6 +228,26 @@ def fail_waiting(connection: Connection, *, wait_ms_max: int, now_ms: int, limit
         resolve(connection, late, now_ms)
         ended += len(late)
     return ended
+
+
+def fail_unfollowed(
+    connection: Connection, *, providers: Collection[str], wait_ms_max: int, now_ms: int
+) -> int:
+    """End tasks that were sent that long ago to providers which no worker serves any more; returns how many.
+
+    `providers` are those that the asking worker serves. Nobody can ask them for a last time.
+    """
+    late = tasks.fail_if_unfollowed(
+        connection,
+        served=workers.served_providers(connection, now_ms) | set(providers),
+        sent_before_ms=now_ms - wait_ms_max,
+        error=TIMEOUT,
+        failure_type=FailureType.TIMEOUT,
+        limit=BATCH_ITEMS_MAX,
+        now_ms=now_ms,
+    )
+    resolve(connection, late, now_ms)
+    return len(late)
 
 
 def retry_item(

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from rushes import telemetry
 from rushes.domain.errors import StoreError
-from rushes.engine.accept import fail_waiting, sweep_cancelled
+from rushes.engine.accept import fail_unfollowed, fail_waiting, sweep_cancelled
 from rushes.store import ledger, tasks, workers
 from rushes.store.database import Database
 from rushes.store.tasks import OwnedTask
@@ -37,13 +37,17 @@ class ResolutionSink(Protocol):
         """The attempt is given up, the task tried again."""
 
 
-def keep_house(connection: Connection, now_ms: int, wait_ms_max: int) -> tuple[int, int]:
+def keep_house(
+    connection: Connection, now_ms: int, *, wait_ms_max: int, providers: Sequence[str]
+) -> tuple[int, int]:
     """One transaction of upkeep for all accounts: expired lots are emptied, cancelled leftovers ended, and
     what has waited for too long. Returns how many lots, and how many tasks that waited.
     """
     expired = ledger.expire_lots(connection, now_ms)
     sweep_cancelled(connection, now_ms=now_ms)
-    return expired, fail_waiting(connection, wait_ms_max=wait_ms_max, now_ms=now_ms)
+    late = fail_waiting(connection, wait_ms_max=wait_ms_max, now_ms=now_ms)
+    late += fail_unfollowed(connection, providers=providers, wait_ms_max=wait_ms_max, now_ms=now_ms)
+    return expired, late
 
 
 class Steward:
@@ -201,7 +205,9 @@ class Steward:
     async def keep_house(self) -> None:
         """Upkeep that any worker may do for all."""
         self._database.take_over_checkpoints()
-        expired, late = await self._database.transact(keep_house, self._now_ms(), self._wait_ms_max)
+        expired, late = await self._database.transact(
+            keep_house, self._now_ms(), wait_ms_max=self._wait_ms_max, providers=self._providers
+        )
         if expired:
             log.info(telemetry.CREDITS_EXPIRED, lots=expired)
         if late:

@@ -5,7 +5,7 @@ query: PostgreSQL may run a subquery that locks rows more than once, and would t
 are written so that no planner takes an index of theirs over the primary key (see `unindexed`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, assert_never
 
@@ -425,6 +425,40 @@ def fail_if_pending(
         },
     )
     return [_finished(row, TaskStatus.PENDING) for row in result.all()]
+
+
+def fail_if_unfollowed(
+    connection: Connection,
+    *,
+    served: Collection[str],
+    sent_before_ms: int,
+    error: str,
+    failure_type: FailureType,
+    limit: int,
+    now_ms: int,
+) -> list[FinishedTask]:
+    """Fail up to `limit` tasks of dead workers, sent before that time to providers that nobody serves."""
+    result = connection.execute(
+        statement(
+            "WITH picked AS MATERIALIZED (SELECT t.id FROM video_tasks t WHERE t.status = 'processing'"
+            " AND t.worker_id IN (SELECT id FROM workers WHERE lease_expires_at_ms <= :now)"
+            f" AND t.provider NOT IN (SELECT v.name FROM {_NAMES.sql(connection)})"
+            f" AND t.dispatched_at_ms < :sent_before LIMIT :limit{skip_locked(connection)})"
+            " UPDATE video_tasks SET status = 'failed', error = :error, failure_type = :failure_type,"
+            " unconfirmed_at_ms = NULL, completed_at_ms = :now WHERE id IN (SELECT id FROM picked)"
+            f" AND {unindexed(connection, 'status')} = 'processing'"
+            " RETURNING id, batch_id, account_id, attempt, credits, status, retry_number"
+        ),
+        {
+            **_NAMES.parameters(connection, [(name,) for name in sorted(served)]),
+            "sent_before": sent_before_ms,
+            "error": error,
+            "failure_type": failure_type.value,
+            "limit": limit,
+            "now": now_ms,
+        },
+    )
+    return [_finished(row, TaskStatus.PROCESSING) for row in result.all()]
 
 
 def wait_for_own_transactions(connection: Connection, worker_id: str) -> None:
