@@ -91,6 +91,11 @@ def try_providers(settings: Settings) -> tuple[dict[str, Provider], dict[str, st
     limits = ProviderLimits(
         submits_per_second=settings.submits_per_second or defaults.submits_per_second,
         polls_per_second=settings.polls_per_second or defaults.polls_per_second,
+        poll_interval_min_seconds=(
+            settings.poll_interval_min_seconds
+            if settings.is_set("RUSHES_POLL_INTERVAL_MIN_SECONDS")
+            else None
+        ),
         in_flight_tasks_max=settings.in_flight_tasks_max or defaults.in_flight_tasks_max,
         connections_max=settings.connections_max or defaults.connections_max,
     )

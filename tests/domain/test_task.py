@@ -93,6 +93,16 @@ def test_the_statuses_are_exactly_the_specified_words() -> None:
                 "failure_type": "input_moderation",
             },
         ),
+        (
+            Failed("no", FailureType.MODEL_ERROR, provider_cost=12.0),
+            {
+                "ok": True,
+                "status": "failed",
+                "error_message": "no",
+                "failure_type": "model_error",
+                "provider_cost": 12.0,
+            },
+        ),
     ],
 )
 def test_a_poll_result_is_printed_with_exactly_these_fields(

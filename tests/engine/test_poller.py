@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from itertools import pairwise
 
 from rushes.domain.schedule import LadderSchedule, PollSchedule
 from rushes.domain.task import NoAnswer, PollResult, Processing, SubmitOutcome, Verdict
@@ -19,9 +20,13 @@ class SlowAnswers:
     name = "slow"
     result_files = ResultFiles()
 
-    def __init__(self, seconds: float, connections_max: int = 3) -> None:
+    def __init__(
+        self, seconds: float, connections_max: int = 3, interval_min_seconds: float | None = None
+    ) -> None:
         self.seconds = seconds
-        self.limits = ProviderLimits(connections_max=connections_max)
+        self.limits = ProviderLimits(
+            connections_max=connections_max, poll_interval_min_seconds=interval_min_seconds
+        )
         self.asked: list[tuple[float, str]] = []
 
     async def submit(self, request: SubmitRequest) -> SubmitOutcome:
@@ -91,6 +96,24 @@ def test_a_cancelled_poller_stops_even_when_its_answers_arrive_in_that_moment() 
         asked = len(provider.asked)
         await asyncio.sleep(0.1)
         assert len(provider.asked) == asked > 0
+
+    asyncio.run(scenario())
+
+
+def test_a_provider_that_has_news_more_seldom_is_asked_more_seldom() -> None:
+    async def scenario() -> None:
+        provider = SlowAnswers(0.0, interval_min_seconds=0.2)
+        poller = poller_of(provider, interval_seconds=0.01)
+        running = asyncio.create_task(poller.run())
+        for number in range(3):
+            poller.add(task(number), first_delay_seconds=0.0)
+        await asyncio.sleep(0.7)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        for number in range(3):
+            times = [at for at, remote_id in provider.asked if remote_id == f"r-{number}"]
+            assert len(times) > 1
+            assert min(after - before for before, after in pairwise(times)) >= 0.2
 
     asyncio.run(scenario())
 

@@ -22,7 +22,8 @@ from rushes.domain.task import (
     Unknown,
 )
 from rushes.providers import runway
-from rushes.providers.base import SubmitRequest
+from rushes.providers.base import ProviderConfig, ProviderLimits, SubmitRequest
+from rushes.providers.http import HttpTransport
 from tests.providers.local_http import Exchange
 from tests.providers.service import KEY, Reply, Service
 
@@ -122,6 +123,15 @@ NO_CREDITS = "You do not have enough credits to run this task."
 )
 def test_a_refused_submit_is_the_tasks_the_accounts_or_unknown(reply: Reply, outcome: SubmitOutcome) -> None:
     assert submit(reply)[0] == outcome
+
+
+def test_it_is_asked_of_one_task_every_five_seconds_unless_the_operator_says_otherwise() -> None:
+    def interval(limits: ProviderLimits) -> float | None:
+        config = ProviderConfig("https://runway.example", KEY, HttpTransport(), limits=limits)
+        return runway.build(config).limits.poll_interval_min_seconds
+
+    assert interval(ProviderLimits()) == 5.0
+    assert interval(ProviderLimits(poll_interval_min_seconds=0.1)) == 0.1
 
 
 # --- polls ------------------------------------------------------------------------------------------------

@@ -218,3 +218,24 @@ def test_outcomes_that_a_callback_cannot_say_send_none() -> None:
         core = SimulatorCore(QUICK.replaced({outcome: 1}))
         core_call(core, 0.0, "POST", SORA, sora_body(webHook="http://receiver.test/"))
         assert core.due_callbacks(1e6) == []
+
+
+def test_fal_is_called_back_at_its_webhook_with_the_result_or_the_error() -> None:
+    path = "/fal-ai/veo3.1/fast"
+    for outcome, status in ((None, "OK"), ("output_moderation", "ERROR"), ("business_code", "ERROR")):
+        knobs = QUICK if outcome is None else QUICK.replaced({outcome: 1})
+        core = SimulatorCore(knobs.replaced({"callback_progress": True}))
+        target = f"{path}?fal_webhook=http%3A%2F%2Freceiver.test%2Ft"
+        made = core_call(core, 0.0, "POST", target, {"prompt": "a fox"})
+        (called,) = core.due_callbacks(1e6)
+        body = json.loads(called.body)
+        assert called.url == "http://receiver.test/t"
+        assert (body["request_id"], body["status"]) == (made["request_id"], status)
+        if outcome is None:
+            assert body["payload"]["video"]["url"].endswith(f"/files/{made['request_id']}.mp4")
+        else:
+            assert body["error"].startswith("Invalid status code: ")
+            assert body["payload"]["detail"]
+    core = SimulatorCore(QUICK.replaced({"stuck": 1}))
+    core_call(core, 0.0, "POST", f"{path}?fal_webhook=http://receiver.test/", {"prompt": "a fox"})
+    assert core.due_callbacks(1e6) == []

@@ -382,6 +382,7 @@ class Poller:
             overdue=now >= task.soft_deadline,
             overload=self.budget.overload,
         )
+        delay = max(delay, self.provider.limits.poll_interval_min_seconds or 0.0)
         task.rate = self.budget.exchange(task.rate, delay)
         return delay
 

@@ -31,10 +31,14 @@ class SubmitRequest:
 
 @dataclass(frozen=True, slots=True)
 class ProviderLimits:
-    """What one account at a provider allows; None means no limit is known."""
+    """What one account at a provider allows; None means no limit is known.
+
+    `poll_interval_min_seconds` is between two polls of one task.
+    """
 
     submits_per_second: float | None = None
     polls_per_second: float | None = None
+    poll_interval_min_seconds: float | None = None
     in_flight_tasks_max: int | None = None
     connections_max: int = 64
 

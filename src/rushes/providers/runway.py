@@ -9,6 +9,7 @@ failed one may have a cost too. There is no callback. Checked against runwayml 5
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, assert_never
 
 import msgspec
@@ -40,6 +41,9 @@ API_VERSION: Final = "2024-11-06"
 
 LINK_SECONDS: Final = 86_400.0
 """Runway says 24 to 48 hours."""
+
+POLL_INTERVAL_MIN_SECONDS: Final = 5.0
+"""Runway has no news of a task more often; the operator's own setting goes before it."""
 
 PROMPT_UNITS_MAX: Final = 1000
 """UTF-16 code units of a prompt."""
@@ -129,6 +133,8 @@ class RunwayProvider(HttpProvider):
     def __init__(self, config: ProviderConfig) -> None:
         headers = {"authorization": f"Bearer {config.api_key}", "x-runway-version": API_VERSION}
         super().__init__(config, headers=headers, link_seconds=LINK_SECONDS)
+        if self.limits.poll_interval_min_seconds is None:
+            self.limits = replace(self.limits, poll_interval_min_seconds=POLL_INTERVAL_MIN_SECONDS)
 
     async def submit(self, request: SubmitRequest) -> SubmitOutcome:
         """Send one attempt, once; a first frame makes it an image-to-video task."""
