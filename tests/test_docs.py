@@ -159,3 +159,19 @@ def test_an_error_without_docstring_is_refused(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(Undocumented, match="Silent"):
         errors.page()
     silent.__module__ = "tests"  # what is left of it is none of rushes' own
+
+
+# --- the guides speak of what there is ------------------------------------------------------------------
+
+
+def test_the_guides_name_metrics_and_events_that_there_are(reference: dict[str, str]) -> None:
+    guide = (DOCS / "guides" / "operations.md").read_text()
+    known = {name for name in vars(telemetry).values() if isinstance(name, str)}
+    named = {name.removesuffix("_bucket").removesuffix("_total") for name in re.findall(r"rushes_\w+", guide)}
+    assert len(named) > 5
+    assert named <= known
+    events_named = set(re.findall(r"`([a-z]+\.[a-z_]+)", guide))
+    assert len(events_named) > 5
+    assert events_named <= known
+    for queue in re.findall(r'queue="(\w+)"', guide):
+        assert f'"{queue}"' in SOURCE
