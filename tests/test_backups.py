@@ -5,6 +5,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -68,7 +69,7 @@ def _ends_well(shell: Shell) -> None:
 
 def _shell(folder: Path, host: str, **environment: str) -> Shell:
     folder.mkdir(exist_ok=True)
-    path = f"{Path(os.sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     more: Mapping[str, str] = {
         "RUSHES_SUBMITS_PER_SECOND": "30",
         "RUSHES_ARCHIVE_URL": "none",
