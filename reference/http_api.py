@@ -1,6 +1,7 @@
 """The page of every route, from the OpenAPI document."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -56,7 +57,10 @@ def _route(method: str, path: str, operation: Mapping[str, Any], schemas: Mappin
     for media_type, body in operation.get("requestBody", {}).get("content", {}).items():
         yield f"Body, as `{media_type}`:\n\n"
         schema = _resolved(body["schema"], schemas)
-        yield _fields(schema, schemas)
+        yield _fields(name, schema, schemas)
+        for inner in _objects_in(schema, schemas):
+            yield f"`{inner}`: {explained(schemas[inner].get('description'), inner, 'a docstring')}\n\n"
+            yield _fields(inner, schemas[inner], schemas)
         if "example" in body:
             yield f"```json\n{json.dumps(body['example'], indent=2, ensure_ascii=False)}\n```\n\n"
     yield table(
@@ -72,17 +76,29 @@ def _route(method: str, path: str, operation: Mapping[str, Any], schemas: Mappin
             yield f"```json\n{json.dumps(example, indent=2, ensure_ascii=False)}\n```\n\n"
 
 
-def _fields(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
+def _fields(name: str, schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
     required = schema.get("required", ())
     rows = [
         (
             code(field) + (" (required)" if field in required else ""),
             _takes(part, schemas),
-            part.get("description") or _resolved(part, schemas).get("description", ""),
+            explained(part.get("description"), f"{name}: {field}", "give the model's field a description"),
         )
         for field, part in schema.get("properties", {}).items()
     ]
     return table(("Field", "Takes", "Meaning"), rows) if rows else ""
+
+
+def _objects_in(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> list[str]:
+    """The names of the objects that a body's fields refer to, however deep, in their order."""
+    found: dict[str, None] = {}
+    waiting = re.findall(r"#/components/schemas/(\w+)", json.dumps(schema))
+    while waiting:
+        name = waiting.pop(0)
+        if name not in found and "properties" in schemas[name]:
+            found[name] = None
+            waiting += re.findall(r"#/components/schemas/(\w+)", json.dumps(schemas[name]))
+    return list(found)
 
 
 def _resolved(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -116,4 +132,4 @@ def _bounds(schema: Mapping[str, Any], of: str) -> str:
     high = schema.get("maximum", schema.get(f"max{of}"))
     if high is None:
         return "" if low is None else f", {low} or more"
-    return f", {low or 0} to {high}"
+    return f", up to {high}" if low is None else f", {low} to {high}"

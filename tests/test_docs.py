@@ -121,7 +121,7 @@ def test_a_command_or_option_without_help_is_refused() -> None:
         command_line.page(other)
 
 
-def test_a_route_or_parameter_without_description_is_refused() -> None:
+def test_a_route_parameter_or_field_without_description_is_refused() -> None:
     parameter = {"name": "limit", "in": "query", "required": False, "schema": {"type": "integer"}}
     operation: dict[str, Any] = {"tags": ["a"], "responses": {}, "parameters": [parameter]}
     document = {
@@ -135,6 +135,11 @@ def test_a_route_or_parameter_without_description_is_refused() -> None:
     with pytest.raises(Undocumented, match="limit"):
         http_api.page(document)
     parameter["description"] = "How many."
+    schema: dict[str, Any] = {"properties": {"prompt": {"type": "string"}}}
+    operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+    with pytest.raises(Undocumented, match="prompt"):
+        http_api.page(document)
+    schema["properties"]["prompt"]["description"] = "What shall be seen."
     assert "### GET /v1/a" in http_api.page(document)
 
 

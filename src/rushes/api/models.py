@@ -34,24 +34,38 @@ class Closed(BaseModel):
 class Options(Closed):
     """What a model may be told beside the prompt; which of them it takes is the model's matter."""
 
-    aspect_ratio: Literal["16:9", "9:16"] | None = None
+    aspect_ratio: Literal["16:9", "9:16"] | None = Field(None, description="Wide or upright.")
     duration: int | None = Field(None, ge=1, description="Seconds; Sora takes 10 or 15.")
-    size: Literal["small", "large"] | None = None
-    resolution: Literal["480p", "768p", "1080p"] | None = None
+    size: Literal["small", "large"] | None = Field(None, description="Sora's two sizes.")
+    resolution: Literal["480p", "768p", "1080p"] | None = Field(None, description="Lines of the picture.")
     reference_url: str | None = Field(None, max_length=2048, description="The URL of one image.")
-    first_frame_url: str | None = Field(None, max_length=2048)
-    last_frame_url: str | None = Field(None, max_length=2048)
-    reference_urls: list[str] | None = Field(None, min_length=1, max_length=9)
-    audio_urls: list[str] | None = Field(None, min_length=1, max_length=3)
-    seed: int | None = Field(None, ge=0, lt=2**31)
+    first_frame_url: str | None = Field(
+        None, max_length=2048, description="The URL of an image to begin with."
+    )
+    last_frame_url: str | None = Field(None, max_length=2048, description="The URL of an image to end with.")
+    reference_urls: list[str] | None = Field(
+        None, min_length=1, max_length=9, description="URLs of images to go by."
+    )
+    audio_urls: list[str] | None = Field(None, min_length=1, max_length=3, description="URLs of sounds.")
+    seed: int | None = Field(None, ge=0, lt=2**31, description="For models that repeat themselves with it.")
 
 
 class BatchItem(Options):
     """One video to make."""
 
-    prompt: str = Field(min_length=1, max_length=PROMPT_CHARACTERS_MAX, pattern=_PROMPT)
-    model: str = Field("sora-2", examples=["sora-2", "veo-flash", "minimax-h3"])
-    custom_id: str | None = Field(None, min_length=1, max_length=CUSTOM_ID_CHARACTERS_MAX, pattern=_PRINTABLE)
+    prompt: str = Field(
+        min_length=1, max_length=PROMPT_CHARACTERS_MAX, pattern=_PROMPT, description="What shall be seen."
+    )
+    model: str = Field(
+        "sora-2", examples=["sora-2", "veo-flash", "minimax-h3"], description="A model's name, or an alias."
+    )
+    custom_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=CUSTOM_ID_CHARACTERS_MAX,
+        pattern=_PRINTABLE,
+        description="Your own name of the item; no two items of a batch share one.",
+    )
     metadata: dict[str, Any] | None = Field(None, description="Up to 4 KiB of JSON, given back as it is.")
 
 
@@ -63,7 +77,7 @@ RetryReason = Literal[
 class StopLoss(Closed):
     """Ends a batch's re-rolls when too few of its tries pass."""
 
-    pass_rate_min: float = Field(gt=0, le=1)
+    pass_rate_min: float = Field(gt=0, le=1, description="The share of tries that must succeed.")
     after: int = Field(ge=1, le=TRIES_MAX, description="Tries that must have ended before it is looked at.")
 
 
@@ -77,7 +91,7 @@ class RetryPolicy(Closed):
     credits_max: int | None = Field(
         None, ge=0, le=CREDITS_MAX, description="What re-rolls may cost and hold, together."
     )
-    stop_loss: StopLoss | None = None
+    stop_loss: StopLoss | None = Field(None, description="Ends re-rolls when too few tries pass.")
     last_model: str | None = Field(None, description="Makes an item's last try, at its own price.")
 
 
@@ -87,11 +101,19 @@ Retries = Annotated[int, Field(ge=0, le=RETRIES_MAX)] | RetryPolicy
 class Quote(Options):
     """A batch's items, or a template with its variables; `model` and options are for items without."""
 
-    items: list[BatchItem] | None = Field(None, min_length=1, max_length=BATCH_ITEMS_MAX)
-    template: str | None = Field(None, max_length=2 * PROMPT_CHARACTERS_MAX)
-    variables: dict[str, list[str]] | None = None
-    max_outputs: int | None = Field(None, ge=1, le=BATCH_ITEMS_MAX)
-    model: str | None = None
+    items: list[BatchItem] | None = Field(
+        None, min_length=1, max_length=BATCH_ITEMS_MAX, description="The videos; or give a `template`."
+    )
+    template: str | None = Field(
+        None, max_length=2 * PROMPT_CHARACTERS_MAX, description="A prompt with `{names}` of variables."
+    )
+    variables: dict[str, list[str]] | None = Field(
+        None, description="Each variable's values; every combination is an item."
+    )
+    max_outputs: int | None = Field(
+        None, ge=1, le=BATCH_ITEMS_MAX, description="At most so many of the combinations."
+    )
+    model: str | None = Field(None, description="For items that name none.")
     retries: Retries | None = Field(None, description="How often a failed item is retried, or a policy.")
 
 
@@ -99,7 +121,11 @@ class NewBatch(Quote):
     """A quote's body and what concerns only a batch."""
 
     request_id: str | None = Field(
-        None, min_length=1, max_length=REQUEST_ID_CHARACTERS_MAX, pattern=_PRINTABLE
+        None,
+        min_length=1,
+        max_length=REQUEST_ID_CHARACTERS_MAX,
+        pattern=_PRINTABLE,
+        description="Makes a repeat harmless: the same id and body are the same batch.",
     )
     webhook_url: str | None = Field(None, max_length=2048, description="Gets the batch's events.")
 
@@ -107,10 +133,14 @@ class NewBatch(Quote):
 class NewVideo(Closed):
     """As the OpenAI SDK sends it."""
 
-    prompt: str = Field(min_length=1, max_length=PROMPT_CHARACTERS_MAX, pattern=_PROMPT)
-    model: str | None = "sora-2"
+    prompt: str = Field(
+        min_length=1, max_length=PROMPT_CHARACTERS_MAX, pattern=_PROMPT, description="What shall be seen."
+    )
+    model: str | None = Field("sora-2", description="A model's name, or an alias.")
     seconds: str | int | None = Field(None, description="4, 8 and 12 become the next length on offer.")
-    size: Literal["720x1280", "1280x720", "1024x1792", "1792x1024"] | None = None
+    size: Literal["720x1280", "1280x720", "1024x1792", "1792x1024"] | None = Field(
+        None, description="Upright or wide; the larger ones are Sora's `large`."
+    )
     input_reference: str | dict[str, Any] | None = Field(
         None, description="An image's URL, or `{image_url}`."
     )
