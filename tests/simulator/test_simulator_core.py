@@ -383,3 +383,18 @@ def test_stormy_replays_exactly_and_its_counts_add_up() -> None:
     assert finals == dict(report.failures)
     assert sum(not task.acceptance_answered for task in report.tasks) == report.accepted_unanswered > 0
     assert report.accepted_unanswered < report.submits_unclear
+
+
+def test_a_verdict_of_fal_is_told_by_the_result_and_not_by_the_status_before_it() -> None:
+    core = SimulatorCore(SimulatorKnobs(render_seconds=1.0))
+    made = core_call(core, 0.0, "POST", "/fal-ai/veo3.1/fast", {"prompt": "a fox"})
+    path = f"/fal-ai/veo3.1/requests/{made['request_id']}"
+    assert core_call(core, 0.5, "GET", f"{path}/status")["status"] == "IN_PROGRESS"
+    assert core_call(core, 60.0, "GET", f"{path}/status")["status"] == "COMPLETED"
+    assert core.report(60.0).deliveries == 0
+    assert core_call(core, 61.0, "GET", path)["video"]["url"]
+    report = core.report(61.0)
+    assert (report.deliveries, report.polls, report.polls_after_final_answer) == (1, 3, 0)
+    assert core_call(core, 62.0, "GET", path.replace("veo3.1", "kling-video"))["detail"]
+    (task,) = report.tasks or ()
+    assert (task.times_polled, task.poll_gap_min_seconds) == (2, 59.5)
