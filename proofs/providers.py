@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from proofs.books import OurTask
 from proofs.equalities import own_id
+from proofs.postgresql import running_postgresql
 from proofs.result import ProofResult
 from proofs.stage import FINISH_SECONDS_MAX, Pace, Stage, stage
 from rushes import Rushes
@@ -34,16 +35,26 @@ ASKED_MAX = 100
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """How many workers share the work."""
+    """How many workers share the work, and on which database."""
     parser.add_argument("--workers", type=int, default=2, help="worker processes (default: %(default)s)")
+    parser.add_argument(
+        "--postgresql", action="store_true", help="on a PostgreSQL of its own instead of SQLite"
+    )
 
 
 def run(options: argparse.Namespace) -> ProofResult:
     """One batch for each provider, all at once; compare, provider by provider, and reconcile a bill."""
+    if not options.postgresql:
+        return _prove(options, None)
+    with running_postgresql() as server:
+        return _prove(options, server.new_database())
+
+
+def _prove(options: argparse.Namespace, database_url: str | None) -> ProofResult:
     with stage(
         "providers",
         options,
-        database_url=None,
+        database_url=database_url,
         pace=Pace(lease=3.0, in_flight_max=1000),
         preset="stormy",
         weather=STORM,
