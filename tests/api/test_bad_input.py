@@ -1,5 +1,6 @@
 """Whatever is sent, the answer is a refusal with its reason: never a crash, and nothing is written."""
 
+import contextlib
 import json
 import socket
 import time
@@ -9,7 +10,14 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from rushes.api import bodies, server
-from tests.api.harness import PROBLEM_FIELDS, RunningService, Tenant, assert_problem
+from tests.api.harness import (
+    PROBLEM_FIELDS,
+    RunningService,
+    Tenant,
+    assert_problem,
+    eventually,
+    running_service,
+)
 
 JSON = {"content-type": "application/json"}
 
@@ -352,6 +360,22 @@ def test_a_client_that_never_reads_is_dropped_in_the_end(
 
     assert whole_after(0)
     assert not whole_after(2.0)
+
+
+def test_one_client_too_many_is_told_so(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "allowed_connections", lambda: 5)
+    with running_service(database_url, with_worker=False) as service, contextlib.ExitStack() as stack:
+        address = urlsplit(service.base_url)
+        for _ in range(5):
+            stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
+        with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+            refused = until_closed(connection)
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"TOO_MANY_CONNECTIONS" in refused
+        stack.close()
+        eventually(
+            lambda: raw_answer(service, b"GET /healthz HTTP/1.0\r\n\r\n")[:12], lambda a: a == b"HTTP/1.1 200"
+        )
 
 
 def test_endless_headers_are_refused(idle_service: RunningService) -> None:

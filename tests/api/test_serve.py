@@ -3,10 +3,13 @@
 import contextlib
 import json
 import re
+import resource
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -104,6 +107,24 @@ def test_what_cannot_be_served_is_said_in_one_line(shell: Shell) -> None:
         port = url.rsplit(":", 1)[1]
         assert "cannot listen" in shell.run("serve", "--port", port, "--no-worker").one_line_error()
     assert "no provider" in shell.run("serve", "--port", "0", GRSAI_API_KEY="").one_line_error()
+
+
+def test_many_clients_are_served_where_a_shell_allows_few_open_files(shell: Shell) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        running = shell.start("serve", "--port", "0", "--no-worker", "--json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert running.process.stdout is not None
+    url = json.loads(running.process.stdout.readline())["url"]
+    address = urlsplit(url)
+    with contextlib.ExitStack() as stack:
+        for _ in range(400):
+            stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
+        assert httpx2.get(f"{url}/readyz", trust_env=False).json()["database"] == "ok"
+    running.signal(signal.SIGTERM)
+    assert running.end().code == 0
 
 
 # --- keys -----------------------------------------------------------------------------------------------

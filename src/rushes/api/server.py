@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import resource
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -30,11 +31,19 @@ STOP_SECONDS_MAX: Final = 6
 
 BACKLOG: Final = 2048
 
+CONNECTIONS_MAX: Final = 10_000
+"""Clients that are connected at the same time; fewer where the system allows fewer open files."""
+
+FILES_SPARE: Final = 500
+"""Open files for everything else: the database, the provider, the archive."""
+
 WEBSOCKET_MESSAGE_BYTES_MAX: Final = 1024 * 1024
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 that drops a client whose head is too large or does not come, or who reads nothing."""
+
+    connections_max = CONNECTIONS_MAX
 
     _head_bytes = 0
     _in_body = False
@@ -43,6 +52,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > self.connections_max:
+            self._refuse(503, "TOO_MANY_CONNECTIONS", "this server has as many clients as it can; try again")
+            return
         self._head_timer = self.loop.call_later(HEAD_SECONDS_MAX, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -125,6 +137,20 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+def allowed_connections() -> int:
+    """How many clients may connect, after this process has got the open files that they need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + FILES_SPARE
+    if resource.RLIM_INFINITY != soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return CONNECTIONS_MAX
+    return max(soft // 2, min(CONNECTIONS_MAX, soft - FILES_SPARE))
+
+
 class _Server(uvicorn.Server):
     """Leaves the process's signals to whoever runs it."""
 
@@ -164,7 +190,7 @@ async def serve_until(
     """
     config = uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http=type("Protocol", (BoundedProtocol,), {"connections_max": allowed_connections()}),
         ws="websockets-sansio" if websockets else "none",
         ws_max_size=WEBSOCKET_MESSAGE_BYTES_MAX,
         lifespan="off",
