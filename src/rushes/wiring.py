@@ -6,8 +6,10 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import make_url
 
 from rushes import telemetry
@@ -26,9 +28,12 @@ from rushes.providers.base import Provider, ProviderConfig, ProviderLimits
 from rushes.providers.contained import build_contained
 from rushes.providers.http import HttpTransport
 from rushes.providers.registry import installed_providers, is_built_in
-from rushes.settings import Settings
+from rushes.settings import ProviderUrl, Settings
 from rushes.store.database import POSTGRESQL_IDLE_SECONDS, Database
 from rushes.store.objects import ObjectStore
+
+OTHER_HOSTS_MAX = 16
+"""Hosts that providers had before and that this process keeps connections to."""
 
 log = telemetry.logger()
 
@@ -87,6 +92,20 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
 
 def try_providers(settings: Settings) -> tuple[dict[str, Provider], dict[str, str]]:
     """`build_providers`, and why some of other packages were left out, by name."""
+    providers: dict[str, Provider] = {}
+    troubles: dict[str, str] = {}
+    for name, account in settings.provider_accounts().items():
+        if account.missing is not None:
+            continue
+        try:
+            providers[name] = _provider(settings, name, account.host)
+        except SettingsError as error:
+            troubles[name] = error.message
+    return providers, troubles
+
+
+def _provider(settings: Settings, name: str, host: str) -> Provider:
+    """The provider at that host. Raises `SettingsError` for one of another package that cannot be built."""
     defaults = ProviderLimits()
     limits = ProviderLimits(
         submits_per_second=settings.submits_per_second or defaults.submits_per_second,
@@ -99,27 +118,29 @@ def try_providers(settings: Settings) -> tuple[dict[str, Provider], dict[str, st
         in_flight_tasks_max=settings.in_flight_tasks_max or defaults.in_flight_tasks_max,
         connections_max=settings.connections_max or defaults.connections_max,
     )
-    providers: dict[str, Provider] = {}
-    troubles: dict[str, str] = {}
-    for name, entry_point in installed_providers().items():
-        account = settings.provider_account(name)
-        if account.missing is not None:
-            continue
-        config = ProviderConfig(
-            host=account.host,
-            api_key=account.key,
-            transport=HttpTransport(connections_max=limits.connections_max),
-            timeout_seconds=settings.request_timeout_seconds,
-            limits=limits,
-        )
-        if is_built_in(entry_point):
-            providers[name] = entry_point.load()(config)
-            continue
-        try:
-            providers[name] = build_contained(name, entry_point.load, config)
-        except SettingsError as error:
-            troubles[name] = error.message
-    return providers, troubles
+    config = ProviderConfig(
+        host=host,
+        api_key=settings.provider_account(name).key,
+        transport=HttpTransport(connections_max=limits.connections_max),
+        timeout_seconds=settings.request_timeout_seconds,
+        limits=limits,
+    )
+    entry_point = installed_providers()[name]
+    if not is_built_in(entry_point):
+        return build_contained(name, entry_point.load, config)
+    provider: Provider = entry_point.load()(config)
+    return provider
+
+
+def provider_at(settings: Settings, name: str, host: str) -> Provider | None:
+    """A provider at another host than the one that is set, with the same key: for what was sent there.
+
+    None for a host that no setting may have, and for a provider that cannot be built.
+    """
+    try:
+        return _provider(settings, name, TypeAdapter(ProviderUrl).validate_python(host))
+    except (ValidationError, SettingsError):
+        return None
 
 
 def catalogue_of(settings: Settings, providers: Mapping[str, Provider]) -> Catalogue:
@@ -221,6 +242,8 @@ def build_worker(
         new_id=new_worker_id,
         jitter=random.Random(),
         on_commit=on_commit,
+        hosts={name: host for name in providers if (host := settings.provider_account(name).host)},
+        provider_at=lru_cache(OTHER_HOSTS_MAX)(partial(provider_at, settings)),
     )
 
 

@@ -74,12 +74,13 @@ def claim_fairly(
     now_ms: int,
     in_flight_max: int | None = None,
     models: Sequence[str] | None = None,
+    host: str | None = None,
 ) -> list[ClaimedTask]:
     """One transaction: commit the intent to submit up to `limit` tasks, shared fairly.
 
     With `in_flight_max` no more than that many tasks of the provider are in flight afterwards, whoever
-    owns them; with `models` only tasks of these are claimed, and all others are held. Raises `LeaseLost`
-    when the worker was declared dead.
+    owns them; with `models` only tasks of these are claimed, and all others are held. `host` is where they
+    will be sent. Raises `LeaseLost` when the worker was declared dead.
     """
     workers.require_lease(connection, worker_id, now_ms)
     if in_flight_max is not None:
@@ -100,6 +101,7 @@ def claim_fairly(
             limit=share,
             now_ms=now_ms,
             models=models,
+            host=host,
         )
     if not claimed:
         return []
@@ -143,8 +145,9 @@ class Dispatcher:
 
     `may_send()` is asked before every request: False once the worker's lease may have run out or it is
     stopping, so a paused worker does not send what another may have taken over. `models()` are those whose
-    tasks may be sent now: all others are held. `callback_url(task)` is the attempt's callback address or
-    None. `on_accepted` and `on_unconfirmed` tell the worker what it now has to follow.
+    tasks may be sent now: all others are held. `host` is where the provider is. `callback_url(task)` is the
+    attempt's callback address or None. `on_accepted` and `on_unconfirmed` tell the worker what it now has to
+    follow.
     """
 
     def __init__(
@@ -161,6 +164,7 @@ class Dispatcher:
         in_flight_max: int,
         submits_per_second: float | None,
         models: Callable[[], Sequence[str] | None] = lambda: None,
+        host: str | None = None,
         callback_url: Callable[[ClaimedTask], str | None],
         on_accepted: Callable[[ClaimedTask, str], None],
         on_unconfirmed: Callable[[ClaimedTask], None],
@@ -180,6 +184,7 @@ class Dispatcher:
         self.limit = RateLimit(None)
         self.use_rate(submits_per_second)
         self._models = models
+        self._host = host
         self._callback_url = callback_url
         self._on_accepted = on_accepted
         self._on_unconfirmed = on_unconfirmed
@@ -247,6 +252,7 @@ class Dispatcher:
                 limit=limit,
                 in_flight_max=self.provider.limits.in_flight_tasks_max,
                 models=self._models(),
+                host=self._host,
                 now_ms=self._now_ms(),
             )
         except StoreError as error:

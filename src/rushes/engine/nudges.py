@@ -58,6 +58,7 @@ class _Candidate:
 class Nudges:
     """What one worker does about callbacks.
 
+    `provider_of(task)` is the provider at the host that the task was sent to, None when it cannot be asked.
     `poll_now(task_id)` makes the worker poll a task that it follows, and is False for all others;
     `is_submitting(task_id)` tells of those whose submit has no answer yet; `unconfirmed` are those whose
     submit's outcome is unknown; `poll_limits` are the providers' rates, which polls for remote ids share.
@@ -68,7 +69,7 @@ class Nudges:
         database: Database,
         *,
         worker_id: str,
-        providers: Mapping[str, Provider],
+        provider_of: Callable[[OwnedTask], Provider | None],
         unconfirmed: Mapping[int, OwnedTask],
         poll_now: Callable[[int], bool],
         is_submitting: Callable[[int], bool],
@@ -77,7 +78,7 @@ class Nudges:
     ) -> None:
         self._database = database
         self._worker_id = worker_id
-        self._providers = providers
+        self._provider_of = provider_of
         self._unconfirmed = unconfirmed
         self._poll_now = poll_now
         self._is_submitting = is_submitting
@@ -181,7 +182,7 @@ class Nudges:
         if limit.permitted_at(now) > now:
             return  # it stays due
         limit.take(now)
-        result = await self._poll(task.provider, remote_task_id)
+        result = await self._poll(task, remote_task_id)
         match result:
             case NoAnswer():
                 candidate.tries += 1
@@ -198,11 +199,14 @@ class Nudges:
             case other:
                 assert_never(other)
 
-    async def _poll(self, provider: str, remote_task_id: str) -> PollResult:
+    async def _poll(self, task: OwnedTask, remote_task_id: str) -> PollResult:
+        provider = self._provider_of(task)
+        if provider is None:
+            return NoAnswer(f"it was sent to {task.host}, which cannot be asked now")
         try:
-            return await self._providers[provider].poll_remote_task(remote_task_id)
+            return await provider.poll_remote_task(remote_task_id)
         except Exception as error:  # a provider must not raise; one that does is contained and named
-            log.error(telemetry.PROVIDER_RAISED, provider=provider, error=type(error).__name__)
+            log.error(telemetry.PROVIDER_RAISED, provider=task.provider, error=type(error).__name__)
             return NoAnswer(f"the provider raised {type(error).__name__}")
 
     def _drop(self, task_id: int, candidate: _Candidate) -> None:

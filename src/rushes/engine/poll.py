@@ -54,6 +54,7 @@ class RemoteTask:
         "entry",
         "errors",
         "hard_deadline",
+        "host",
         "mark",
         "model",
         "polls",
@@ -80,11 +81,13 @@ class RemoteTask:
         soft_deadline: float,
         hard_deadline: float,
         is_adopted: bool = False,
+        host: str | None = None,
     ) -> None:
         self.task_id = task_id
         self.attempt = attempt
         self.model = model
         self.remote_task_id = remote_task_id
+        self.host = host  # None: where the provider is now
         self.progress: int = progress
         self.stored_progress: int = progress
         self.sent_at = sent_at
@@ -126,7 +129,8 @@ class Poller:
 
     All times are of the event loop's clock, in seconds. `on_late(seconds)` hears how long after its due
     time a poll was started. While `may_poll(now)` is False nothing is asked: the worker's lease may have run
-    out, and its tasks and its share of the provider's limits may be another's.
+    out, and its tasks and its share of the provider's limits may be another's. `provider_at(host)` is the
+    provider at a host where it was when a task was sent; None when it cannot be asked there.
     """
 
     def __init__(
@@ -141,6 +145,7 @@ class Poller:
         backoff_seconds_max: float,
         on_late: Callable[[float], None] | None = None,
         may_poll: Callable[[float], bool] = lambda _now: True,
+        provider_at: Callable[[str], Provider | None] = lambda _host: None,
     ) -> None:
         self.provider = provider
         self.tasks: dict[int, RemoteTask] = {}
@@ -154,6 +159,7 @@ class Poller:
         self.limit = RateLimit(polls_per_second)
         self.budget = PollBudget(self.limit.sustained_per_second)
         self._may_poll = may_poll
+        self._provider_at = provider_at
         self._moved: dict[int, RemoteTask] = {}
         self._heap: list[tuple[float, int, RemoteTask]] = []
         self._idle: list[asyncio.Future[None]] = []
@@ -313,8 +319,13 @@ class Poller:
         task.polls += 1
         if asked_at is None:
             asked_at = self._now()
+        provider = self.provider if task.host is None else self._provider_at(task.host)
+        result: PollResult
         try:
-            result: PollResult = await self.provider.poll_remote_task(task.remote_task_id)
+            if provider is None:
+                result = NoAnswer(f"it was sent to {task.host}, which cannot be asked now")
+            else:
+                result = await provider.poll_remote_task(task.remote_task_id)
         except Exception as error:  # a provider must not raise; one that does is contained and named
             log.error(telemetry.PROVIDER_RAISED, provider=self.provider.name, error=type(error).__name__)
             result = NoAnswer(f"the provider raised {type(error).__name__}")
@@ -329,7 +340,8 @@ class Poller:
         asked_at = now if asked_at is None else asked_at
         counts = self.counts
         counts.scanned += 1
-        self._health.on_poll(result, now)
+        if task.host is None:  # another host's answers say nothing of this one
+            self._health.on_poll(result, now)
         if task.settling:
             return
         match result:

@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -135,7 +136,8 @@ class Worker:
 
     `now_ms()` is the wall clock in epoch milliseconds, `new_id()` makes worker ids, `jitter` spreads
     retries: all of them are arguments, so that a simulation can replay a run. `on_late(seconds)` hears
-    how late each poll was started, and `on_commit()` that outcomes were committed.
+    how late each poll was started, and `on_commit()` that outcomes were committed. `hosts` are the
+    providers' as they are set; `provider_at(name, host)` is a provider at the host that it had before.
     """
 
     def __init__(
@@ -151,6 +153,8 @@ class Worker:
         jitter: random.Random,
         on_late: Callable[[float], None] | None = None,
         on_commit: Callable[[], None] = lambda: None,
+        hosts: Mapping[str, str] | None = None,
+        provider_at: Callable[[str, str], Provider | None] = lambda _name, _host: None,
     ) -> None:
         self._database = database
         self._providers = providers
@@ -162,6 +166,8 @@ class Worker:
         self._jitter = jitter
         self._on_late = on_late
         self._tell_commit = on_commit
+        self._hosts = hosts or {}
+        self._provider_at = provider_at
         self.meters = Meters()
         self._start_anew()
 
@@ -203,7 +209,7 @@ class Worker:
         self.nudges = Nudges(
             self._database,
             worker_id=self.worker_id,
-            providers=self._providers,
+            provider_of=self._provider_of,
             unconfirmed=self.steward.unconfirmed,
             poll_now=self.nudge,
             is_submitting=lambda task_id: any(
@@ -226,6 +232,7 @@ class Worker:
             backoff_seconds_max=self._config.poll_backoff_seconds_max,
             on_late=self._late,
             may_poll=self._holds_lease,
+            provider_at=partial(self._provider_at, provider.name),
         )
         dispatcher = Dispatcher(
             CountedSubmits(provider, self.meters),
@@ -239,6 +246,7 @@ class Worker:
             in_flight_max=min(limits.in_flight_tasks_max or IN_FLIGHT_TASKS_MAX, IN_FLIGHT_TASKS_MAX),
             submits_per_second=limits.submits_per_second,
             models=lambda: self._sendable(provider.name),
+            host=self._hosts.get(provider.name),
             callback_url=lambda task: self._config.callback_url(provider.name, task.task_id, task.attempt),
             on_accepted=self._on_accepted,
             on_unconfirmed=self._on_unconfirmed,
@@ -489,6 +497,7 @@ class Worker:
                 progress=0,
                 dispatched_at_ms=task.dispatched_at_ms,
                 unconfirmed_at_ms=self._now_ms(),
+                host=self._hosts.get(task.provider),
             )
         )
 
@@ -544,6 +553,7 @@ class Worker:
                 soft_deadline=sent_at + soft_seconds,
                 hard_deadline=sent_at + hard_seconds,
                 is_adopted=is_adopted,
+                host=self._elsewhere(task) if isinstance(task, OwnedTask) else None,
             ),
             first_delay_seconds=first_delay_seconds,
         )
@@ -584,6 +594,15 @@ class Worker:
         """Why providers refuse the operator's key, by provider; empty when none does."""
         states = self._states()
         return {name: state.reason or "" for name, state in states.items() if state.key_refused}
+
+    def _elsewhere(self, task: OwnedTask) -> str | None:
+        """The host that the task was sent to, where that is not the provider's host now."""
+        return None if task.host == self._hosts.get(task.provider) else task.host
+
+    def _provider_of(self, task: OwnedTask) -> Provider | None:
+        """The provider at the host that the task was sent to; None when it cannot be asked there."""
+        host = self._elsewhere(task)
+        return self._providers[task.provider] if host is None else self._provider_at(task.provider, host)
 
     def _states(self) -> dict[str, HealthState]:
         """The providers as they stand at the moment."""

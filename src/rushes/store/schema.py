@@ -185,6 +185,8 @@ video_tasks = Table(
     Column("api_model", Text, nullable=False),
     # asked for under this alias: until the task is sent, its model may become another one of the alias's
     Column("alias", Text),
+    # where the attempt was sent: it is polled there, though the provider's host be changed
+    Column("host", Text),
     Column("attempt", BigInteger, nullable=False, server_default=text("0")),
     # the worker that owns the attempt; no foreign key, so that dead workers can be forgotten
     Column("worker_id", Text),
@@ -252,6 +254,7 @@ task_attempts = Table(
     Column("provider", Text, nullable=False),
     Column("model", Text, nullable=False),
     Column("api_model", Text, nullable=False),
+    Column("host", Text),
     Column("remote_task_id", Text),
     Column("dispatched_at_ms", BigInteger),
     Column("ended_at_ms", BigInteger, nullable=False),

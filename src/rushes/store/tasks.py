@@ -67,6 +67,7 @@ class OwnedTask:
     progress: int
     dispatched_at_ms: int
     unconfirmed_at_ms: int | None
+    host: str | None = None
 
 
 class FinishedTask(NamedTuple):
@@ -160,10 +161,10 @@ def claim_if_pending(
     limit: int,
     now_ms: int,
     models: Sequence[str] | None = None,
+    host: str | None = None,
 ) -> list[ClaimedTask]:
-    """Commit the intent to submit up to `limit` tasks of a batch: processing, next attempt, this worker.
-
-    With `models` only tasks of these.
+    """Commit the intent to submit up to `limit` tasks of a batch to the provider's host: processing, next
+    attempt, this worker. With `models` only tasks of these.
     """
     of_models, names = _only(connection, models)
     rows = connection.execute(
@@ -172,7 +173,8 @@ def claim_if_pending(
             f" AND provider = :provider AND batch_id = :batch_id{of_models} ORDER BY item_index"
             f" LIMIT :limit{skip_locked(connection)})"
             " UPDATE video_tasks SET status = 'processing', attempt = attempt + 1, worker_id = :worker_id,"
-            " dispatched_at_ms = :now, unconfirmed_at_ms = NULL, remote_task_id = NULL, progress = 0"
+            " dispatched_at_ms = :now, unconfirmed_at_ms = NULL, remote_task_id = NULL, progress = 0,"
+            " host = :host"
             f" WHERE id IN (SELECT id FROM picked) AND {unindexed(connection, 'status')} = 'pending'"
             " RETURNING id, batch_id, attempt, provider, model, api_model, prompt, options,"
             " dispatched_at_ms, item_index"
@@ -184,6 +186,7 @@ def claim_if_pending(
             "provider": provider,
             "batch_id": batch_id,
             "limit": limit,
+            "host": host,
         },
     ).all()
     return [
@@ -287,9 +290,9 @@ def resubmit_if_unnamed(
     parameters = {**_GUARD.parameters(connection, rows), "worker_id": worker_id}
     connection.execute(
         statement(
-            "INSERT INTO task_attempts (task_id, attempt, provider, model, api_model, remote_task_id,"
+            "INSERT INTO task_attempts (task_id, attempt, provider, model, api_model, host, remote_task_id,"
             " dispatched_at_ms, ended_at_ms, error, failure_type)"
-            " SELECT video_tasks.id, video_tasks.attempt, provider, model, api_model, remote_task_id,"
+            " SELECT video_tasks.id, video_tasks.attempt, provider, model, api_model, host, remote_task_id,"
             " dispatched_at_ms, :now, :error, :failure_type"
             f" FROM video_tasks, {_GUARD.sql(connection)} WHERE {_still_owned(connection)}"
             " AND video_tasks.remote_task_id IS NULL"

@@ -12,7 +12,8 @@ from rushes.store.database import Rows, is_postgresql, skip_locked, statement
 from rushes.store.tasks import OwnedTask, hand_over_if_owned, owned_task_from_row, wait_for_own_transactions
 
 _ADOPTED_COLUMNS = (
-    "id, batch_id, attempt, provider, model, remote_task_id, progress, dispatched_at_ms, unconfirmed_at_ms"
+    "id, batch_id, attempt, provider, model, remote_task_id, progress, dispatched_at_ms, unconfirmed_at_ms,"
+    " host"
 )
 
 _NAMES = Rows(name=str)
