@@ -226,7 +226,7 @@ CALLBACK_WEATHERS = (
 )
 
 
-AIMED_SHARE = 0.15
+AIMED_SHARE = 0.2
 """How many plans get each of the aimed sets: faults that only together open a window which chance alone seldom
 meets."""
 
@@ -387,14 +387,19 @@ def _aim_at_late_claims(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
     return faults
 
 
-def _aim_at_resubmits(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
-    """Submits of unknown outcome, and a database that is slow to answer just when they are given up: the
-    next attempt may be at the provider before the worker hears of the last one's end."""
-    faults: list[Fault] = [Weather("submit_reset_after", round(draw.uniform(0.05, 0.3), 4))]
+def _aim_at_unconfirmed(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
+    """Submits of unknown outcome, callbacks that tell of them when they are given up, and a database that is slow
+    to answer just then: the next attempt may be at the provider before the worker hears of the last one's end."""
+    faults: list[Fault] = [
+        Weather("submit_reset_after", round(draw.uniform(0.05, 0.3), 4)),
+        Weather("callback_late", round(draw.uniform(0.3, 0.9), 4)),
+    ]
+    end = "resubmit" if plan.resubmits else "refund"
     for slot in range(plan.slots):
-        for what in ("resubmit", "refund", "apply_group"):
-            at = _early(draw, plan) + draw.choice((0.0, plan.grace_seconds))
-            faults.append(LateAnswer(round(at, 3), slot, what, 1, round(draw.uniform(5, 60), 3)))
+        for share in (0.1, 0.25, 0.4, 0.55, 0.7):
+            at = round(plan.chaos_seconds * (share + 0.15 * draw.random()), 3)
+            seconds = round(draw.uniform(5, 60), 3)
+            faults.append(LateAnswer(at, slot, draw.choice((end, "apply_group")), 1, seconds))
     return faults
 
 
@@ -428,4 +433,4 @@ def _aim_at_the_end(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
     ]
 
 
-AIMS = (_aim_at_lost_returns, _aim_at_resubmits, _aim_at_gifts, _aim_at_the_end, _aim_at_late_claims)
+AIMS = (_aim_at_lost_returns, _aim_at_unconfirmed, _aim_at_gifts, _aim_at_the_end, _aim_at_late_claims)
