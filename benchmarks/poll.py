@@ -3,12 +3,13 @@
 The engine follows tasks in flight and polls each as soon as it was answered: `running` four times, then
 `succeeded`. All of it is durable: every task is settled in the database, with its ledger entry, counters
 and event. The bare loop is the same HTTP client with the same number of connections, asking the same
-server the same questions, and doing nothing with the answers. The two take turns in one process.
+server the same questions, and doing nothing with the answers. So does a loop of pyreqwest, the fastest client
+library that was found, to compare with. They take turns in one process.
 """
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import uvloop
@@ -29,9 +30,12 @@ from benchmarks._installation import (
 from benchmarks._server import ALWAYS_RUNNING, RunningServer, ceiling_per_s, running_server
 from benchmarks.report import write_section
 from rushes.providers.base import ProviderLimits
+from rushes.providers.http import HttpTransport
 from rushes.store.database import Database
 
 POLLS_PER_TASK = 5
+HEADERS = {"authorization": "Bearer key", "content-type": "application/json"}
+TIMEOUT_SECONDS = 30.0
 CONNECTIONS = ProviderLimits().connections_max
 RATIO_TO_BARE_MIN = 0.8
 RATIO_TO_PEER_MIN = 25.0
@@ -107,6 +111,10 @@ def _print_path(name: str, path: Mapping[str, float]) -> None:
         f" server {path['server_cpu_us_per_poll']:4.1f} us"
     )
     print(f"  {'':17} ratio {path['ratio_to_bare_client']:.2f}, at least {RATIO_TO_BARE_MIN}: {verdict}")
+    print(
+        f"  {'':17} a loop of pyreqwest {path['pyreqwest_polls_per_s']:8,.0f} polls/s"
+        f" at {path['pyreqwest_cpu_us_per_poll']:5.1f} us: ratio {path['ratio_to_pyreqwest']:.2f}"
+    )
 
 
 def _summary(paths: Mapping[str, Any], peers: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,6 +140,7 @@ def _summary(paths: Mapping[str, Any], peers: Mapping[str, Any]) -> dict[str, An
         "engine_polls_per_s": headline["engine_polls_per_s"],
         "bare_client_polls_per_s": headline["bare_client_polls_per_s"],
         "ratio_to_bare_client": headline["ratio_to_bare_client"],
+        "ratio_to_pyreqwest": headline["ratio_to_pyreqwest"],
         "paths": dict(paths),
         "peers": rates,
         "peers_skipped": {name: found["skipped"] for name, found in peers.items() if name not in rates},
@@ -149,6 +158,7 @@ async def _path(dialect: str, uri: str, *, tls: bool, tasks: int, rounds: int, b
     found: list[dict[str, float]] = []
     for _ in range(rounds):
         with running_server(running_answers=POLLS_PER_TASK - 1, tls=tls) as server:
+            library, library_cpu = await _library(server, seconds=bare)
             before, cpu_before = await _bare(server, seconds=bare)
             with fresh_database(dialect, server_uri=uri) as database:
                 seed_in_flight(database, tasks)
@@ -167,6 +177,9 @@ async def _path(dialect: str, uri: str, *, tls: bool, tasks: int, rounds: int, b
                 "bare_cpu_us_per_poll": (cpu_before + cpu_after) / 2 * 1e6,
                 "server_cpu_us_per_poll": (at_end["cpu_seconds"] - at_start["cpu_seconds"]) / served * 1e6,
                 "ratio_to_bare_client": engine_per_s / bare_per_s,
+                "pyreqwest_polls_per_s": library,
+                "pyreqwest_cpu_us_per_poll": library_cpu * 1e6,
+                "ratio_to_pyreqwest": engine_per_s / library,
             }
         )
     return {name: median([each[name] for each in found]) for name in found[0]} | {"rounds": found}
@@ -198,13 +211,37 @@ async def engine_polls(
 
 
 async def _bare(server: RunningServer, *, seconds: float) -> tuple[float, float]:
-    """Polls per second, and CPU seconds per poll, of the HTTP client alone."""
+    """Polls per second, and CPU seconds per poll, of the engine's HTTP client alone."""
+    client = HttpTransport(connections_max=CONNECTIONS, root_certificates_pem=server.certificate_pem)
+    url = f"{server.base_url}/v1/draw/result"
+
+    async def ask(body: bytes) -> None:
+        await client.request("POST", url, headers=HEADERS, body=body, timeout_seconds=TIMEOUT_SECONDS)
+
+    found = await _loop(ask, seconds=seconds)
+    await client.close()
+    return found
+
+
+async def _library(server: RunningServer, *, seconds: float) -> tuple[float, float]:
+    """The same of pyreqwest, without a time-out."""
     builder = ClientBuilder().no_proxy().follow_redirects(False).max_connections(CONNECTIONS)
     if server.certificate_pem is not None:
         builder = builder.add_root_certificate_pem(server.certificate_pem)
     client = builder.build()
     url = f"{server.base_url}/v1/draw/result"
-    headers = {"authorization": "Bearer key", "content-type": "application/json"}
+
+    async def ask(body: bytes) -> None:
+        response = await client.post(url).headers(HEADERS).body_bytes(body).build().send()
+        await response.bytes()
+
+    found = await _loop(ask, seconds=seconds)
+    await client.close()
+    return found
+
+
+async def _loop(ask: Callable[[bytes], Awaitable[None]], *, seconds: float) -> tuple[float, float]:
+    """As many questions at a time as there are connections, each followed by the next."""
     loop = asyncio.get_running_loop()
     polls = 0
 
@@ -212,8 +249,7 @@ async def _bare(server: RunningServer, *, seconds: float) -> tuple[float, float]
         nonlocal polls
         body = b'{"id":"bare-%07d"}' % number
         while loop.time() < until:
-            response = await client.post(url).headers(headers).body_bytes(body).build().send()
-            await response.bytes()
+            await ask(body)
             polls += 1
 
     until = loop.time() + 0.2  # connect, and warm up
@@ -223,5 +259,4 @@ async def _bare(server: RunningServer, *, seconds: float) -> tuple[float, float]
     stopwatch = Stopwatch()
     await asyncio.gather(*(poll_on(number) for number in range(CONNECTIONS)))
     spent = stopwatch.read()
-    await client.close()
     return polls / spent.seconds, spent.cpu_seconds / polls

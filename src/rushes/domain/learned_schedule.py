@@ -30,6 +30,10 @@ SIGHTINGS_MIN = 4
 SIGHTINGS_MAX = 256
 """After how many sightings new conclusions are drawn; few at first, when each one tells much."""
 
+SIGHTINGS_SHARE = 8
+"""And not before an eighth of all sightings so far: of ten thousand tasks that have just begun to render each
+is seen running many times before the first one ends, and concluding costs as much as a hundred polls."""
+
 UNLISTED_PROVIDER = ""
 UNLISTED_TYPICAL_SECONDS = 300.0
 """The typical render time of a model that has left the catalogue; what is learned of it is not saved."""
@@ -177,6 +181,7 @@ class _Learner:
         "_model",
         "_progress_news",
         "_rebuild_size",
+        "_sightings",
         "_taken",
         "_typical",
         "_unsaved",
@@ -197,12 +202,14 @@ class _Learner:
         self._taken: LearnedTimes | None = None
         self._unsaved: LearnedTimes | None = None
         self.tally = Tally()
+        self._sightings = 0
         self._progress_news = ProgressTimes()
         self._believe()
 
     def consider(self) -> None:
         """Draw new conclusions when enough was seen since the last ones."""
         if self.tally.size >= self._rebuild_size:
+            self._sightings += self.tally.size
             self._add_news()
             self._believe()
 
@@ -251,4 +258,5 @@ class _Learner:
         times = self._known.times
         self.estimate = Estimate(times, typical=self._typical)
         self.table = PollTable(self.estimate, lag_seconds_per_poll=self._lag)
-        self._rebuild_size = min(SIGHTINGS_MIN + times.count, SIGHTINGS_MAX)
+        expected = max(SIGHTINGS_MIN + times.count, self._sightings // SIGHTINGS_SHARE)
+        self._rebuild_size = min(expected, SIGHTINGS_MAX)

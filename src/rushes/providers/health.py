@@ -168,6 +168,7 @@ class ProviderHealth:
         self._refusals = 0
         self._key_refused = False
         self._polls_refused: str | None = None
+        self._polls_are_well = True  # the last poll was answered: nothing is stopped, refused or being tried
         self._probe_until = 0.0
 
     # --- may it go? -------------------------------------------------------------------------------------
@@ -188,8 +189,11 @@ class ProviderHealth:
         While the provider is tried, a poll that may go is the one that tries: until its result comes, or
         for `PROBE_SECONDS_MAX`, the others wait.
         """
+        until = self._poll_hold.until
+        if self._polls_are_well:
+            return max(now, until)
         stop = self._polls.stop
-        until = max(self._poll_hold.until, stop.until)
+        until = max(until, stop.until)
         if now < until:
             return until
         if stop.is_set:
@@ -228,7 +232,10 @@ class ProviderHealth:
 
     def on_poll(self, result: PollResult, now: float) -> None:
         """Learn from a poll. An answer that does not decode is neither a sign of life nor of an outage."""
+        if self._polls_are_well and type(result) is Processing:  # nearly always: a worker's every poll
+            return
         self._probe_until = 0.0
+        self._polls_are_well = not isinstance(result, NoAnswer)
         match result:
             case Processing() | Succeeded() | Failed():
                 self._polls_refused = None

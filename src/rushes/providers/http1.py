@@ -22,8 +22,8 @@ HEAD_BYTES_MAX: Final = 64 * 1024
 
 REASON_CHARACTERS_MAX: Final = 300
 
-ORIGINS_MAX: Final = 64
-"""Origins, and sets of headers, that are kept in the form in which they are sent."""
+LINES_MAX: Final = 64
+"""Request lines, origins and sets of headers that are kept in the form in which they are sent."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _URL: Final = re.compile(r"(https?)://([^/?#\s@\\]+)([/?][^#]*)?(?:#.*)?", re.IGNORECASE)
@@ -53,6 +53,18 @@ def encode(method: str, url: str, headers: Mapping[str, str], body: bytes | None
     Raises `ValueError` for what cannot be sent: a URL or a header that is none, a field that is the client's
     own, a HEAD (its answer would be read as if it had a body).
     """
+    origin, line = _line(method, url)
+    fields = _fields(tuple(headers.items()))
+    if body is None:
+        if method in _WITHOUT_BODY:
+            return origin, b"%b%b\r\n" % (line, fields)
+        body = b""
+    return origin, b"%b%bcontent-length: %d\r\n\r\n%b" % (line, fields, len(body), body)
+
+
+@lru_cache(maxsize=LINES_MAX)
+def _line(method: str, url: str) -> tuple[Origin, bytes]:
+    """The request line, and the host."""
     parts = _URL.fullmatch(url)
     if parts is None or _METHOD.fullmatch(method) is None or method == "HEAD":
         raise ValueError("not a request that can be sent")
@@ -62,27 +74,10 @@ def encode(method: str, url: str, headers: Mapping[str, str], body: bytes | None
         target = "/" + target
     if not (target.isascii() and target.isprintable()) or " " in target:
         target = quote(target, safe=string.punctuation)
-    fields = _fields(tuple(headers.items()))
-    if body is None:
-        if method in _WITHOUT_BODY:
-            return origin, b"%b %b HTTP/1.1\r\n%b%b\r\n" % (
-                method.encode(),
-                target.encode(),
-                origin.host_field,
-                fields,
-            )
-        body = b""
-    return origin, b"%b %b HTTP/1.1\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
-        method.encode(),
-        target.encode(),
-        origin.host_field,
-        fields,
-        len(body),
-        body,
-    )
+    return origin, f"{method} {target} HTTP/1.1\r\n".encode() + origin.host_field
 
 
-@lru_cache(maxsize=ORIGINS_MAX)
+@lru_cache(maxsize=LINES_MAX)
 def _origin(scheme: str, place: str) -> Origin:
     parts = _HOST_AND_PORT.fullmatch(place)
     if parts is None:
@@ -96,7 +91,7 @@ def _origin(scheme: str, place: str) -> Origin:
     return Origin(host.strip("[]"), port, scheme == "https", f"host: {named}\r\n".encode())
 
 
-@lru_cache(maxsize=ORIGINS_MAX)
+@lru_cache(maxsize=LINES_MAX)
 def _fields(headers: tuple[tuple[str, str], ...]) -> bytes:
     names = {name.lower() for name, _ in headers}
     if names & _OWN_FIELDS:

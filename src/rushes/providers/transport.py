@@ -1,9 +1,10 @@
 """HTTP for providers: one request, one answer, and the truth about how far a failed request got."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
+
+import msgspec
 
 RESPONSE_BYTES_MAX: Final = 1024 * 1024
 """The largest answer that is read; a provider's answers have about a kilobyte."""
@@ -12,8 +13,7 @@ RETRY_AFTER_SECONDS_MAX: Final = 3600.0
 """The longest wait that a server can ask for; a longer one is cut to this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """A complete answer. Header names are lower case."""
 
     status: int
