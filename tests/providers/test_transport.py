@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -727,6 +728,29 @@ def test_a_transport_goes_on_in_the_event_loop_that_comes_after_its_first() -> N
 
     run(test())
     run(test())
+
+
+def test_a_connection_that_is_still_open_ends_with_its_event_loop() -> None:
+    heard: list[bytes] = []
+
+    def serve(door: socket.socket) -> None:
+        connection, _ = door.accept()
+        with connection:
+            connection.settimeout(5)
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            heard.append(connection.recv(1))
+
+    async def test() -> None:
+        port = door.getsockname()[1]
+        assert (await post(HttpTransport(), f"http://127.0.0.1:{port}/")).body == b"ok"
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        server = threading.Thread(target=serve, args=(door,))
+        server.start()
+        run(test())
+        server.join()
+    assert heard == [b""]
 
 
 def test_a_closed_transport_sends_nothing() -> None:

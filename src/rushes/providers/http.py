@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Final
 
 from rushes.providers.http1 import Connection, Origin, bounded_reason, encode
@@ -79,7 +79,7 @@ class HttpTransport:
         """
         loop = self._loop
         if loop is None or loop.is_closed() or self._closed:
-            loop = self._begin()
+            loop = await self._begin()
         try:
             origin, data = encode(method, url, headers, body)
         except ValueError:
@@ -112,16 +112,19 @@ class HttpTransport:
     async def close(self) -> None:
         """Release the connections; requests under way fail."""
         self._closed = True
+        self._drop("the transport was closed")
+
+    def _drop(self, reason: str) -> None:
         for _, waiter in self._waiting:
             if not waiter.done():
-                waiter.set_exception(_never_sent("the transport was closed"))
+                waiter.set_exception(_never_sent(reason))
         for connection in list(self._connections):
-            connection.fail("the transport was closed")
+            connection.fail(reason)
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
 
-    def _begin(self) -> asyncio.AbstractEventLoop:
+    async def _begin(self) -> asyncio.AbstractEventLoop:
         """Take the running loop; what belongs to a closed one is gone with it."""
         if self._closed:
             raise _never_sent("the transport is closed")
@@ -131,7 +134,17 @@ class HttpTransport:
         self._unused.clear()
         self._waiting.clear()
         self._sweeping = None
+        self._with_the_loop = self._end_with_the_loop()
+        await anext(self._with_the_loop)
         return self._loop
+
+    async def _end_with_the_loop(self) -> AsyncGenerator[None, None]:
+        """Whoever runs an event loop ends its asynchronous generators before it closes it: this one then
+        ends the connections, which nobody else has to remember."""
+        try:
+            yield
+        finally:
+            self._drop("the event loop has ended")
 
     # --- places ---------------------------------------------------------------------------------------
 
