@@ -29,6 +29,7 @@ from rushes.store import archive, batches, ledger, migrate
 from rushes.store.objects import ObjectStore
 from rushes.store.retries import ask_for
 from rushes.wiring import (
+    Providers,
     build_crew,
     build_downloader,
     new_batch_id,
@@ -81,6 +82,7 @@ class Rushes:
         self.catalogue = self.settings.catalogue()
         self.database = open_database(self.settings)
         self._migrates = migrated
+        self._providers: list[Providers] = []
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self.prepare)
@@ -92,7 +94,7 @@ class Rushes:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        await self.aclose()
 
     def prepare(self) -> None:
         """Bring the database to this version's schema."""
@@ -100,6 +102,12 @@ class Rushes:
             self.migrate()
         else:
             self.database.run_reading(migrate.require_current)
+
+    async def aclose(self) -> None:
+        """Release the connections to providers, and close the database."""
+        for providers in self._providers:
+            await providers.close()
+        self.close()
 
     def close(self) -> None:
         """Close the database."""
@@ -402,7 +410,9 @@ class Rushes:
 
     def crew(self) -> Crew:
         """A worker for all providers that have a key, and what fetches the files of its successes."""
-        return build_crew(self.settings, self.database, require_providers(self.settings))
+        providers = require_providers(self.settings)
+        self._providers.append(providers)
+        return build_crew(self.settings, self.database, providers)
 
     async def run(
         self,

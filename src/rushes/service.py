@@ -141,6 +141,7 @@ class Service:
             limits=RateLimits(database, now_ms=wall_clock_ms),
             events=self.events,
             files=self.http,
+            files_of={name: provider.result_files for name, provider in self._providers.items()},
             objects=None if settings.archive_place is None else ObjectStore(settings.archive_place),
             links=self.links,
             long_bodies=asyncio.Semaphore(LONG_BODIES_AT_ONCE_MAX),
@@ -210,6 +211,7 @@ class Service:
         """Release the connections to others; the database is the caller's."""
         with contextlib.suppress(Exception):
             await self.http.close()
+            await self._providers.close()
 
     # --- what the API asks of the process ---------------------------------------------------------------
 

@@ -82,7 +82,20 @@ def missing_sqlite_file(settings: Settings) -> Path | None:
     return None if path.exists() else path
 
 
-def build_providers(settings: Settings) -> dict[str, Provider]:
+class Providers(dict[str, Provider]):
+    """Providers by name. Whoever builds them closes them, on the event loop that used them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transports: list[HttpTransport] = []
+
+    async def close(self) -> None:
+        """Release their connections; requests under way fail."""
+        for transport in self.transports:
+            await transport.close()
+
+
+def build_providers(settings: Settings) -> Providers:
     """Every installed provider that has a key and can be built, by name, each over its own connections."""
     providers, troubles = try_providers(settings)
     for name, trouble in troubles.items():
@@ -90,22 +103,25 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
     return providers
 
 
-def try_providers(settings: Settings) -> tuple[dict[str, Provider], dict[str, str]]:
+def try_providers(settings: Settings) -> tuple[Providers, dict[str, str]]:
     """`build_providers`, and why some of other packages were left out, by name."""
-    providers: dict[str, Provider] = {}
+    providers = Providers()
     troubles: dict[str, str] = {}
     for name, account in settings.provider_accounts().items():
         if account.missing is not None:
             continue
         try:
-            providers[name] = _provider(settings, name, account.host)
+            providers[name] = _provider(settings, providers.transports, name, account.host)
         except SettingsError as error:
             troubles[name] = error.message
     return providers, troubles
 
 
-def _provider(settings: Settings, name: str, host: str) -> Provider:
-    """The provider at that host. Raises `SettingsError` for one of another package that cannot be built."""
+def _provider(settings: Settings, transports: list[HttpTransport], name: str, host: str) -> Provider:
+    """The provider at that host, its transport added to those to be closed.
+
+    Raises `SettingsError` for one of another package that cannot be built.
+    """
     defaults = ProviderLimits()
     limits = ProviderLimits(
         submits_per_second=settings.submits_per_second or defaults.submits_per_second,
@@ -118,10 +134,12 @@ def _provider(settings: Settings, name: str, host: str) -> Provider:
         in_flight_tasks_max=settings.in_flight_tasks_max or defaults.in_flight_tasks_max,
         connections_max=settings.connections_max or defaults.connections_max,
     )
+    transport = HttpTransport(connections_max=limits.connections_max)
+    transports.append(transport)
     config = ProviderConfig(
         host=host,
         api_key=settings.provider_account(name).key,
-        transport=HttpTransport(connections_max=limits.connections_max),
+        transport=transport,
         timeout_seconds=settings.request_timeout_seconds,
         limits=limits,
     )
@@ -132,13 +150,16 @@ def _provider(settings: Settings, name: str, host: str) -> Provider:
     return provider
 
 
-def provider_at(settings: Settings, name: str, host: str) -> Provider | None:
+def provider_at(
+    settings: Settings, name: str, host: str, *, transports: list[HttpTransport] | None = None
+) -> Provider | None:
     """A provider at another host than the one that is set, with the same key: for what was sent there.
 
     None for a host that no setting may have, and for a provider that cannot be built.
     """
     try:
-        return _provider(settings, name, TypeAdapter(ProviderUrl).validate_python(host))
+        checked: str = TypeAdapter(ProviderUrl).validate_python(host)
+        return _provider(settings, [] if transports is None else transports, name, checked)
     except (ValidationError, SettingsError):
         return None
 
@@ -152,7 +173,7 @@ def catalogue_of(settings: Settings, providers: Mapping[str, Provider]) -> Catal
     return settings.catalogue().with_unavailable(left_out)
 
 
-def require_providers(settings: Settings) -> dict[str, Provider]:
+def require_providers(settings: Settings) -> Providers:
     """`build_providers`; raises `SettingsError` when there is none."""
     providers = build_providers(settings)
     if not providers:
@@ -211,6 +232,7 @@ def build_worker(
     on_commit: Callable[[], None] = lambda: None,
 ) -> Worker:
     """A worker of this process for the given providers; `on_commit` hears that outcomes were committed."""
+    transports = providers.transports if isinstance(providers, Providers) else []
     return Worker(
         database,
         providers,
@@ -243,7 +265,7 @@ def build_worker(
         jitter=random.Random(),
         on_commit=on_commit,
         hosts={name: host for name in providers if (host := settings.provider_account(name).host)},
-        provider_at=lru_cache(OTHER_HOSTS_MAX)(partial(provider_at, settings)),
+        provider_at=lru_cache(OTHER_HOSTS_MAX)(partial(provider_at, settings, transports=transports)),
     )
 
 
@@ -273,4 +295,7 @@ async def poll_remote_task(settings: Settings, provider: str, remote_task_id: st
     providers, troubles = try_providers(settings)
     if provider in troubles:
         raise SettingsError(f"the provider {provider} cannot be used: {troubles[provider]}")
-    return await providers[provider].poll_remote_task(remote_task_id)
+    try:
+        return await providers[provider].poll_remote_task(remote_task_id)
+    finally:
+        await providers.close()

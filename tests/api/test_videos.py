@@ -247,10 +247,14 @@ def test_a_file_that_cannot_be_had_is_a_refusal(
 
 
 def test_private_files_are_out_of_reach_unless_the_operator_allows_them(
-    session_database_url: Callable[[str], str], simulator: SimulatorThread
+    session_database_url: Callable[[str], str],
 ) -> None:
-    strict = {"RUSHES_ALLOW_PRIVATE_URLS": ""}
-    with running_service(session_database_url("sqlite"), simulator.base_url, strict) as running:
+    """The provider's own host is the operator's choice; a file that it has elsewhere is not."""
+    strict = {"RUSHES_ALLOW_PRIVATE_URLS": "", "RUSHES_ARCHIVE_URL": "none"}
+    with (
+        running_simulator(knobs(render_seconds=0.1), public_url="http://127.0.0.2:9") as simulator,
+        running_service(session_database_url("sqlite"), simulator.base_url, strict) as running,
+    ):
         tenant = running.tenant()
         video_id = tenant.post("/v1/videos", {"prompt": "a"})["id"]
         tenant.finished(video_id)

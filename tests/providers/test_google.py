@@ -28,6 +28,7 @@ from rushes.domain.task import (
 from rushes.providers import google
 from rushes.providers.base import SubmitRequest
 from rushes.providers.simulator import SimulatorKnobs, running_simulator
+from tests.api.harness import running_service
 from tests.engine.harness import knobs, rushes_on
 from tests.providers.service import KEY, Reply, Service
 
@@ -270,3 +271,25 @@ def test_a_batch_is_made_and_its_files_are_fetched_with_the_key(tmp_path: Path) 
     assert (report.accepted, report.deliveries) == (20, succeeded)
     assert {item["failure_type"] for item in items if item["status"] == "failed"} == {"output_moderation"}
     assert len(list((tmp_path / "archive").rglob("*.mp4"))) == succeeded
+
+
+def test_the_api_hands_on_a_file_that_needs_the_provider_s_key_and_refuses_models_without_one(
+    tmp_path: Path,
+) -> None:
+    with running_simulator(knobs(render_seconds=0.1, api_key="g-1")) as simulator:
+        variables = {
+            "GEMINI_HOST": simulator.base_url,
+            "GEMINI_API_KEY": "g-1",
+            "RUSHES_ARCHIVE_URL": "none",
+            "RUSHES_ALLOW_PRIVATE_URLS": "",
+            "GRSAI_API_KEY": "",
+        }
+        with running_service(f"sqlite:///{tmp_path}/r.db", environment=variables) as service:
+            tenant = service.tenant()
+            batch_id = tenant.batch("a fox", model="gemini-omni")["batch_id"]
+            assert tenant.finished(batch_id)["status"] == "succeeded"
+            answer = tenant.http.get(f"/v1/videos/{batch_id}-0/content")
+            assert (answer.status_code, answer.content[4:8]) == (200, b"ftyp")
+            refused = tenant.http.post("/v1/batches", json={"items": [{"prompt": "a", "model": "sora-2"}]})
+            assert refused.status_code == 422
+            assert "GRSAI_API_KEY is not set" in refused.text

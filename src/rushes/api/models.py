@@ -37,7 +37,9 @@ class Options(Closed):
     aspect_ratio: Literal["16:9", "9:16"] | None = Field(None, description="Wide or upright.")
     duration: int | None = Field(None, ge=1, description="Seconds; Sora takes 10 or 15.")
     size: Literal["small", "large"] | None = Field(None, description="Sora's two sizes.")
-    resolution: Literal["480p", "768p", "1080p"] | None = Field(None, description="Lines of the picture.")
+    resolution: Literal["360p", "480p", "720p", "768p", "1080p", "4k"] | None = Field(
+        None, description="Lines of the picture."
+    )
     reference_url: str | None = Field(None, max_length=2048, description="The URL of one image.")
     first_frame_url: str | None = Field(
         None, max_length=2048, description="The URL of an image to begin with."

@@ -12,6 +12,7 @@ from rushes.engine.file_links import FileLinks
 from rushes.engine.guarded_http import GuardedHttp
 from rushes.engine.quotes import ProviderPace
 from rushes.metrics import ServiceMetrics
+from rushes.providers.base import ResultFiles
 from rushes.store.database import Database
 from rushes.store.objects import ObjectStore
 
@@ -27,10 +28,10 @@ class ApiParts:
 
     `webhook_secret_of(account_id)` is None when the operator has set no secret: then no batch may name a
     webhook. `callback_key` signs callback tokens; None turns callbacks off. `callback_readers` give the
-    remote id that a provider's callback names. `objects` is None where no videos are kept.
-    `on_accepted()` tells the worker of this process, if any, that there is work, and
-    `on_callback(task_id, attempt, remote_task_id)` offers it a callback: False when it is not its task.
-    `tick()` runs one bounded pass.
+    remote id that a provider's callback names, `files_of` how each provider's files are fetched. `objects`
+    is None where no videos are kept. `on_accepted()` tells the worker of this process, if any, that there
+    is work, and `on_callback(task_id, attempt, remote_task_id)` offers it a callback: False when it is not
+    its task. `tick()` runs one bounded pass.
     """
 
     version: str
@@ -44,6 +45,7 @@ class ApiParts:
     limits: "RateLimits"
     events: "EventHub"
     files: GuardedHttp
+    files_of: Mapping[str, ResultFiles]
     objects: ObjectStore | None
     links: FileLinks
     long_bodies: asyncio.Semaphore

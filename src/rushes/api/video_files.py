@@ -13,6 +13,7 @@ from rushes.api.parts import ApiParts
 from rushes.api.problems import Refusal
 from rushes.domain.archive import ArchiveState
 from rushes.domain.errors import ArchiveUnavailable, NotFound
+from rushes.engine.fetch import trusted_origin
 from rushes.engine.file_links import VARIANTS
 from rushes.engine.guarded_http import NoAnswerFromUrl, StreamedAnswer
 from rushes.engine.net_guard import UrlRefused
@@ -76,15 +77,22 @@ class _FileResponse(Response):
 
 
 async def file_response(
-    parts: ApiParts, url: str, *, file_name: str, request_headers: Mapping[str, str]
+    parts: ApiParts, provider: str, url: str, *, file_name: str, request_headers: Mapping[str, str]
 ) -> Response:
-    """The file at the URL as an answer; `Range` and `If-Range` are passed on. Raises `Refusal`."""
+    """The file at the provider's URL as an answer; `Range` and `If-Range` are passed on. Raises `Refusal`.
+
+    Where the file lies at the provider's own host, the provider's key goes along.
+    """
+    way = parts.files_of.get(provider)
     async with contextlib.AsyncExitStack() as stack:
         await _enter(stack, parts.downloads)
         try:
             answer = await stack.enter_async_context(
                 parts.files.get(
-                    url, headers=_asked_for(request_headers), timeout_seconds=DOWNLOAD_SECONDS_MAX
+                    url,
+                    headers=_asked_for(request_headers),
+                    timeout_seconds=DOWNLOAD_SECONDS_MAX,
+                    trusted=None if way is None else trusted_origin(way),
                 )
             )
         except UrlRefused as error:  # the provider's fault, not the caller's

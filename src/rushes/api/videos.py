@@ -183,7 +183,7 @@ async def download_video(
     Range requests work in both cases; what is stored has a strong `ETag`.
     """
     place = video_place(video_id)
-    url, kept = await parts.database.read(videos.file_of_video, caller.account_id, *place)
+    provider, url, kept = await parts.database.read(videos.file_of_video, caller.account_id, *place)
     if kept is not None:
         refuse_unkept(kept)
     if kept is not None and kept["state"] == ArchiveState.STORED:
@@ -191,7 +191,8 @@ async def download_video(
         return await kept_response(parts, kept, variant, file_name=name, request_headers=request.headers)
     if variant != "video":
         raise Refusal(404, "NOT_FOUND", "no picture is kept of this video")
-    return await file_response(parts, url, file_name=f"{video_id}.mp4", request_headers=request.headers)
+    name = f"{video_id}.mp4"
+    return await file_response(parts, provider, url, file_name=name, request_headers=request.headers)
 
 
 # --- bodies ---------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ async def opened(
         await asyncio.to_thread(_prepare, rushes, creates)
         yield rushes
     finally:
-        rushes.close()
+        await rushes.aclose()
 
 
 def _prepare(rushes: "Rushes", creates: bool) -> None:

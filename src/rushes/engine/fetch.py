@@ -29,6 +29,11 @@ class BadStatus(RushesError):
         self.is_final = 400 <= status < 500 and status not in (408, 425, 429)
 
 
+def trusted_origin(way: ResultFiles) -> TrustedOrigin | None:
+    """The provider's own host and the key for its files there, if it has such a host."""
+    return None if way.trusted_origin is None else TrustedOrigin(way.trusted_origin, way.headers)
+
+
 async def fetch_file(
     http: GuardedHttp,
     url: str,
@@ -43,7 +48,7 @@ async def fetch_file(
     Raises `UrlRefused`, `NoAnswerFromUrl`, `BadStatus`, `BadFile` for one that is too large, and `OSError`;
     after `seconds_max` `NoAnswerFromUrl`.
     """
-    trusted = None if way.trusted_origin is None else TrustedOrigin(way.trusted_origin, way.headers)
+    trusted = trusted_origin(way)
     digest, received = hashlib.sha256(), 0
     async with http.get(
         url, headers={"accept": "video/*, */*;q=0.1"}, timeout_seconds=seconds_max, trusted=trusted

@@ -207,8 +207,8 @@ def delete(
 
 def file_of_video(
     connection: Connection, account_id: int, batch_public_id: str, item_index: int | None
-) -> tuple[str, Mapping[str, Any] | None]:
-    """The video's URL at its provider, and what is kept of it, if anything is or shall be.
+) -> tuple[str, str, Mapping[str, Any] | None]:
+    """The video's provider and its URL there, and what is kept of it, if anything is or shall be.
 
     Raises `NotFound`, `VideoNotFinished` and `VideoFailed`.
     """
@@ -217,7 +217,7 @@ def file_of_video(
         raise VideoNotFinished("the video is still being made")
     if row["video_url"] is None:
         raise VideoFailed(f"the video failed: {row['error']}")
-    return row["video_url"], archive.files_of(connection, [row["id"]]).get(row["id"])
+    return row["provider"], row["video_url"], archive.files_of(connection, [row["id"]]).get(row["id"])
 
 
 def kept_file(connection: Connection, task_id: int) -> Mapping[str, Any]:
