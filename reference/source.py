@@ -1,6 +1,7 @@
 """What only the source text tells: docstrings after assignments, and the arguments of calls."""
 
 import ast
+import gc
 import importlib.util
 from collections.abc import Iterator
 from functools import cache
@@ -13,7 +14,16 @@ PACKAGE = Path(str(importlib.util.find_spec("rushes").origin)).parent  # type: i
 @cache
 def tree_of(module: str) -> ast.Module:
     """The syntax tree of `module`, a path under the package such as `engine/poll.py`."""
-    return ast.parse((PACKAGE / module).read_text())
+    text = (PACKAGE / module).read_text()
+    # what the garbage collector runs while CPython 3.11 makes a tree can upset its count of the depth, which
+    # ends in a SystemError (gh-106905)
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(text)
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def modules(folder: str = "") -> list[str]:

@@ -88,7 +88,7 @@ def verify(
 def prune(
     *,
     older_than: Annotated[
-        Age | None, Parameter(help="By default what RUSHES_ARCHIVE_KEEP_DAYS says.")
+        Age | None, Parameter(help="Such as 30d; by default what RUSHES_ARCHIVE_KEEP_DAYS says.")
     ] = None,
     account: Annotated[str | None, Parameter(help="Only this account's files.")] = None,
     dry_run: Annotated[bool, Parameter(negative=(), help="Only say what would be removed.")] = False,

@@ -22,9 +22,10 @@ def serve(
     log_level: Annotated[LogLevel, Parameter(help="Log lines from this level on.")] = "info",
     json: Json = False,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C, which stop cleanly within ten seconds.
+    """Serve the HTTP API, with a worker and operators' pages beside it.
 
-    Set RUSHES_DASHBOARD_SECRET to have operators' pages at /dashboard.
+    It runs until SIGTERM or Ctrl-C, which stop it cleanly within ten seconds. The pages are at /dashboard
+    when RUSHES_DASHBOARD_SECRET is set.
 
     One process does it all on SQLite; with --no-worker any number of them share a PostgreSQL database
     with any number of workers. Make a key with `rushes keys create`. With --json the address is printed

@@ -30,10 +30,10 @@ def worker(
     log_level: Annotated[LogLevel, Parameter(help="Log lines from this level on.")] = "info",
     json: Json = False,
 ) -> None:
-    """Work until SIGTERM or Ctrl-C, which stop cleanly within ten seconds.
+    """Work on all open batches: submit, poll, settle, store videos.
 
-    Any number of workers may share one PostgreSQL database. Logs go to stderr: lines for people on a
-    terminal, JSON lines elsewhere.
+    It runs until SIGTERM or Ctrl-C, which stop it cleanly within ten seconds. Any number of workers may
+    share one PostgreSQL database. Logs go to stderr: lines for people on a terminal, JSON lines elsewhere.
     """
 
     import asyncio
@@ -90,7 +90,7 @@ def tick(
     ] = 200,
     json: Json = False,
 ) -> None:
-    """Dispatch, poll and settle once: for cron and serverless platforms."""
+    """Work on all open batches in one bounded pass: for cron and serverless platforms."""
 
     from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_json, print_line
