@@ -9,7 +9,7 @@ from nicegui import ui
 
 from rushes.dashboard.credit_proof import ENTRIES_PER_PAGE, proof_card
 from rushes.dashboard.frame import page_frame
-from rushes.dashboard.live import Live, answer_of, confirmed, dialog_button, said
+from rushes.dashboard.live import Live, answer_of, confirmed, dialog_button, named_dialog, said
 from rushes.dashboard.markup import Markup, joined, link_target, tag
 from rushes.dashboard.parts import DashboardParts
 from rushes.dashboard.pieces import (
@@ -182,8 +182,8 @@ class BatchPage:
         source = None if item is None else link_target(item["video_url"])
         if item is None or source is None:
             return
-        with ui.dialog() as dialog, ui.card().classes("dialog player"):
-            ui.label(f"Item {item['index']}").classes("dialog-title")
+        dialog, card = named_dialog(f"Item {item['index']}", "dialog player")
+        with card:
             video = tag("video", src=source, controls=True, autoplay=True, playsinline=True, loop=True)
             ui.html(video, sanitize=False).classes("player-screen")
             ui.label(item["prompt"]).classes("muted prompt-whole")

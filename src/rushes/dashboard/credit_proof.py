@@ -41,7 +41,12 @@ def proof_card(
             _comparison(proof),
             tag("h3", f"Ledger entries ({number(total)})", class_="sub"),
             entry_table(entries, now_ms=now_ms, with_batch=False) if entries else empty("No entry."),
-            pager(f"Page {number(page)} of {number(pages)}", previous=previous, following=following)
+            pager(
+                f"Page {number(page)} of {number(pages)}",
+                previous=previous,
+                following=following,
+                of="ledger entries",
+            )
             if pages > 1
             else None,
             end=download,

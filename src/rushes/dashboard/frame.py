@@ -59,7 +59,8 @@ def page_frame(parts: DashboardParts, request: Request, title: str, *, section: 
 
     bar = LiveHtml({"theme": change_theme})
     bar.show(_bar(root, section, theme))
-    with ui.element("main").classes("page").props("id=main tabindex=-1"):
+    # the landmark <main> is Quasar's, around it
+    with ui.element("div").classes("page").props("id=main tabindex=-1"):
         yield root
 
 

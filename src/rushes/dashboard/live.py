@@ -87,8 +87,8 @@ def watch_visibility() -> None:
 
 async def confirmed(title: str, text: str, *, action: str, is_harmful: bool = False) -> bool:
     """Ask before something is done."""
-    with ui.dialog() as dialog, ui.card().classes("dialog"):
-        ui.label(title).classes("dialog-title")
+    dialog, card = named_dialog(title)
+    with card:
         ui.label(text).classes("muted")
         with ui.row().classes("dialog-actions"):
             dialog_button("Keep as it is", lambda: dialog.submit(False)).props("autofocus")
@@ -108,9 +108,18 @@ def dialog_button(text: str, act: Callable[[], object], *, class_: str = "button
 async def answer_of(dialog: ui.dialog) -> object:
     """Show it until it is closed; the keyboard's focus then goes back to what opened it."""
     answer: object = await dialog
-    dialog.delete()
-    ui.run_javascript(_FOCUS_BACK)
+    if not dialog.is_deleted:  # as it is when its page was left meanwhile
+        dialog.delete()
+        ui.run_javascript(_FOCUS_BACK)
     return answer
+
+
+def named_dialog(title: str, class_: str = "dialog") -> tuple[ui.dialog, ui.card]:
+    """A dialog with its heading, and the card for its content."""
+    with ui.dialog() as dialog, ui.card().classes(class_) as card:
+        ui.label(title).classes("dialog-title")
+    dialog.props["aria-label"] = title
+    return dialog, card
 
 
 def said(text: str) -> None:

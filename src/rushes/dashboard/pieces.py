@@ -229,7 +229,7 @@ def filter_links(links: Sequence[tuple[str, str, bool]], *, label: str) -> Marku
     )
 
 
-def pager(text: str, *, previous: str | None, following: str | None) -> Markup:
+def pager(text: str, *, previous: str | None, following: str | None, of: str = "the list") -> Markup:
     """To the pages before and after."""
 
     def step(word: str, href: str | None, rel: str) -> Markup:
@@ -243,7 +243,7 @@ def pager(text: str, *, previous: str | None, following: str | None) -> Markup:
         tag("span", text, class_="muted"),
         step("Next", following, "next"),
         class_="pager",
-        aria_label="Pages of the list",
+        aria_label=f"Pages of {of}",
     )
 
 
