@@ -1,5 +1,7 @@
 """What must never happen is refused by the database itself, on SQLite and on PostgreSQL."""
 
+from collections.abc import Callable
+
 import pytest
 from sqlalchemy import Connection, text
 
@@ -12,6 +14,10 @@ from tests.books import REFUSED, Books, video
 @pytest.fixture
 def books(database: Database) -> Books:
     """bat_1 is finalized: item 0 delivered, item 1 refused. bat_2: item 0 in flight, item 1 pending."""
+    return _made(database)
+
+
+def _made(database: Database) -> Books:
     made = Books(database)
     account = made.account()
     made.grant(account, 100)
@@ -65,6 +71,18 @@ def test_an_upsert_does_not_edit_history_either(books: Books) -> None:
             " ON CONFLICT (account_id, seq) DO UPDATE SET description = 'other'": "append-only",
         },
     )
+
+
+def test_replacing_a_row_does_not_edit_history_either(new_database_url: Callable[[str], str]) -> None:
+    """SQLite's own kind of an upsert, which PostgreSQL does not have."""
+    database = Database(new_database_url("sqlite"))
+    books = _made(database)
+    refused = {}
+    for table in APPEND_ONLY_TABLES:
+        refused[f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}"] = "append-only"
+        refused[f"REPLACE INTO {table} SELECT * FROM {table}"] = "append-only"
+    assert_refused(books, refused)
+    database.close()
 
 
 def test_a_final_status_never_changes(books: Books) -> None:

@@ -195,6 +195,8 @@ class Database:
                 cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA synchronous = FULL")
             cursor.execute("PRAGMA foreign_keys = ON")
+            # what INSERT OR REPLACE removes counts as deleted: the triggers that guard history see it
+            cursor.execute("PRAGMA recursive_triggers = ON")
             cursor.execute(f"PRAGMA busy_timeout = {int(busy_timeout_seconds * 1000)}")
             if not in_memory and self._checkpoint_lock is None:
                 # SQLite before 3.51.3 can corrupt a WAL that one process checkpoints while another writes
