@@ -452,7 +452,7 @@ def test_a_batch_without_a_webhook_has_no_feed_and_costs_nothing(shop: Shop) -> 
 def test_a_body_is_never_larger_than_receivers_expect() -> None:
     task = {
         "item_index": 0, "custom_id": "é" * 128, "status": "failed", "progress": 0, "prompt": "p" * 4000,
-        "model": "sora-2", "video_url": "https://x/" + "é" * 4000, "error": "é" * 4000,
+        "model": "sora-2", "alias": "é" * 128, "video_url": "https://x/" + "é" * 4000, "error": "é" * 4000,
         "failure_type": "unknown",
         "attempt": 1, "metadata": json.dumps({"m": "é" * 2000}), "created_at_ms": 0, "completed_at_ms": 0,
     }  # fmt: skip

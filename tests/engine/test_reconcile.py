@@ -222,9 +222,9 @@ def test_an_attempt_that_was_given_up_and_is_billed_is_named(books: Books) -> No
         """Item 3, known as r-3, was tried again: an attempt that ended without ending its task."""
         connection.execute(
             text(
-                "INSERT INTO task_attempts (task_id, attempt, provider, api_model, remote_task_id,"
+                "INSERT INTO task_attempts (task_id, attempt, provider, model, api_model, remote_task_id,"
                 " dispatched_at_ms, ended_at_ms, error, failure_type)"
-                " SELECT id, attempt, provider, api_model,"
+                " SELECT id, attempt, provider, model, api_model,"
                 " remote_task_id, dispatched_at_ms, 9, 'error', 'model_error' FROM video_tasks WHERE id = 4"
             )
         )
