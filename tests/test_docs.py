@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,18 @@ def _places(nav: list[Any]) -> Iterator[str]:
         else:
             for below in entry.values():
                 yield from _places(below if isinstance(below, list) else [below])
+
+
+def test_the_command_writes_these_pages_with_the_usage_of_rushes(reference: dict[str, str]) -> None:
+    subprocess.run([sys.executable, "-m", "reference"], cwd=ROOT, check=True)
+    assert {page.name for page in (DOCS / "reference").iterdir()} == reference.keys()
+    written = (DOCS / "reference" / "command-line.md").read_text()
+    usages = re.findall(r"```console\n(.*)\n```", written)
+    names = sorted(name for name, _ in command_line.commands(app))
+    assert len(usages) > 20
+    assert all(usage.startswith("rushes ") and " -m " not in usage for usage in usages), usages
+    for name in names:
+        assert f"## rushes {name}\n" in written
 
 
 def test_every_page_has_one_place_in_the_navigation(reference: dict[str, str]) -> None:
