@@ -464,7 +464,7 @@ class Rushes:
                 batch = await self.batch(batch_id)
                 refusal = await self._key_refusal(batch_id, crew.worker.key_refusals())
                 files, reason = await self.database.read(archive.files_of_batch, batch_id)
-                if batch["pending_count"] and not batch["processing_count"]:
+                if batch["pending_count"] and not batch["processing_count"] and not troubles:
                     troubles |= {
                         item["model"]: f"held: {item['held_reason']}"
                         for item in await self.items(batch_id, status="pending", limit=1)

@@ -32,7 +32,9 @@ def run(
     ],
     /,
     *,
-    model: Annotated[str, Parameter(help="For items that name none; see `rushes models`.")] = "sora-2",
+    model: Annotated[
+        str, Parameter(help="A model or an alias, for items that name none; see `rushes models`.")
+    ] = "sora-2",
     format: Annotated[
         Literal["text", "csv", "jsonl"] | None, Parameter(help="By default the file's suffix tells.")
     ] = None,
