@@ -248,7 +248,7 @@ def test_a_wrong_key_ends_the_run_with_4_and_keeps_every_task_pending(
 def test_an_unreachable_host_is_said_and_the_tasks_stay(shell: Shell) -> None:
     shell.write("a.txt", "a boat\na bird\n")
     running = shell.start("run", "a.txt", "--grant", "20", "--json")
-    running.wait_until(lambda said: "grsai: tcp connect error" in said, "the trouble's line")
+    running.wait_until(lambda said: "grsai: Connection refused" in said, "the trouble's line")
     running.signal(signal.SIGINT)
     ended = running.end()
     assert ended.code == 130
