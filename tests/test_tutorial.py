@@ -11,7 +11,7 @@ from pathlib import Path
 TUTORIAL = (Path(__file__).parent.parent / "docs" / "tutorial.md").read_text()
 BLOCKS = re.findall(r'```sh title="(first|second) terminal"\n(.*?)```', TUTORIAL, re.DOTALL)
 PORT = "8787"
-SECONDS_MAX = 120
+SECONDS_MAX = 300
 
 
 def _free_port() -> str:
