@@ -36,6 +36,12 @@ class _Unlimited(GrsaiProvider):
         self.limits = ProviderLimits()
 
 
+class _AsksTooOften(GrsaiProvider):
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.limits = dataclasses.replace(config.limits, poll_interval_min_seconds=1.0)
+
+
 class _TrustsAnother(GrsaiProvider):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -140,6 +146,7 @@ class _RaisesOnNoise(GrsaiProvider):
     [
         (_Named, "test_it_is_named_keeps_limits_and_shows_no_key"),
         (_Unlimited, "test_it_is_named_keeps_limits_and_shows_no_key"),
+        (_AsksTooOften, "test_it_is_named_keeps_limits_and_shows_no_key"),
         (_TrustsAnother, "test_it_is_named_keeps_limits_and_shows_no_key"),
         (_ShowsItsKey, "test_it_is_named_keeps_limits_and_shows_no_key"),
         (_KeyInTheAddress, "test_a_submit_is_one_request_with_the_key_in_a_header"),

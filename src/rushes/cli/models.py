@@ -117,16 +117,16 @@ def _document(model: "Model", now: float) -> dict[str, Any]:
         "sunset_at": None if model.sunset_at is None else iso_time(int(model.sunset_at * 1000)),
         "disabled": model.disabled,
         "unavailable": model.unavailable,
+        "retired": model.is_retired(now),
         "takes_new_tasks": model.takes_new_tasks(now),
     }
 
 
 def _availability(model: dict[str, Any]) -> str:
-    if model["disabled"]:
-        return "disabled"
-    if model["unavailable"]:
-        return str(model["unavailable"])
-    if model["sunset_at"] is None:
-        return "-"
-    day: str = model["sunset_at"][:10]
-    return day if model["takes_new_tasks"] else f"retired {day}"
+    """Until when it can be bought, or why it cannot."""
+    day = "-" if model["sunset_at"] is None else str(model["sunset_at"][:10])
+    if model["takes_new_tasks"]:
+        return day
+    if model["retired"]:
+        return f"retired {day}"
+    return "disabled" if model["disabled"] else str(model["unavailable"])

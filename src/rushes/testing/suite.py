@@ -58,14 +58,22 @@ class ProviderConformance:
 
     def test_it_is_named_keeps_limits_and_shows_no_key(self) -> None:
         """Name, limits and result files are of the right types; the operator's limits are not exceeded."""
-        limits = ProviderLimits(2.0, 3.0, 5, 6)
+        limits = ProviderLimits(
+            submits_per_second=2.0,
+            polls_per_second=3.0,
+            poll_interval_min_seconds=4.0,
+            in_flight_tasks_max=5,
+            connections_max=6,
+        )
 
         async def check() -> None:
             async with provider_at(self.case, "http://127.0.0.1:9", limits) as provider:
                 require(provider.name == self.case.name, f"its name is {provider.name!r}")
                 given = dataclasses.asdict(limits)
                 for field, value in dataclasses.asdict(provider.limits).items():
-                    require(value is not None and value <= given[field], f"{field} is {value}")
+                    stricter = max if field == "poll_interval_min_seconds" else min
+                    kept = value is not None and stricter(value, given[field]) == value
+                    require(kept, f"{field} is {value}, and the operator's {given[field]}")
                 files = provider.result_files
                 require(type(files) is ResultFiles, f"its result files are {files!r}")
                 require(files.link_seconds > 0, f"its links live {files.link_seconds} s")
