@@ -120,11 +120,12 @@ def test_many_clients_are_served_where_a_shell_allows_few_open_files(shell: Shel
     url = json.loads(running.process.stdout.readline())["url"]
     address = urlsplit(url)
     with contextlib.ExitStack() as stack:
+        stack.callback(running.process.kill)  # nothing once it has ended
         for _ in range(400):
             stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
         assert httpx2.get(f"{url}/readyz", trust_env=False).json()["database"] == "ok"
-    running.signal(signal.SIGTERM)
-    assert running.end().code == 0
+        running.signal(signal.SIGTERM)
+        assert running.end().code == 0
 
 
 # --- keys -----------------------------------------------------------------------------------------------
