@@ -19,6 +19,7 @@ PROOFS = {
     "duplicates": "proofs.duplicates",
     "callbacks": "proofs.callbacks",
     "webhooks": "proofs.webhooks",
+    "archive": "proofs.archive",
 }
 
 

@@ -61,6 +61,16 @@ class Service:
                 process.kill()
                 process.communicate()
 
+    def turn(self, **knobs: object) -> None:
+        """Change some of its knobs from now on."""
+        request = urllib.request.Request(
+            f"{self.url}/_sim/knobs",
+            json.dumps(knobs).encode(),
+            headers={"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=REPORT_SECONDS_MAX):
+            pass
+
     def report(self) -> SimulatorReport:
         """What it saw so far, with one line for each task and prompt."""
         with urllib.request.urlopen(f"{self.url}/_sim/report", timeout=REPORT_SECONDS_MAX) as answer:

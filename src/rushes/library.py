@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from rushes.client.downloads import folder_at, write_manifest
 from rushes.domain.archive import Retention
 from rushes.domain.credits import LotKind
 from rushes.domain.downloads import DEFAULT_NAMES, DownloadedFile, Manifest, file_names, manifest_of
-from rushes.domain.errors import InputError, NotAuthorised, SettingsError, StoreError
+from rushes.domain.errors import ArchiveUnavailable, InputError, NotAuthorised, SettingsError, StoreError
 from rushes.domain.prompts import Defaults, TaskDraft, drafts_from_objects, validate_drafts
 from rushes.domain.retries import read_policy
 from rushes.domain.task import PollResult, TaskStatus
@@ -369,6 +370,18 @@ class Rushes:
                 "RUSHES_ARCHIVE_URL is none: no videos are kept here", variable="RUSHES_ARCHIVE_URL"
             )
         return ObjectStore(self.settings.archive_place)
+
+    async def check_archive(self) -> None:
+        """Write, read and delete a small object there; nothing where no videos are kept.
+
+        Raises `ArchiveUnavailable`, saying what is in the way.
+        """
+        if self.settings.archive_place is not None:
+            try:
+                await self.objects().check(secrets.token_bytes(16))
+            except ArchiveUnavailable as error:
+                error.message += "; see RUSHES_ARCHIVE_URL (none keeps no videos)"
+                raise
 
     async def archive_status(self) -> dict[str, Any]:
         """The archive in numbers: files by state, bytes, files at risk, and why files are not stored."""

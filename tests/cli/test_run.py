@@ -96,6 +96,25 @@ def test_a_stopped_run_says_how_many_files_are_left(new_simulator: NewSimulator,
     assert "2 files are still to be stored" in stopped.stderr
 
 
+def test_an_archive_that_cannot_be_used_is_said_before_anything_is_bought(
+    new_simulator: NewSimulator, shell_at: ShellAt
+) -> None:
+    simulator = new_simulator()
+    shell = shell_at(simulator)
+    shell.write("a.txt", "a boat\n")
+    shell.write("taken", "a file")
+    command = ["run", "a.txt", "--grant", "10"]
+    ended = shell.call(*command, RUSHES_ARCHIVE_URL="taken")
+    assert ended.code == 1
+    assert "the archive cannot be used" in ended.one_line_error()
+    assert "RUSHES_ARCHIVE_URL" in ended.one_line_error()
+    assert shell.ask(lambda rushes: rushes.list_batches()) == []
+    doctor = shell.call("doctor", RUSHES_ARCHIVE_URL="taken")
+    assert doctor.code == 1
+    assert "broken: the archive cannot be used" in doctor.stdout
+    assert simulator.report(tasks=False).submits == 0
+
+
 def test_the_same_request_id_is_the_same_batch_and_grants_once(
     new_simulator: NewSimulator, shell_at: ShellAt
 ) -> None:

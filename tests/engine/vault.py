@@ -55,11 +55,18 @@ class Vault:
             before_closing=recording_successes({"grsai": LINK_SECONDS}, retry_failed),
         )
 
-    def archiver(self, *, trusted: bool = True, allow_private: bool = False, **limits: Any) -> Archiver:
+    def archiver(
+        self,
+        *,
+        trusted: bool = True,
+        allow_private: bool = False,
+        objects: ObjectStore | None = None,
+        **limits: Any,
+    ) -> Archiver:
         """Another one."""
         return Archiver(
             self.books.database,
-            objects=ObjectStore(str(self.folder)),
+            objects=objects or ObjectStore(str(self.folder)),
             http=GuardedHttp(allow_private=allow_private),
             files_of={
                 "grsai": ResultFiles(

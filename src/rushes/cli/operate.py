@@ -38,7 +38,10 @@ def migrate(*, json: Json = False) -> None:
 
 
 def doctor(*, json: Json = False) -> int:
-    """Show the effective settings and what may be wrong. Changes nothing; fails when something is broken."""
+    """Show the effective settings and what may be wrong; fails when something is broken.
+
+    Changes nothing; in the archive it writes, reads and deletes one small object.
+    """
     from rushes.cli.session import configure_logs
     from rushes.cli.show import print_json
     from rushes.settings import Settings
@@ -46,6 +49,7 @@ def doctor(*, json: Json = False) -> int:
     configure_logs("error")
     settings = Settings.load()
     database, problems = _database(settings)
+    problems += _archive(settings)
     warnings = [*_misspelt(settings), *_plugin_warnings(settings), *_sqlite_warnings(settings)]
     warnings += [
         f"{held['count']} tasks of {held['model']} are held: {held['reason']}" for held in database["held"]
@@ -113,6 +117,28 @@ def _database(settings: "Settings") -> tuple[dict[str, Any], list[str]]:
             " run `rushes migrate`"
         ]
     return facts, []
+
+
+def _archive(settings: "Settings") -> list[str]:
+    """What is broken about the archive; a folder that is not there yet is made when it is needed."""
+    from rushes import Rushes
+    from rushes.cli.session import run_async
+    from rushes.domain.errors import RushesError
+    from rushes.store.objects import local_folder
+
+    if settings.archive_place is None:
+        return []
+    try:
+        folder = local_folder(settings.archive_place)
+        if folder is None or folder.exists():
+            rushes = Rushes(settings, migrated=False)
+            try:
+                run_async(rushes.check_archive())
+            finally:
+                rushes.close()
+    except RushesError as error:
+        return [error.message]
+    return []
 
 
 def _providers(settings: "Settings") -> list[dict[str, Any]]:

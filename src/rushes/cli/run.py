@@ -138,6 +138,7 @@ async def _run(
     try:
         refuse_without_database(settings, required=required, grant=grant)
         async with opened(creates=True, settings=settings) as rushes:
+            await rushes.check_archive()  # before anything is bought that could not be kept
             batch = await rushes.create_batch(
                 drafts, account=account, request_id=request_id, grant=grant, retries=retries
             )

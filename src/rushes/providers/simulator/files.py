@@ -77,7 +77,13 @@ class FileHost:
         self._faults = FaultTable("file", knobs)
 
     def answer(self, task: SimTask | None, request: SimRequest, now: float) -> tuple[SimResponse, str]:
-        """The answer and the name of the fault in it, empty for none. Counts the task's downloads."""
+        """The answer and the name of the fault in it, empty for none. Notes both with the task."""
+        response, fault = self._answer(task, request, now)
+        if task is not None:
+            task.file_fault = fault
+        return response, fault
+
+    def _answer(self, task: SimTask | None, request: SimRequest, now: float) -> tuple[SimResponse, str]:
         if task is None or task.fate.outcome is not Outcome.SUCCEEDED:
             return _NOT_FOUND, ""
         if task.finished_at is None or now < task.finished_at:

@@ -57,6 +57,8 @@ class TaskReport:
     final_answer: str | None
     final_answer_at: float | None
     downloads: int
+    file_fault: str = ""
+    """What was wrong with the last answer to a request for its file; empty for a whole file, or none."""
 
     @property
     def final_answer_seen(self) -> bool:
@@ -200,6 +202,7 @@ def _task_report(task: SimTask, origin: float) -> TaskReport:
         final_answer=None if task.final_answer is None else task.final_answer.value,
         final_answer_at=None if final_answer_at is None else final_answer_at - origin,
         downloads=task.downloads,
+        file_fault=task.file_fault,
     )
 
 

@@ -28,6 +28,8 @@ class SimTask:
     """Polls that came, faulty ones included: numbers the draws."""
     polls: int = 0
     downloads: int = 0
+    file_fault: str = ""
+    """What was wrong with the last answer to a request for its file; empty for a whole file."""
     last_poll_at: float | None = None
     poll_gap_min_seconds: float | None = None
     progress_seen: int = 0
