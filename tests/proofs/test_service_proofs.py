@@ -3,7 +3,7 @@
 import pytest
 from proofs.__main__ import PROOFS, parser
 
-from proofs import callbacks, duplicates, providers, webhooks
+from proofs import archive, callbacks, duplicates, providers, webhooks
 
 
 @pytest.mark.parametrize(
@@ -11,10 +11,11 @@ from proofs import callbacks, duplicates, providers, webhooks
     [
         (duplicates, ("duplicates", "--tasks", "4", "--duplicates", "20", "--only", "sqlite")),
         (callbacks, ("callbacks", "--tasks", "120")),
+        (archive, ("archive", "--tasks", "40", "--expiring", "0", "--away-seconds", "1", "--mild")),
         (webhooks, ("webhooks", "--tasks", "20", "--kills", "1")),
         (providers, ("providers", "--tasks", "12", "--workers", "1")),
     ],
-    ids=["duplicates", "callbacks", "webhooks", "providers"],
+    ids=["duplicates", "callbacks", "archive", "webhooks", "providers"],
 )
 def test_nothing_differs(module: object, arguments: tuple[str, ...]) -> None:
     assert getattr(module, "__name__", "") == PROOFS[arguments[0]]
