@@ -116,7 +116,11 @@ def _outcomes_dropped(patches: Patches) -> None:
     async def commit_once(self: Committer, group: Group) -> None:
         try:
             applied = await self._database.transact(
-                settle.apply_group, group, worker_id=self._worker_id, now_ms=self._now_ms()
+                settle.apply_group,
+                group,
+                worker_id=self._worker_id,
+                now_ms=self._now_ms(),
+                before_closing=self._before_closing,
             )
         except StatementRefused:
             raise

@@ -21,6 +21,7 @@ from rushes.domain.retries import read_policy
 from rushes.domain.task import PollResult, TaskStatus
 from rushes.engine import accept, archive_upkeep, audit, holding, overview, pass_rates, tries, views
 from rushes.engine.at_once import at_once
+from rushes.engine.audit_heads import LedgerHead
 from rushes.engine.crew import Crew
 from rushes.engine.downloads import PARALLEL_MAX
 from rushes.engine.holding import held_reasons
@@ -308,9 +309,9 @@ class Rushes:
 
         return await self.database.transact(run)
 
-    async def audit(self) -> audit.AuditReport:
-        """Replay the ledger against tasks and batches."""
-        return await self.database.read(audit.audit)
+    async def audit(self, earlier: Sequence[LedgerHead] = ()) -> audit.AuditReport:
+        """Replay the ledger against tasks and batches; an `earlier` report's heads must still be there."""
+        return await self.database.read(audit.audit, earlier)
 
     # --- files ------------------------------------------------------------------------------------------
 

@@ -197,7 +197,7 @@ def test_the_audit_is_clean_and_finds_a_row_edited_by_hand(
     clean = shell.call("audit", "--json")
     assert clean.code == 0, clean.stdout
     assert set(clean.document) == {
-        *("ok", "accounts", "batches", "tasks", "unconfirmed_submits", "violations"),
+        *("ok", "accounts", "batches", "tasks", "unconfirmed_submits", "violations", "ledger_heads"),
     }
     assert clean.document["violations"] == []
     copied = Shell(tmp_path_factory.mktemp("copied"), shell.environment)
@@ -210,7 +210,8 @@ def test_the_audit_is_clean_and_finds_a_row_edited_by_hand(
         copy.execute("UPDATE accounts SET available = available + 1 WHERE name = 'default'")
     original.close()
     copy.close()
-    found = copied.call("audit", "--json")
+    (copied.folder / "earlier.json").write_text(clean.stdout)
+    found = copied.call("audit", "--against", "earlier.json", "--json")
     assert found.code == 1
     assert found.document["ok"] is False
     assert found.document["violations"]

@@ -44,6 +44,7 @@ def test_an_empty_database_passes(database: Database) -> None:
         "batches": 0,
         "tasks": 0,
         "unconfirmed_submits": [],
+        "ledger_heads": [],
         "violations": [],
     }
 

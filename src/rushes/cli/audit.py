@@ -25,14 +25,30 @@ app = App(name="audit", help="Prove that the books are right; make, verify and r
 
 
 @app.default
-def audit(*, json: Json = False) -> int:
+def audit(
+    *,
+    against: Annotated[
+        str | None,
+        Parameter(
+            help="An earlier report (--json), kept elsewhere: its ledgers must still be here.",
+            allow_leading_hyphen=True,
+        ),
+    ] = None,
+    json: Json = False,
+) -> int:
     """Replay the ledger against every task and batch; fails when anything is wrong."""
     from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_json, print_line
+    from rushes.engine.audit_heads import EARLIER_REPORT_BYTES_MAX, read_heads
+
+    earlier = []
+    if against is not None:
+        source, data = read_bounded(against, EARLIER_REPORT_BYTES_MAX)
+        earlier = read_heads(data, source)
 
     async def check() -> int:
         async with opened() as rushes:
-            report = await rushes.audit()
+            report = await rushes.audit(earlier)
         if json:
             print_json(report.as_dict())
         else:

@@ -5,7 +5,7 @@ tables are walked side by side, so memory holds one account's lots or one batch 
 is reported.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN
 from rushes.engine.audit_batches import check_batches
+from rushes.engine.audit_heads import LedgerHead, check_heads, ledger_heads
 from rushes.engine.audit_ledger import replay_ledgers
 from rushes.engine.views import iso_time
 from rushes.engine.violations import Findings, Violation
@@ -51,7 +52,7 @@ class AuditReport:
     """What was looked at and what was found. `accounts`, `batches` and `tasks` are counts.
 
     Unconfirmed submits are no violations: they are kept by the books, and listed because each may be a
-    video that was paid for and never delivered.
+    video that was paid for and never delivered. `ledger_heads` are for a later audit to compare with.
     """
 
     accounts: int
@@ -59,6 +60,7 @@ class AuditReport:
     tasks: int
     unconfirmed_submits: tuple[UnconfirmedSubmit, ...]
     violations: tuple[Violation, ...]
+    ledger_heads: tuple[LedgerHead, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -66,7 +68,7 @@ class AuditReport:
         return not self.violations
 
     def as_dict(self) -> dict[str, object]:
-        """The JSON form: `ok, accounts, batches, tasks, unconfirmed_submits, violations`."""
+        """The JSON form: `ok, accounts, batches, tasks, unconfirmed_submits, violations, ledger_heads`."""
         return {
             "ok": self.ok,
             "accounts": self.accounts,
@@ -74,12 +76,14 @@ class AuditReport:
             "tasks": self.tasks,
             "unconfirmed_submits": [submit.as_dict() for submit in self.unconfirmed_submits],
             "violations": [violation.as_dict() for violation in self.violations],
+            "ledger_heads": [head.as_dict() for head in self.ledger_heads],
         }
 
 
-def audit(connection: Connection) -> AuditReport:
+def audit(connection: Connection, earlier: Sequence[LedgerHead] = ()) -> AuditReport:
     """Check everything; call it as the first and only function of a reading transaction.
 
+    The heads of an `earlier` report must still be in the ledgers.
     A database that lacks columns, or holds values of the wrong type, is reported as such and not replayed:
     nothing could be said about sums of them.
     """
@@ -101,8 +105,10 @@ def audit(connection: Connection) -> AuditReport:
     account_count = replay_ledgers(connection, found)
     batch_count, task_count = check_batches(connection, found)
     _check_remote_ids(connection, found)
+    check_heads(connection, earlier, found)
     unconfirmed = unconfirmed_submits(connection)
-    return AuditReport(account_count, batch_count, task_count, unconfirmed, tuple(found.violations))
+    heads = ledger_heads(connection)
+    return AuditReport(account_count, batch_count, task_count, unconfirmed, tuple(found.violations), heads)
 
 
 def unconfirmed_submits(
