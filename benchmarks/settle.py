@@ -31,7 +31,10 @@ from benchmarks._installation import (
 )
 from benchmarks.report import write_section
 from rushes.domain.task import Succeeded
+from rushes.engine.archive import recording_successes
+from rushes.engine.retries import retry_failed
 from rushes.engine.settle import GROUP_TASKS_MAX, Committer
+from rushes.providers.base import RESULT_LINK_SECONDS
 from rushes.store.database import Database
 
 SETTLED_PER_S_MIN = {"sqlite": 15_000.0, "postgresql": 8_000.0}
@@ -106,10 +109,17 @@ def _video_url(task_id: int) -> str:
 
 
 async def _engine_per_s(database: Database, tasks: int) -> float:
-    """Verdicts of all tasks through a `Committer`, which groups them and commits on its own thread."""
+    """Verdicts of all tasks through a `Committer`, which groups them and commits on its own thread.
+
+    As a worker does by default, it also notes each success as a file to be fetched.
+    """
     task_ids = _task_ids(database)
     committer = Committer(
-        database, worker_id=SEED_WORKER, now_ms=now_ms, on_settled=lambda _task_id, _attempt, _outcome: None
+        database,
+        worker_id=SEED_WORKER,
+        now_ms=now_ms,
+        on_settled=lambda _task_id, _attempt, _outcome: None,
+        before_closing=recording_successes({"grsai": RESULT_LINK_SECONDS}, then=retry_failed),
     )
     running = asyncio.create_task(committer.run())
     started = time.perf_counter()
