@@ -43,7 +43,12 @@ def check_ended_in_time(world: "World") -> None:
     ready_at = world.healed_at + world.plan.lease_seconds + spread + RECOVERY_SECONDS
     rate = world.plan.limits.polls_per_second
     # a share of the limit is a little less than the limit, and an interval stretches to keep it
-    round_seconds = max(POLL_INTERVAL_MAX_SECONDS, 2 * len(world.life.tasks) / rate if rate else 0.0)
+    round_seconds = max(
+        POLL_INTERVAL_MAX_SECONDS,
+        2 * len(world.life.tasks) / rate if rate else 0.0,
+        # so long do the connections of one worker need when polls take their time
+        len(world.life.tasks) * world.plan.wire_seconds / world.plan.limits.connections_max,
+    )
     for task in world.life.tasks.values():
         ended_at = world.life.finished_at[task.id]
         if ended_at <= world.healed_at or task.dispatched_at_ms is None:

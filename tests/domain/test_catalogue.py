@@ -82,6 +82,13 @@ def test_unknown_model_names_the_nearest(name: str, hint: str) -> None:
     assert DEFAULT_CATALOGUE.find(name) is None
 
 
+def test_a_task_whose_model_is_gone_has_none_though_another_model_is_called_so_at_its_provider() -> None:
+    assert DEFAULT_CATALOGUE.get("openai-sora-2").api_model == "sora-2"
+    left = Catalogue(model for model in DEFAULT_CATALOGUE if model.name != "sora-2")
+    assert left.find("sora-2") is None
+    assert left.get("sora-2").name == "openai-sora-2", "who orders may say so"
+
+
 def test_unknown_model_of_hostile_text_stays_one_short_line() -> None:
     with pytest.raises(UnknownModel) as caught:
         DEFAULT_CATALOGUE.get("\x1b[31m\n\ud800" + "x" * 100_000)

@@ -112,14 +112,6 @@ def test_a_model_that_left_the_catalogue_is_polled_all_the_same() -> None:
     assert schedule.take_unsaved() == []
 
 
-def test_a_models_two_names_share_what_is_learned() -> None:
-    schedule = fresh()
-    for _ in range(20):
-        schedule.saw_end(model="veo3.1-fast", after_seconds=30, by_seconds=40)
-    assert schedule.median_seconds("veo-flash") < 100
-    assert [one.model for one in schedule.take_unsaved()] == ["veo-flash"]
-
-
 @pytest.mark.parametrize(("floor", "ceiling", "c"), [(0, 30, 1), (31, 30, 1), (1, 30, 0), (1, 30, math.nan)])
 def test_impossible_settings_are_refused(floor: float, ceiling: float, c: float) -> None:
     with pytest.raises(ValueError, match=r"interval_min_seconds|lag_seconds_per_poll"):

@@ -158,6 +158,29 @@ def test_poll_limits_hold_over_a_join_and_a_death(postgresql: Database) -> None:
     assert stats["requests"] > 6 * LEASE_SECONDS * 20, "and the limit is used"
 
 
+def test_a_worker_that_is_back_after_its_lease_ran_out_waits_like_one_that_joins(
+    postgresql: Database,
+) -> None:
+    async def scenario(server: RunningServer) -> None:
+        fleet = Fleet(postgresql, server, ProviderLimits(polls_per_second=60))
+        fleet.start()
+        late = fleet.start()
+        limit = late.lanes["grsai"].poller.limit
+        await asyncio.sleep(2 * LEASE_SECONDS)
+        assert limit.sustained_per_second, "it has a share"
+        # as when it was stopped for longer than its lease: meanwhile the other has counted without it
+        late._lease_valid_until = 0.0
+        await asyncio.sleep(LEASE_SECONDS / 2)
+        assert limit.sustained_per_second == 0
+        await asyncio.sleep(1.5 * LEASE_SECONDS)
+        assert limit.sustained_per_second
+        await fleet.kill_all()
+
+    with running_server(running_answers=ALWAYS_RUNNING, polls_per_second=60) as server:
+        asyncio.run(scenario(server))
+    postgresql.close()
+
+
 def test_the_limit_of_tasks_in_flight_holds_for_all_workers_together(
     new_database_url: Callable[[str], str],
 ) -> None:

@@ -188,8 +188,12 @@ class Catalogue:
         return tuple(self._models)
 
     def find(self, name: str) -> Model | None:
-        """The model of that name or API name, or None: for tasks whose model may be gone by now."""
-        return self._names.get(name)
+        """The model of that very name, or None: for tasks, whose model may be gone by now.
+
+        API names do not count: what one model is called at its provider may be another one's name here.
+        """
+        model = self._names.get(name)
+        return model if model is not None and model.name == name else None
 
     def find_alias(self, name: str) -> Alias | None:
         """The alias of that name, or None."""

@@ -148,7 +148,7 @@ class LearnedSchedule:
 
     def take_unsaved(self) -> list[LearnedTimes]:
         """What was learned since it was last saved. It goes on counting here while it is being saved."""
-        learners = dict.fromkeys(self._learners.values())  # a model may be known by two names
+        learners = self._learners.values()
         return [taken for learner in learners if (taken := learner.take_unsaved()) is not None]
 
     def put_saved(self, saved: Iterable[LearnedTimes]) -> None:
@@ -164,10 +164,8 @@ class LearnedSchedule:
             model = self._catalogue.find(name)
             if model is None:
                 learner = _Learner(UNLISTED_PROVIDER, name, UNLISTED_TYPICAL_SECONDS, self._lag)
-            elif model.name == name:
-                learner = _Learner(model.provider, name, model.render_time_p50_seconds, self._lag)
             else:
-                learner = self._learner(model.name)
+                learner = _Learner(model.provider, name, model.render_time_p50_seconds, self._lag)
             self._learners[name] = learner
         return learner
 

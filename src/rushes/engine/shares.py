@@ -3,10 +3,11 @@
 There is no coordinator. With every renewal of its lease a worker says how many tasks it holds at each
 provider, and reads the same of the others; all of them compute the same shares from that.
 
-Why the limits hold: a worker that joins while others live lets nothing through for one whole lease. By
-then every other worker has either renewed its lease, and made its share smaller, or lost it, and sends
-nothing. Shares grow only when a lease has run out, whose owner stopped before by its own clock. So at any
-moment a worker counts at least those who send, and the shares of those are at most the whole.
+Why the limits hold: a worker that joins while others live, or that renews a lease which had run out, lets
+nothing through for one whole lease. By then every other worker has either renewed its lease, and made its
+share smaller, or lost it, and sends nothing. Shares grow only when a lease has run out, whose owner stopped
+before by its own clock. So at any moment a worker counts at least those who send, and the shares of those
+are at most the whole.
 """
 
 from collections.abc import Callable, Mapping
@@ -126,7 +127,10 @@ class Shares:
         return {name: JOINING if _is_limited(lane.limits) else 0 for name, lane in self._lanes.items()}
 
     def begin(self, *, others_live: bool, until: float) -> None:
-        """The worker has registered. When others live, nothing of a limited rate is used before `until`."""
+        """The worker has registered, or is back after its lease had run out.
+
+        When others live, nothing of a limited rate is used before `until`.
+        """
         if not others_live:
             return
         self._waits_until = until

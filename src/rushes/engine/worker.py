@@ -363,6 +363,10 @@ class Worker:
             started = self._now()
             try:
                 standings = await self.steward.renew_lease(self.report(), self.shares.holds())
+                if not self._holds_lease(self._now()):
+                    # it may have run out before, and others may use this worker's share of the limits
+                    until = self._now() + self._config.lease_seconds
+                    self.shares.begin(others_live=len(standings) > 1, until=until)
                 self._lease_valid_until = started + self._config.lease_seconds
                 await self.shares.keep(standings, self._now())
             except StoreError as error:
