@@ -11,6 +11,7 @@ from typing import Any, Self
 import structlog
 from sqlalchemy import Connection
 
+from rushes.at_once import at_once
 from rushes.client.downloads import folder_at, write_manifest
 from rushes.domain.archive import Retention
 from rushes.domain.credits import LotKind
@@ -20,7 +21,6 @@ from rushes.domain.prompts import Defaults, TaskDraft, drafts_from_objects, vali
 from rushes.domain.retries import read_policy
 from rushes.domain.task import PollResult, TaskStatus
 from rushes.engine import accept, archive_upkeep, audit, holding, overview, pass_rates, tries, views
-from rushes.engine.at_once import at_once
 from rushes.engine.audit_heads import LedgerHead
 from rushes.engine.crew import Crew
 from rushes.engine.downloads import PARALLEL_MAX

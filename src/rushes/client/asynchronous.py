@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar, cast
 
+from rushes.at_once import at_once
 from rushes.client import answers
 from rushes.client.downloads import (
     ITEM_NAMES,
@@ -23,7 +24,6 @@ from rushes.client.event_stream import BrokenStream, frames_of
 from rushes.client.http import Http, chunks_of, refusal_of
 from rushes.client.wire import (
     Items,
-    all_of,
     as_answer,
     batch_document,
     batch_path,
@@ -338,19 +338,18 @@ class AsyncClient:
             item_id_of(item)
         files: list[DownloadedFile] = []
         present = 0
-        waiting = iter(zip(wanted, file_names(names, wanted), strict=True))
+        named = list(zip(wanted, file_names(names, wanted), strict=True))
 
-        async def work() -> None:
+        async def fetch(item_and_name: tuple[answers.Item, str]) -> None:
             nonlocal present
-            for item, name in waiting:
-                line, was_there = await download(self._http, item, target, name)
-                files.append(line)
-                present += was_there
-                if on_file is not None:
-                    on_file(line)
+            line, was_there = await download(self._http, *item_and_name, target)
+            files.append(line)
+            present += was_there
+            if on_file is not None:
+                on_file(line)
 
         try:
-            await all_of([work() for _ in range(min(parallel, max(1, len(wanted))))])
+            await at_once(min(parallel, max(1, len(named))), named, fetch)
         finally:
             manifest = manifest_of(batch_id, files, present=present)
             write_manifest(manifest, target / f"{file_name(batch_id)}.manifest.json")

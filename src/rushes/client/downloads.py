@@ -18,7 +18,7 @@ from pyreqwest.response import Response
 from rushes.client.answers import Item
 from rushes.client.errors import ServiceRefused, ServiceUnreachable, UnexpectedAnswer
 from rushes.client.http import Http, chunks_of, headers_of, refusal_of
-from rushes.domain.downloads import DownloadedFile, Manifest
+from rushes.domain.downloads import DownloadedFile, Manifest, line_without_file
 from rushes.domain.errors import InputError, NotFound, RushesError
 
 ITEM_NAMES: Final = "{item_id}.mp4"
@@ -30,18 +30,10 @@ _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,
 OnFile = Callable[[DownloadedFile], None]
 
 
-async def download(http: Http, item: Item, folder: Path, name: str) -> tuple[DownloadedFile, bool]:
+async def download(http: Http, item: Item, name: str, folder: Path) -> tuple[DownloadedFile, bool]:
     """The item's file in the folder, and whether it was there before; what went wrong is in `error`."""
     path = folder / name
-    line = DownloadedFile(
-        item_id=item["item_id"],
-        index=item["index"],
-        custom_id=item["custom_id"],
-        file=None,
-        bytes=None,
-        sha256=None,
-        error=None,
-    )
+    line = line_without_file(item)
     was_there = path.exists()
     if not was_there:
         if item["video_url"] is None:

@@ -1,6 +1,5 @@
 """Between the client's methods and the wire: bodies, paths, answers under their types."""
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -13,17 +12,6 @@ from rushes.domain.errors import InputError
 
 T = TypeVar("T")
 Items = Sequence[Mapping[str, Any] | str]
-
-
-async def all_of(coroutines: Sequence[Any]) -> None:
-    """Run them together; the first error cancels the others and is raised as it is."""
-    tasks = [asyncio.create_task(each) for each in coroutines]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 def as_answer(kind: type[T], answer: dict[str, Any]) -> T:

@@ -40,6 +40,19 @@ class DownloadedFile(TypedDict):
     error: str | None
 
 
+def line_without_file(item: Mapping[str, Any]) -> DownloadedFile:
+    """The line of an item, in the API's fields, whose file is not there yet."""
+    return DownloadedFile(
+        item_id=item["item_id"],
+        index=item["index"],
+        custom_id=item["custom_id"],
+        file=None,
+        bytes=None,
+        sha256=None,
+        error=None,
+    )
+
+
 class Manifest(TypedDict):
     """What a download has done; the same stands in the folder's manifest file.
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from rushes.at_once import at_once
 from rushes.domain.archive import ALERT_SECONDS
 from rushes.domain.errors import NotFound
-from rushes.engine.at_once import at_once
 from rushes.engine.views import iso_time
 from rushes.store import archive
 from rushes.store.database import Database

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rushes.domain.archive import ArchiveState
-from rushes.domain.downloads import DownloadedFile
+from rushes.domain.downloads import DownloadedFile, line_without_file
 from rushes.domain.errors import ArchiveUnavailable, InputError, RushesError
 from rushes.engine.fetch import fetch_file
 from rushes.engine.guarded_http import GuardedHttp
@@ -67,15 +67,7 @@ class Downloader:
         `item` has the fields of the API and its `provider`, `archived` is its row of the archive, if any.
         Raises `InputError` when nothing can be written to the folder.
         """
-        line = DownloadedFile(
-            item_id=item["item_id"],
-            index=item["index"],
-            custom_id=item["custom_id"],
-            file=None,
-            bytes=None,
-            sha256=None,
-            error=None,
-        )
+        line = line_without_file(item)
         try:
             path = self._place_of(name)
             was_there, (size, digest) = await self._have(item, archived, path)

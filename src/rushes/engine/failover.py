@@ -18,8 +18,9 @@ from rushes import telemetry
 from rushes.domain.aliases import Alias
 from rushes.domain.catalogue import Catalogue, Model
 from rushes.domain.errors import InputError
+from rushes.domain.task import TaskStatus
 from rushes.providers.health import HealthState
-from rushes.store import waiting, workers
+from rushes.store import tasks, waiting, workers
 from rushes.store.database import Database
 
 MOVE_TASKS_MAX = 1000
@@ -201,7 +202,7 @@ def shorten(
 ) -> Mapping[str, int]:
     """Move what waits beyond `queue_max` for the model's provider, while the targets' queues have room."""
     count_max = queue_max + MOVE_TASKS_MAX
-    count = partial(waiting.waiting_at, connection, count_max=count_max)
+    count = partial(tasks.count_at, connection, TaskStatus.PENDING, count_max=count_max)
     excess = count(model.provider) - queue_max
     moved: Counter[str] = Counter()
     for target in targets:

@@ -13,8 +13,9 @@ from typing import Final, Protocol, assert_never
 from rushes import telemetry
 from rushes.domain.errors import StoreError
 from rushes.domain.schedule import backoff_seconds
-from rushes.domain.task import Failed, FailureType, NoAnswer, PollResult, Processing, Succeeded
+from rushes.domain.task import Failed, FailureType, NoAnswer, Processing, Succeeded
 from rushes.engine.limits import RateLimit
+from rushes.engine.poll import ask
 from rushes.providers.base import Provider
 from rushes.store import nudges
 from rushes.store.database import Database
@@ -182,7 +183,7 @@ class Nudges:
         if limit.permitted_at(now) > now:
             return  # it stays due
         limit.take(now)
-        result = await self._poll(task, remote_task_id)
+        result = await ask(self._provider_of(task), remote_task_id, name=task.provider, host=task.host)
         match result:
             case NoAnswer():
                 candidate.tries += 1
@@ -198,16 +199,6 @@ class Nudges:
                     self._sink.accepted(task_id, task.attempt, remote_task_id)
             case other:
                 assert_never(other)
-
-    async def _poll(self, task: OwnedTask, remote_task_id: str) -> PollResult:
-        provider = self._provider_of(task)
-        if provider is None:
-            return NoAnswer(f"it was sent to {task.host}, which cannot be asked now")
-        try:
-            return await provider.poll_remote_task(remote_task_id)
-        except Exception as error:  # a provider must not raise; one that does is contained and named
-            log.error(telemetry.PROVIDER_RAISED, provider=task.provider, error=type(error).__name__)
-            return NoAnswer(f"the provider raised {type(error).__name__}")
 
     def _drop(self, task_id: int, candidate: _Candidate) -> None:
         """Forget it, unless a further callback has named another id meanwhile."""

@@ -124,6 +124,17 @@ class VerdictSink(Protocol):
         """The task has ended."""
 
 
+async def ask(provider: Provider | None, remote_task_id: str, *, name: str, host: str | None) -> PollResult:
+    """One poll. A provider must not raise; one that does is contained and named. None cannot be asked."""
+    if provider is None:
+        return NoAnswer(f"it was sent to {host}, which cannot be asked now")
+    try:
+        return await provider.poll_remote_task(remote_task_id)
+    except Exception as error:
+        log.error(telemetry.PROVIDER_RAISED, provider=name, error=type(error).__name__)
+        return NoAnswer(f"the provider raised {type(error).__name__}")
+
+
 class Poller:
     """Polls the tasks in flight of one provider, each when it is due.
 
@@ -320,15 +331,7 @@ class Poller:
         if asked_at is None:
             asked_at = self._now()
         provider = self.provider if task.host is None else self._provider_at(task.host)
-        result: PollResult
-        try:
-            if provider is None:
-                result = NoAnswer(f"it was sent to {task.host}, which cannot be asked now")
-            else:
-                result = await provider.poll_remote_task(task.remote_task_id)
-        except Exception as error:  # a provider must not raise; one that does is contained and named
-            log.error(telemetry.PROVIDER_RAISED, provider=self.provider.name, error=type(error).__name__)
-            result = NoAnswer(f"the provider raised {type(error).__name__}")
+        result = await ask(provider, task.remote_task_id, name=self.provider.name, host=task.host)
         self.apply(task, result, asked_at=asked_at)
 
     def apply(self, task: RemoteTask, result: PollResult, *, asked_at: float | None = None) -> None:

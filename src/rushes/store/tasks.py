@@ -142,9 +142,15 @@ def lock_and_count_in_flight(connection: Connection, provider: str, count_max: i
             statement("SELECT pg_advisory_xact_lock(hashtextextended('in flight at ' || :provider, 0))"),
             {"provider": provider},
         )
+    return count_at(connection, TaskStatus.PROCESSING, provider, count_max)
+
+
+def count_at(connection: Connection, status: TaskStatus, provider: str, count_max: int) -> int:
+    """The provider's tasks of that status, counted up to `count_max`."""
     found = connection.scalar(
         statement(
-            "SELECT count(*) FROM (SELECT 1 FROM video_tasks WHERE status = 'processing'"
+            # written out: an index of the rows of one status serves no parameter
+            f"SELECT count(*) FROM (SELECT 1 FROM video_tasks WHERE status = '{status.value}'"
             " AND provider = :provider LIMIT :count_max) AS counted"
         ),
         {"provider": provider, "count_max": count_max},

@@ -73,18 +73,6 @@ def move_if_pending(connection: Connection, rows: Sequence[tuple[int, str, str, 
     return len(result.all())
 
 
-def waiting_at(connection: Connection, provider: str, count_max: int) -> int:
-    """The tasks that wait for a provider, counted up to `count_max`."""
-    found = connection.scalar(
-        statement(
-            "SELECT count(*) FROM (SELECT 1 FROM video_tasks WHERE status = 'pending'"
-            " AND provider = :provider LIMIT :count_max) AS counted"
-        ),
-        {"provider": provider, "count_max": count_max},
-    )
-    return int(found or 0)
-
-
 def batches_waiting_since(connection: Connection, before_ms: int, *, limit: int) -> list[int]:
     """Batches with a task that has waited since before that time, least recently served first."""
     rows = connection.scalars(
