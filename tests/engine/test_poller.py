@@ -231,3 +231,28 @@ def test_a_poll_without_an_answer_does_not_put_off_the_last_poll() -> None:
         assert followed.due >= now + 90, "the provider asked for this pause"
 
     asyncio.run(scenario())
+
+
+def test_a_provider_that_raises_is_asked_again_and_holds_up_nobody_else() -> None:
+    class Raising(SlowAnswers):
+        async def poll_remote_task(self, remote_task_id: str) -> PollResult:
+            answer = await super().poll_remote_task(remote_task_id)
+            if remote_task_id == "r-1":
+                raise RuntimeError("a bug of the provider's")
+            return answer
+
+    async def scenario() -> None:
+        provider = Raising(0.0)
+        poller = poller_of(provider, interval_seconds=0.05)
+        running = asyncio.create_task(poller.run())
+        for number in (1, 2):
+            poller.add(task(number), first_delay_seconds=0.0)
+        await asyncio.sleep(1.5)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        asked = [remote_task_id for _, remote_task_id in provider.asked]
+        assert asked.count("r-1") >= 2
+        assert asked.count("r-2") > 10
+        assert poller.counts.transient_errors == asked.count("r-1")
+
+    asyncio.run(scenario())
