@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from rushes.domain.errors import DatabaseFull
 from rushes.providers.simulator import running_simulator
+from rushes.store import workers
 from rushes.store.database import Database
 from tests.engine.harness import FAST, assert_money_adds_up, items, run_for, rushes_on
 
@@ -49,7 +50,9 @@ def test_a_worker_whose_lease_ran_out_on_a_full_disk_goes_on_when_there_is_space
                 rushes.database.close()
                 rushes.database = small
                 running = asyncio.create_task(run_for(rushes, batch["batch_id"]))
-                await asyncio.sleep(0.2)
+                # one that meets the full disk when it starts says so and ends: that is another story
+                while not await small.read(lambda connection: bool(workers.standings(connection, 0))):
+                    await asyncio.sleep(0.01)
                 small.full = True
                 await asyncio.sleep(3 * LEASE_SECONDS)
                 small.full = False
