@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rushes.domain.errors import InsufficientCredits, ItemNotRetryable
 from rushes.domain.task import Failed, FailureType, Succeeded
@@ -123,12 +123,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.worker = f"ledger-{next(_names)}"
         self.account = self.books.account(f"machine-{next(_names)}")
         self.model = ModelAccount()
-        self.lot_ids: list[int] = []
 
     @rule(amount=st.integers(1, 100), hours=st.none() | st.integers(1, 5))
     def grant(self, amount: int, hours: int | None) -> None:
-        expires_at_ms = None if hours is None else self.books.now_ms + hours * HOUR_MS
-        self.lot_ids.append(self.books.grant(self.account, amount, expires_at_ms=expires_at_ms))
+        self._grant(amount, expires_at_ms=None if hours is None else self.books.now_ms + hours * HOUR_MS)
+
+    def _grant(self, amount: int, expires_at_ms: int | None) -> None:
+        self.books.grant(self.account, amount, expires_at_ms=expires_at_ms)
         self.model.lots.append(ModelLot(amount, expires_at_ms))
 
     @rule(hours=st.integers(1, 3))
@@ -140,8 +141,17 @@ class LedgerMachine(RuleBasedStateMachine):
         self.books.database.run(ledger.expire_lots, self.books.now_ms, account=self.account)
         self.model.expire(self.books.now_ms)
 
+    @initialize(target=batches, credits_per_item=prices)
+    def first_batch(self, credits_per_item: list[int]) -> ModelBatch | None:
+        """Every example has a batch: those without one are many, and show little."""
+        self._grant(sum(credits_per_item), expires_at_ms=None)
+        return self._accept(credits_per_item)
+
     @rule(target=batches, credits_per_item=prices)
     def accept(self, credits_per_item: list[int]) -> ModelBatch | None:
+        return self._accept(credits_per_item)
+
+    def _accept(self, credits_per_item: list[int]) -> ModelBatch | None:
         before = self._stored()
         name = f"bat_m{next(_names)}"
         self.books.worker(self.worker)
