@@ -403,6 +403,25 @@ def _aim_at_unconfirmed(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
     return faults
 
 
+def _aim_at_held_answers(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
+    """A worker is stopped while its submits are under way, and wakes with their answers just when another gives
+    them up, whose commits are slow to be answered then: it is overtaken between deciding and doing."""
+    if plan.slots < 2:
+        return ()
+    faults: list[Fault] = []
+    for batch in draw.sample(plan.batches, min(5, len(plan.batches))):
+        sleeper = draw.randrange(plan.slots)
+        at = round(batch.at + 2 * draw.random(), 3)
+        asleep = plan.lease_seconds * draw.uniform(0.8, 1.2) + plan.grace_seconds
+        faults.append(Pause(at, sleeper, round(asleep, 3), "receive.after", draw.randint(1, 3)))
+        for slot in range(plan.slots):
+            for share in (0.4, 0.2, 0.05) if slot != sleeper else ():
+                late_at = at + asleep - share * plan.lease_seconds
+                seconds = draw.uniform(0.1, 0.6) * plan.lease_seconds
+                faults.append(LateAnswer(round(late_at, 3), slot, "apply_group", 1, round(seconds, 3)))
+    return faults
+
+
 def _aim_at_gifts(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
     """A worker comes back late, is given tasks, and sleeps; its giver takes them again before it has heard
     that they were given away."""
@@ -433,4 +452,7 @@ def _aim_at_the_end(draw: random.Random, plan: "Plan") -> Sequence[Fault]:
     ]
 
 
-AIMS = (_aim_at_lost_returns, _aim_at_unconfirmed, _aim_at_gifts, _aim_at_the_end, _aim_at_late_claims)
+AIMS = (
+    *(_aim_at_lost_returns, _aim_at_unconfirmed, _aim_at_gifts, _aim_at_the_end, _aim_at_late_claims),
+    _aim_at_held_answers,
+)
