@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from rushes.domain.credits import LotKind
+from rushes.domain.prompts import TaskDraft
 from rushes.domain.task import Failed, FailureType, Succeeded, Verdict
 from rushes.engine.accept import BatchRequest, accept_batch, request_hash
 from rushes.engine.audit import audit
@@ -54,7 +55,7 @@ def request(account_id: int, credits_per_item: Sequence[int], *, request_id: str
         account_id=account_id,
         request_scope=f"account:{account_id}",
         request_id=request_id,
-        request_hash=request_hash(items),
+        request_hash=request_hash([TaskDraft(item.prompt, item.model, item.options) for item in items]),
         tasks=items,
     )
 

@@ -1,12 +1,15 @@
 """`from rushes import …` gives what the command line gives."""
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import rushes
 from rushes import InsufficientCredits, Rushes, Settings
+from rushes.domain.errors import InputError
 from rushes.providers.simulator import running_simulator
 from tests.engine.harness import FAST, QUICK
 
@@ -34,6 +37,38 @@ def test_a_few_lines_of_python_make_videos(tmp_path: Path) -> None:
 
     with running_simulator(FAST) as simulator:
         asyncio.run(scenario(simulator.base_url))
+
+
+@pytest.mark.parametrize(
+    "gone", [{"sora-2": {"disabled": True}}, {"sora-2": {"sunset_at": "2020-01-01"}}, {}]
+)
+def test_a_repeat_finds_its_batch_though_its_model_takes_no_new_tasks(
+    database_url: str, gone: dict[str, Any]
+) -> None:
+    alias = {} if gone else {"mine": {"alias_of": ["sora-2"]}}
+
+    def opened(models: dict[str, Any]) -> Rushes:
+        environment = {"RUSHES_DATABASE_URL": database_url, "RUSHES_MODELS": json.dumps(models)}
+        return Rushes(Settings.load(environment, env_file=None))
+
+    async def scenario() -> None:
+        wanted: dict[str, Any] = {"model": next(iter(alias), "sora-2"), "request_id": "order-1", "grant": 10}
+        async with opened(alias) as library:
+            one = await library.create_batch(["a"], **wanted)
+        async with opened(gone) as library:
+            two = await library.create_batch(["a"], **wanted)
+            assert two == {**one, "idempotent_replay": True}
+            for change in (
+                {"request_id": "order-2"},
+                {"request_id": None},
+                {"account": "new"},
+                {"retries": 1},
+            ):
+                with pytest.raises(InputError):
+                    await library.create_batch(["a"], **{**wanted, **change})
+            assert (await library.balance())["total"] == 10
+
+    asyncio.run(scenario())
 
 
 def test_a_repeated_request_id_makes_one_batch(tmp_path: Path) -> None:

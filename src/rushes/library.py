@@ -16,7 +16,14 @@ from rushes.client.downloads import folder_at, write_manifest
 from rushes.domain.archive import Retention
 from rushes.domain.credits import LotKind
 from rushes.domain.downloads import DEFAULT_NAMES, DownloadedFile, Manifest, file_names, manifest_of
-from rushes.domain.errors import ArchiveUnavailable, InputError, NotAuthorised, SettingsError, StoreError
+from rushes.domain.errors import (
+    ArchiveUnavailable,
+    InputError,
+    NotAuthorised,
+    NotFound,
+    SettingsError,
+    StoreError,
+)
 from rushes.domain.prompts import Defaults, TaskDraft, drafts_from_objects, validate_drafts
 from rushes.domain.retries import read_policy
 from rushes.domain.task import PollResult, TaskStatus
@@ -195,8 +202,15 @@ class Rushes:
         elif len(drafts) != len(items):
             raise TypeError("items are all drafts or none")
         now_ms = wall_clock_ms()
-        priced = validate_drafts(drafts, self.catalogue, now_ms / 1000)
-        policy = read_policy(retries, self.catalogue, priced, now_ms / 1000)
+        facts = [] if retries is None else [retries]
+        try:
+            priced = validate_drafts(drafts, self.catalogue, now_ms / 1000)
+            policy = read_policy(retries, self.catalogue, priced, now_ms / 1000)
+        except InputError:
+            repeated = await self._replay_of(account, request_id, drafts, *facts)
+            if repeated is None:
+                raise
+            return repeated
         tasks = accept.priced_tasks(priced)
         public_id = new_batch_id()
 
@@ -208,7 +222,7 @@ class Rushes:
                 account_id=account_id,
                 request_scope=f"account:{account_id}",
                 request_id=request_id or public_id,
-                request_hash=accept.request_hash(tasks, *([policy.identity] if policy.max else [])),
+                request_hash=accept.request_hash(drafts, *facts),
                 tasks=tasks,
             )
             accepted = accept.accept_batch(connection, request, public_id=public_id, now_ms=now_ms)
@@ -223,6 +237,23 @@ class Rushes:
             return await self.database.transact(run, grant)
         except _GrantedTwice:
             return await self.database.transact(run, None)
+
+    async def _replay_of(
+        self, account: str, request_id: str | None, drafts: Sequence[TaskDraft], *facts: object
+    ) -> dict[str, Any] | None:
+        """The batch that a request made before its model was retired, disabled or renamed, or None."""
+
+        def run(connection: Connection) -> dict[str, Any] | None:
+            try:
+                account_id = ledger.account_id(connection, account)
+            except NotFound:
+                return None
+            found = accept.find_replay(connection, f"account:{account_id}", request_id, drafts, *facts)
+            if found is None:
+                return None
+            return views.batch_view(found.row, now_ms=wall_clock_ms()) | {"idempotent_replay": True}
+
+        return await self.database.read(run)
 
     async def batch(self, batch_id: str) -> dict[str, Any]:
         """One batch."""

@@ -127,6 +127,8 @@ def test_the_same_request_id_is_the_same_batch_and_grants_once(
     assert first.document["batch_id"] == second.document["batch_id"]
     assert shell.available() == 5
     assert simulator.report().accepted == 2
+    retired = shell.call(*command, RUSHES_MODELS='{"sora-2": {"sunset_at": "2020-01-01"}}')
+    assert retired.document["batch_id"] == first.document["batch_id"], retired.stderr
     shell.write("a.txt", "another boat\na bird\n")
     reused = shell.call(*command)
     assert reused.code == 1

@@ -15,6 +15,7 @@ from rushes.domain.errors import (
     ItemNotRetryable,
     NotFound,
 )
+from rushes.domain.prompts import TaskDraft
 from rushes.domain.task import CANCELLED
 from rushes.engine.accept import (
     BATCH_ITEMS_MAX,
@@ -27,7 +28,7 @@ from rushes.engine.accept import (
 )
 from rushes.engine.settle import Group
 from rushes.store.database import Database
-from tests.books import REFUSED, Books, assert_sound, batch, events, new_tasks, request, video
+from tests.books import REFUSED, Books, assert_sound, batch, events, request, video
 
 THREADS = 20
 
@@ -77,7 +78,7 @@ def test_the_same_request_id_with_another_body_is_refused(books: Books) -> None:
 
 
 def test_a_body_is_told_from_another_by_each_of_its_facts() -> None:
-    (task,) = new_tasks([5])
+    task = TaskDraft("take 0", "sora-2", {"duration": 10}, "item-0")
     others = [
         replace(task, prompt="other"),
         replace(task, model="veo-flash"),

@@ -33,10 +33,22 @@ BATCH_FIELDS: Final = QUOTE_FIELDS | {"request_id", "webhook_url"}
 
 @dataclass(frozen=True, slots=True)
 class BatchBody:
+    """A body that was read, and what it comes to as a new batch.
+
+    `new` is the `InputError` that refuses it as one; the same body may have made a batch before.
+    """
+
+    drafts: list[TaskDraft]
+    request_id: str | None
+    facts: tuple[object, ...]
+    new: "NewBatch | InputError"
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
     """A checked and priced body."""
 
     drafts: list[PricedDraft]
-    request_id: str | None
     webhook_url: str | None
     retry_policy: RetryPolicy
 
@@ -46,19 +58,26 @@ def read_batch_body(
 ) -> BatchBody:
     """The batch in these bytes. Pure computation, some of it long: call it on a thread for long bodies.
 
-    Raises `InputError` naming the field, and `Refusal` for what is no JSON.
+    Raises `InputError` naming the field, and `Refusal` for what is no JSON. What the catalogue and the
+    settings of today refuse is told in `BatchBody.new`.
     """
     document = object_of(body)
     for name in document:
         if name not in fields:
             raise unknown_field(name, fields)
-    drafts = validate_drafts(_drafts(document), catalogue, now_ms / 1000)
-    return BatchBody(
-        drafts=drafts,
-        request_id=read_label(document, "request_id", characters_max=REQUEST_ID_CHARACTERS_MAX),
-        webhook_url=_webhook_url(document, allow_private=allow_private_urls),
-        retry_policy=read_policy(document.get("retries"), catalogue, drafts, now_ms / 1000),
-    )
+    drafts = _drafts(document)
+    request_id = read_label(document, "request_id", characters_max=REQUEST_ID_CHARACTERS_MAX)
+    new: NewBatch | InputError
+    try:
+        priced = validate_drafts(drafts, catalogue, now_ms / 1000)
+        new = NewBatch(
+            drafts=priced,
+            webhook_url=_webhook_url(document, allow_private=allow_private_urls),
+            retry_policy=read_policy(document.get("retries"), catalogue, priced, now_ms / 1000),
+        )
+    except InputError as refused:
+        new = refused
+    return BatchBody(drafts, request_id, ("batch", document.get("webhook_url"), document.get("retries")), new)
 
 
 def _drafts(document: Mapping[str, Any]) -> list[TaskDraft]:

@@ -13,13 +13,21 @@ from starlette.responses import Response, StreamingResponse
 from rushes.api import models
 from rushes.api.answering import ok_answer
 from rushes.api.auth import Caller
-from rushes.api.batch_bodies import BATCH_FIELDS, QUOTE_FIELDS, BatchBody, read_batch_body, read_label
+from rushes.api.batch_bodies import (
+    BATCH_FIELDS,
+    QUOTE_FIELDS,
+    BatchBody,
+    NewBatch,
+    read_batch_body,
+    read_label,
+)
 from rushes.api.bodies import BATCH_BODY_BYTES_MAX, read_body, require_json
 from rushes.api.documents import BATCHES, answers, json_body
 from rushes.api.files import links_for
 from rushes.api.ids import BatchId, item_index_of, public_id
 from rushes.api.parts import ApiParts, Parts
 from rushes.domain.errors import InputError
+from rushes.domain.prompts import TaskDraft
 from rushes.engine import accept, pass_rates, quotes, tenant, tries
 from rushes.engine.accept import BatchRequest
 from rushes.engine.views import EXPORT_FIELDS
@@ -77,25 +85,27 @@ async def create_batch(
     `idempotent_replay`; the same id with another body is refused.
     """
     body = await _read(request, parts, BATCH_FIELDS)
-    if body.webhook_url is not None and parts.webhook_secret_of is None:
-        raise InputError(
+    request_id, new = request_id_of_batch(body.request_id, idempotency_key), body.new
+    if isinstance(new, NewBatch) and new.webhook_url is not None and parts.webhook_secret_of is None:
+        new = InputError(
             "webhooks are off here: the operator has set no RUSHES_WEBHOOK_SECRET", field="webhook_url"
         )
+    if isinstance(new, InputError):
+        return ok_answer(await replay_of(caller, parts, new, request_id, body.drafts, *body.facts))
     new_id = parts.new_batch_id()
-    tasks = accept.priced_tasks(body.drafts)
     wanted = BatchRequest(
         account_id=caller.account_id,
         request_scope=scope_of(caller),
-        request_id=request_id_of_batch(body.request_id, idempotency_key) or new_id,
-        request_hash=accept.request_hash(tasks, "batch", body.webhook_url, body.retry_policy.identity),
-        tasks=tasks,
-        webhook_url=body.webhook_url,
+        request_id=request_id or new_id,
+        request_hash=accept.request_hash(body.drafts, *body.facts),
+        tasks=accept.priced_tasks(new.drafts),
+        webhook_url=new.webhook_url,
     )
     accepted = await parts.database.transact(
         tenant.create_batch,
         wanted,
         public_id=new_id,
-        retry_policy=body.retry_policy,
+        retry_policy=new.retry_policy,
         now_ms=parts.now_ms(),
     )
     if accepted["idempotent_replay"]:
@@ -105,7 +115,7 @@ async def create_batch(
 
 
 async def _read(request: Request, parts: ApiParts, fields: frozenset[str]) -> BatchBody:
-    """The checked body; long ones are checked on a thread, a few at a time."""
+    """The body; long ones are checked on a thread, a few at a time."""
     require_json(request)
     raw = await read_body(request, bytes_max=BATCH_BODY_BYTES_MAX)
     arguments = {
@@ -117,6 +127,23 @@ async def _read(request: Request, parts: ApiParts, fields: frozenset[str]) -> Ba
         return read_batch_body(raw, parts.catalogue, **arguments)  # type: ignore[arg-type]
     async with parts.long_bodies:
         return await asyncio.to_thread(read_batch_body, raw, parts.catalogue, **arguments)  # type: ignore[arg-type]
+
+
+async def replay_of(
+    caller: KeyOwner,
+    parts: ApiParts,
+    refused: InputError,
+    request_id: str | None,
+    drafts: Sequence[TaskDraft],
+    *facts: object,
+) -> dict[str, Any]:
+    """The batch that this request made when it was not `refused` yet; else raises that."""
+    found = await parts.database.read(
+        tenant.find_replay, scope_of(caller), request_id, drafts, *facts, now_ms=parts.now_ms()
+    )
+    if found is None:
+        raise refused
+    return found
 
 
 def scope_of(caller: KeyOwner) -> str:
@@ -143,9 +170,11 @@ def request_id_of_batch(in_body: str | None, in_header: str | None) -> str | Non
 )
 async def make_quote(request: Request, caller: Caller, parts: Parts) -> Response:
     """What the same body would cost as a batch, and when it would be done. Writes nothing."""
-    body = await _read(request, parts, QUOTE_FIELDS)
+    new = (await _read(request, parts, QUOTE_FIELDS)).new
+    if isinstance(new, InputError):
+        raise new
     found = await parts.database.read(
-        quotes.quote, body.drafts, account=caller.account, pace_of=parts.pace_of, now_ms=parts.now_ms()
+        quotes.quote, new.drafts, account=caller.account, pace_of=parts.pace_of, now_ms=parts.now_ms()
     )
     return ok_answer(found)
 

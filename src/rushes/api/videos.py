@@ -1,6 +1,7 @@
 """One video at a time, in the shapes of the OpenAI SDK: `client.videos.*` works unmodified."""
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Request
@@ -12,7 +13,7 @@ from rushes.api import models
 from rushes.api.answering import json_answer
 from rushes.api.auth import Caller
 from rushes.api.batch_bodies import DEFAULT_MODEL, read_label
-from rushes.api.batches import IdempotencyKey, request_id_of_batch, scope_of
+from rushes.api.batches import IdempotencyKey, replay_of, request_id_of_batch, scope_of
 from rushes.api.bodies import (
     UPLOAD_BODY_BYTES_MAX,
     media_type_of,
@@ -23,7 +24,7 @@ from rushes.api.bodies import (
 )
 from rushes.api.documents import VIDEOS, answers
 from rushes.api.ids import public_id, video_place
-from rushes.api.parts import Parts
+from rushes.api.parts import ApiParts, Parts
 from rushes.api.problems import Refusal, unknown_field
 from rushes.api.video_files import FILE_CONTENT, file_name_of, file_response, kept_response, refuse_unkept
 from rushes.domain.archive import ArchiveState
@@ -34,6 +35,7 @@ from rushes.domain.prompts import TaskDraft, check_prompt, validate_drafts
 from rushes.domain.retries import NO_RETRIES
 from rushes.engine import accept, tenant, videos
 from rushes.engine.accept import BatchRequest
+from rushes.store.keys import KeyOwner
 
 PAGE_MAX: Final = 100
 FORM_FIELDS_MAX: Final = 20
@@ -81,22 +83,32 @@ async def create_video(
         if name not in VIDEO_FIELDS:
             raise unknown_field(name, VIDEO_FIELDS)
     now_ms = parts.now_ms()
-    draft = validate_drafts([_draft(fields, parts.catalogue, now_ms)], parts.catalogue, now_ms / 1000)
-    tasks = accept.priced_tasks(draft)
+    written = _as_written(fields)
+    request_id = request_id_of_batch(None, idempotency_key)
+    try:
+        draft = _draft(written, parts.catalogue, now_ms)
+        priced = validate_drafts([draft], parts.catalogue, now_ms / 1000)
+    except InputError as refused:
+        accepted = await replay_of(caller, parts, refused, request_id, [written], "video")
+        return await _video(caller, parts, accepted["batch_id"])
     new_id = parts.new_video_id()
     wanted = BatchRequest(
         account_id=caller.account_id,
         request_scope=scope_of(caller),
-        request_id=request_id_of_batch(None, idempotency_key) or new_id,
-        request_hash=accept.request_hash(tasks, "video"),
-        tasks=tasks,
+        request_id=request_id or new_id,
+        request_hash=accept.request_hash([written], "video"),
+        tasks=accept.priced_tasks(priced),
     )
     accepted = await parts.database.transact(
         tenant.create_batch, wanted, public_id=new_id, retry_policy=NO_RETRIES, now_ms=now_ms
     )
     if not accepted["idempotent_replay"]:
         parts.on_accepted()
-    found = await parts.database.read(videos.find, caller.account_id, accepted["batch_id"], None)
+    return await _video(caller, parts, accepted["batch_id"])
+
+
+async def _video(caller: KeyOwner, parts: ApiParts, batch_id: str) -> Response:
+    found = await parts.database.read(videos.find, caller.account_id, batch_id, None)
     return json_answer(videos.video_view(found))
 
 
@@ -250,17 +262,23 @@ def _text_fields(form: FormData) -> dict[str, Any]:
     return fields
 
 
-def _draft(fields: Mapping[str, Any], catalogue: Catalogue, now_ms: int) -> TaskDraft:
-    prompt = check_prompt(fields.get("prompt"), NOWHERE)
-    name = read_label(fields, "model") or DEFAULT_MODEL
-    _alias, (model, *_others) = catalogue.candidates(name, now_ms / 1000)
-    options = videos.options_of(
-        model,
-        seconds=fields.get("seconds"),
-        size=fields.get("size"),
-        reference_url=_reference_url(fields.get("input_reference")),
+def _as_written(fields: Mapping[str, Any]) -> TaskDraft:
+    """The video in OpenAI's parameters. Raises `InputError` for what no model takes."""
+    return TaskDraft(
+        prompt=check_prompt(fields.get("prompt"), NOWHERE),
+        model=read_label(fields, "model") or DEFAULT_MODEL,
+        options={
+            "seconds": fields.get("seconds"),
+            "size": fields.get("size"),
+            "reference_url": _reference_url(fields.get("input_reference")),
+        },
     )
-    return TaskDraft(prompt, name, options)
+
+
+def _draft(written: TaskDraft, catalogue: Catalogue, now_ms: int) -> TaskDraft:
+    """The same in the options of the model that would make it."""
+    _alias, (model, *_others) = catalogue.candidates(written.model, now_ms / 1000)
+    return replace(written, options=videos.options_of(model, **written.options))
 
 
 def _reference_url(reference: object) -> str | None:

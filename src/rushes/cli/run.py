@@ -125,15 +125,21 @@ async def _run(
     from rushes.cli.outcome import exit_code_of, open_count, print_outcome, resume_hint
     from rushes.cli.progress import progress_display
     from rushes.cli.session import opened, stop_on_signals
-    from rushes.domain.errors import InsufficientCredits, NotAuthorised
+    from rushes.domain.errors import InputError, InsufficientCredits, NotAuthorised
     from rushes.domain.prompts import validate_drafts
     from rushes.domain.retries import read_policy
     from rushes.settings import Settings
+    from rushes.wiring import missing_sqlite_file
 
     settings = Settings.load()
-    priced = validate_drafts(drafts, settings.catalogue(), time.time())
+    try:
+        priced = validate_drafts(drafts, settings.catalogue(), time.time())
+        read_policy(retries, settings.catalogue(), priced, time.time())  # before a database is made
+    except InputError:
+        if request_id is None or missing_sqlite_file(settings) is not None:
+            raise
+        priced = []  # the batch may have been accepted before its model went: `create_batch` knows
     require_keys(settings, priced)
-    read_policy(retries, settings.catalogue(), priced, time.time())  # before a database is made
     required = sum(draft.credits for draft in priced)
     try:
         refuse_without_database(settings, required=required, grant=grant)

@@ -87,14 +87,6 @@ class RetryPolicy:
             "last_model": None if last is None else last.name,
         }
 
-    @property
-    def identity(self) -> str:
-        """Tells two policies apart in a request's hash; of a plain number it is that number's text."""
-        if self == RetryPolicy(self.max):
-            return str(self.max)
-        last = self.last_model
-        return repr([*self.as_dict().items(), None if last is None else last.credits])
-
 
 NO_RETRIES: Final = RetryPolicy()
 

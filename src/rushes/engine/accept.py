@@ -17,7 +17,7 @@ from rushes.domain.errors import (
     ItemNotRetryable,
     NotFound,
 )
-from rushes.domain.prompts import PricedDraft
+from rushes.domain.prompts import PricedDraft, TaskDraft
 from rushes.domain.retries import LastModel
 from rushes.domain.task import CANCELLED, TIMEOUT, BatchStatus, FailureType, TaskStatus
 from rushes.engine.settle import resolve
@@ -86,14 +86,20 @@ def priced_tasks(drafts: Sequence[PricedDraft]) -> list[NewTask]:
     ]
 
 
-def request_hash(new_tasks: Sequence[NewTask], *facts: str | None) -> str:
+def request_hash(drafts: Sequence[TaskDraft], *facts: object) -> str:
     """SHA-256 of a batch's items and further facts: tells a replay from another body with the same id.
 
-    Of an alias its name counts, for at a replay another one of its models may come first.
+    They count as their author wrote them: by the time of a replay the catalogue may have changed.
     """
     body = [
-        [task.prompt, task.alias or task.model, task.options, task.custom_id, task.metadata]
-        for task in new_tasks
+        [
+            draft.prompt,
+            draft.model,
+            {name: value for name, value in draft.options.items() if value is not None},
+            draft.custom_id,
+            draft.metadata,
+        ]
+        for draft in drafts
     ]
     return hashlib.sha256(msgspec.json.encode([body, facts], order="deterministic")).hexdigest()
 
@@ -138,6 +144,26 @@ def accept_batch(
         connection, batch_id=batch_id, account_id=request.account_id, tasks=request.tasks, now_ms=now_ms
     )
     return AcceptedBatch(batches.batch_row(connection, batch_id), idempotent_replay=False)
+
+
+def find_replay(
+    connection: Connection,
+    request_scope: str,
+    request_id: str | None,
+    drafts: Sequence[TaskDraft],
+    *facts: object,
+) -> AcceptedBatch | None:
+    """The batch that the same request made before, or None: for a body that would be refused by now.
+
+    Its model may have been retired, disabled or renamed since; what it made is still its answer.
+    """
+    row = None if request_id is None else batches.find_by_request(connection, request_scope, request_id)
+    try:
+        if row is None or row["request_hash"] != request_hash(drafts, *facts):
+            return None
+    except (TypeError, ValueError, RecursionError):  # no JSON: nothing like it was ever accepted
+        return None
+    return AcceptedBatch(row, idempotent_replay=True)
 
 
 def _replay(connection: Connection, request: BatchRequest) -> AcceptedBatch:

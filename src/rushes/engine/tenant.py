@@ -4,7 +4,7 @@ Every function takes the account's id and finds nothing of any other account's: 
 is `NotFound`, like one that does not exist. Answers have the field names of the HTTP API.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,11 @@ from sqlalchemy import Connection, bindparam, func, select
 from rushes.domain.catalogue import Catalogue
 from rushes.domain.credits import EntryType
 from rushes.domain.errors import NotFound
+from rushes.domain.prompts import TaskDraft
 from rushes.domain.retries import RetryPolicy
 from rushes.domain.task import TaskStatus
 from rushes.engine import accept, views
-from rushes.engine.accept import BatchRequest
+from rushes.engine.accept import AcceptedBatch, BatchRequest
 from rushes.engine.events import event_heads
 from rushes.engine.file_links import FileLinks, file_fields
 from rushes.engine.holding import held_reasons
@@ -39,8 +40,8 @@ def create_batch(
 ) -> dict[str, Any]:
     """Accept the batch, or find it if this request was made before. See `accept.accept_batch`."""
     accepted = accept.accept_batch(connection, request, public_id=public_id, now_ms=now_ms)
-    row = accepted.row
     if not accepted.idempotent_replay:
+        row = accepted.row
         if retry_policy.max:
             retries.ask_for(connection, row["id"], retry_policy)
         if request.webhook_url is not None:
@@ -51,16 +52,45 @@ def create_batch(
                 url=request.webhook_url,
                 now_ms=now_ms,
             )
+    return _accepted_view(connection, accepted, now_ms)
+
+
+def find_replay(
+    connection: Connection,
+    request_scope: str,
+    request_id: str | None,
+    drafts: Sequence[TaskDraft],
+    *facts: object,
+    now_ms: int,
+) -> dict[str, Any] | None:
+    """What `create_batch` answers to a repeat, or None. See `accept.find_replay`."""
+    found = accept.find_replay(connection, request_scope, request_id, drafts, *facts)
+    return None if found is None else _accepted_view(connection, found, now_ms)
+
+
+def _accepted_view(connection: Connection, accepted: AcceptedBatch, now_ms: int) -> dict[str, Any]:
+    row = accepted.row
     return {
         "batch_id": row["public_id"],
         "request_id": row["request_id"],
         "status": row["status"],
         "total_count": row["total_count"],
         "cost_per_video": row["cost_per_video"],
-        "required_credits": request.required_credits,
-        "available_credits": available_credits(connection, request.account_id, now_ms),
+        "required_credits": _credits_at_first(connection, row["id"]),
+        "available_credits": available_credits(connection, row["account_id"], now_ms),
         "idempotent_replay": accepted.idempotent_replay,
     }
+
+
+def _credits_at_first(connection: Connection, batch_id: int) -> int:
+    """What accepting the batch reserved; what its re-rolls cost is not in it."""
+    task = schema.video_tasks.c
+    total = connection.scalar(
+        select(func.coalesce(func.sum(task.credits), 0)).where(
+            task.batch_id == batch_id, task.retry_number == 0
+        )
+    )
+    return int(total or 0)
 
 
 def batch(connection: Connection, account_id: int, public_id: str, *, now_ms: int) -> dict[str, Any]:
