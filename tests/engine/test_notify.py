@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from standardwebhooks import Webhook
@@ -16,9 +16,15 @@ from standardwebhooks import Webhook
 from rushes.domain.retries import NO_RETRIES
 from rushes.engine import accept, tenant
 from rushes.engine.events import EVENT_BYTES_MAX, encoded_event, event_document
-from rushes.engine.guarded_http import GuardedHttp
+from rushes.engine.guarded_http import Answer, GuardedHttp
 from rushes.engine.net_guard import system_resolver
-from rushes.engine.notify import RETRY_SECONDS, Notifier
+from rushes.engine.notify import (
+    DELIVERIES_AT_ONCE_MAX,
+    DELIVERIES_AT_ONCE_TO_FAILING_MAX,
+    FAILURES_IN_ROW_MAX,
+    RETRY_SECONDS,
+    Notifier,
+)
 from rushes.engine.webhook_secrets import event_of_webhook_id, webhook_id, webhook_secret
 from rushes.store import deliveries
 from rushes.store.database import Database
@@ -368,6 +374,86 @@ def test_a_slow_receiver_does_not_hold_up_others(shop: Shop) -> None:
     run(scenario)
 
 
+def test_one_account_with_many_slow_urls_does_not_hold_up_another(shop: Shop) -> None:
+    other = Shop(shop.books, shop.books.account("other"))
+    shop.books.grant(other.account_id, 100)
+
+    async def scenario() -> None:
+        with Receiver(delay_seconds=1.5).running() as slow, Receiver().running() as quick:
+            for n in range(DELIVERIES_AT_ONCE_MAX):
+                shop.batch(f"{slow.url}?n={n}", 2, name=f"bat_slow_{n}")
+            shop.finish()
+            shop.books.now_ms += 1000  # and what is slow has waited longer
+            other.batch(quick.url, 1, name="bat_quick")
+            other.finish()
+            async with notifier_of(shop) as notifier:
+                stop = asyncio.Event()
+                running = asyncio.create_task(notifier.run(stop))
+                started = time.monotonic()
+                await until(lambda: len(quick.received) == 3)
+                assert time.monotonic() - started < 1.4
+                stop.set()
+                await running
+
+    run(scenario)
+
+
+class Unwell:
+    """In place of HTTP: receivers answer 500, from `hang` on nothing; only `well` takes everything."""
+
+    def __init__(self) -> None:
+        self.hang = asyncio.Event()
+        self.under_way = 0
+        self.taken: list[str] = []
+
+    async def post(self, url: str, *, headers: Any, body: bytes, timeout_seconds: float) -> Answer:
+        """Answers, or waits to be cancelled."""
+        if "well" in url:
+            self.taken.append(url)
+            return Answer(200, {})
+        self.under_way += 1
+        try:
+            if self.hang.is_set():
+                await asyncio.sleep(timeout_seconds)
+            return Answer(500, {})
+        finally:
+            self.under_way -= 1
+
+
+def test_accounts_whose_receivers_fail_leave_half_of_the_places_to_the_others(shop: Shop) -> None:
+    for n in range(8):
+        unlucky = Shop(shop.books, shop.books.account(f"unlucky {n}"))
+        shop.books.grant(unlucky.account_id, 100)
+        for m in range(8):
+            unlucky.batch(f"https://down.example/{n}/{m}", 1, name=f"bat_{n}_{m}")
+    shop.books.claim()
+
+    async def scenario() -> None:
+        http = Unwell()
+        notifier = Notifier(
+            shop.books.database,
+            http=cast("GuardedHttp", http),
+            secret_of=lambda account_id: webhook_secret(OPERATOR_SECRET, account_id),
+            now_ms=lambda: shop.books.now_ms,
+            retry_seconds=(1.0,) * 100,
+        )
+        for _ in range(FAILURES_IN_ROW_MAX):
+            await shop.work(notifier)
+            shop.books.now_ms += 1000
+        http.hang.set()
+        while await notifier.start_due():
+            await asyncio.sleep(0.01)
+        await until(lambda: http.under_way == DELIVERIES_AT_ONCE_TO_FAILING_MAX)
+        shop.batch("https://well.example/", 1, name="bat_well")
+        shop.books.claim()
+        await notifier.fan_out()
+        assert await notifier.start_due() == 1
+        await until(lambda: http.taken == ["https://well.example/"])
+        assert http.under_way == DELIVERIES_AT_ONCE_TO_FAILING_MAX
+
+    run(scenario)
+
+
 def test_two_notifiers_send_each_event_once(shop: Shop) -> None:
     async def scenario() -> None:
         with Receiver(delay_seconds=0.01).running() as receiver:
@@ -393,7 +479,9 @@ def test_what_a_dead_process_had_claimed_is_sent_by_another(shop: Shop) -> None:
             now_ms = shop.books.now_ms
             database = shop.books.database
             database.run(deliveries.fan_out, feeds_max=10, events_max=10, now_ms=now_ms)
-            (endpoint_id,) = database.run(deliveries.endpoints_with_due, now_ms=now_ms, limit=10)
+            ((endpoint_id, _account_id),) = database.run(
+                deliveries.endpoints_with_due, now_ms=now_ms, limit=10
+            )
             claimed = database.run(
                 deliveries.claim_if_due,
                 endpoint_id,

@@ -38,10 +38,16 @@ DELIVERIES_AT_ONCE_MAX: Final = 64
 DELIVERIES_AT_ONCE_PER_ENDPOINT_MAX: Final = 8
 """So one slow receiver cannot take all the places."""
 
+DELIVERIES_AT_ONCE_PER_ACCOUNT_MAX: Final = 16
+"""Nor can one account that names many URLs."""
+
 FAILURES_IN_ROW_MAX: Final = 3
 """An endpoint that failed so often in a row gets one delivery at a time, until it takes one."""
 
-ENDPOINTS_REMEMBERED_MAX: Final = 10_000
+DELIVERIES_AT_ONCE_TO_FAILING_MAX: Final = 32
+"""All endpoints and accounts that failed so often in a row: the rest is for those that are well."""
+
+REMEMBERED_MAX: Final = 10_000
 FEEDS_MAX: Final = 64
 FEED_EVENTS_MAX: Final = 1000
 UPKEEP_SECONDS: Final = 30.0
@@ -54,8 +60,8 @@ RETRY_AFTER_SECONDS_MAX: Final = 86_400
 log = telemetry.logger()
 
 
-class _Endpoint:
-    """What this process knows of a receiver."""
+class _Known:
+    """What this process knows of an endpoint, or of an account by all of its endpoints."""
 
     __slots__ = ("failures", "under_way")
 
@@ -64,9 +70,8 @@ class _Endpoint:
         self.under_way = 0
 
     @property
-    def room(self) -> int:
-        allowed = 1 if self.failures >= FAILURES_IN_ROW_MAX else DELIVERIES_AT_ONCE_PER_ENDPOINT_MAX
-        return allowed - self.under_way
+    def is_failing(self) -> bool:
+        return self.failures >= FAILURES_IN_ROW_MAX
 
 
 class Notifier:
@@ -92,8 +97,9 @@ class Notifier:
         self._now_ms = now_ms
         self._retry_seconds = retry_seconds
         self._timeout_seconds = timeout_seconds
-        self._endpoints: dict[int, _Endpoint] = {}
-        self._sending: set[asyncio.Task[None]] = set()
+        self._endpoints: dict[int, _Known] = {}
+        self._accounts: dict[int, _Known] = {}
+        self._sending: dict[asyncio.Task[None], ClaimedDelivery] = {}
         self.outcomes: dict[str, int] = {"delivered": 0, "failed": 0, "given_up": 0, "disabled": 0}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -130,12 +136,17 @@ class Notifier:
         """Begin to send what is due and has a place; returns how many."""
         if len(self._sending) >= DELIVERIES_AT_ONCE_MAX:
             return 0
+        endpoints, accounts = self._without_room()
         due = await self._database.read(
-            deliveries.endpoints_with_due, now_ms=self._now_ms(), limit=DELIVERIES_AT_ONCE_MAX
+            deliveries.endpoints_with_due,
+            now_ms=self._now_ms(),
+            limit=DELIVERIES_AT_ONCE_MAX,
+            except_endpoints=endpoints,
+            except_accounts=accounts,
         )
         started = 0
-        for endpoint_id in due:
-            room = min(self._endpoint(endpoint_id).room, DELIVERIES_AT_ONCE_MAX - len(self._sending))
+        for endpoint_id, account_id in due:
+            room = self._room(endpoint_id, account_id)
             if room <= 0:
                 continue
             claimed = await self._database.transact(
@@ -155,29 +166,65 @@ class Notifier:
         while self._sending:
             await asyncio.wait(set(self._sending))
 
-    def _endpoint(self, endpoint_id: int) -> _Endpoint:
-        if endpoint_id not in self._endpoints and len(self._endpoints) >= ENDPOINTS_REMEMBERED_MAX:
-            idle = [key for key, endpoint in self._endpoints.items() if not endpoint.under_way]
-            for key in idle[: ENDPOINTS_REMEMBERED_MAX // 2]:
-                del self._endpoints[key]
-        return self._endpoints.setdefault(endpoint_id, _Endpoint())
+    # --- places -----------------------------------------------------------------------------------------
+
+    def _room(self, endpoint_id: int, account_id: int) -> int:
+        """How many more this endpoint of this account may be sent now."""
+        endpoint, account = _known(self._endpoints, endpoint_id), _known(self._accounts, account_id)
+        room = min(
+            DELIVERIES_AT_ONCE_MAX - len(self._sending),
+            _endpoint_room(endpoint),
+            DELIVERIES_AT_ONCE_PER_ACCOUNT_MAX - account.under_way,
+        )
+        if endpoint.is_failing or account.is_failing:
+            room = min(room, self._room_to_failing())
+        return room
+
+    def _room_to_failing(self) -> int:
+        taken = sum(
+            self._endpoints[delivery.endpoint_id].is_failing or self._accounts[delivery.account_id].is_failing
+            for delivery in self._sending.values()
+        )
+        return DELIVERIES_AT_ONCE_TO_FAILING_MAX - taken
+
+    def _without_room(self) -> tuple[list[int], list[int]]:
+        """Endpoints, and accounts, that may be sent nothing more now."""
+        none_to_failing = self._room_to_failing() <= 0
+        endpoints = [
+            key
+            for key, endpoint in self._endpoints.items()
+            if _endpoint_room(endpoint) <= 0 or (none_to_failing and endpoint.is_failing)
+        ]
+        accounts = [
+            key
+            for key, account in self._accounts.items()
+            if account.under_way >= DELIVERIES_AT_ONCE_PER_ACCOUNT_MAX
+            or (none_to_failing and account.is_failing)
+        ]
+        return endpoints, accounts
+
+    # --- sending ----------------------------------------------------------------------------------------
 
     def _start(self, delivery: ClaimedDelivery) -> None:
-        self._endpoint(delivery.endpoint_id).under_way += 1
+        _known(self._endpoints, delivery.endpoint_id).under_way += 1
+        _known(self._accounts, delivery.account_id).under_way += 1
         task = asyncio.get_running_loop().create_task(self._deliver(delivery))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        self._sending[task] = delivery
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        delivery = self._sending.pop(task)
+        self._endpoints[delivery.endpoint_id].under_way -= 1
+        self._accounts[delivery.account_id].under_way -= 1
 
     async def _deliver(self, delivery: ClaimedDelivery) -> None:
-        endpoint = self._endpoint(delivery.endpoint_id)
         try:
             answer, error = await self._send(delivery)
-            endpoint.failures = 0 if error is None else endpoint.failures + 1
+            for known in (self._endpoints[delivery.endpoint_id], self._accounts[delivery.account_id]):
+                known.failures = 0 if error is None else known.failures + 1
             await self._record(delivery, answer, error)
         except StoreError as trouble:  # the claim runs out, and it is sent again: at least once
             log.warning(telemetry.DATABASE_TROUBLE, error=trouble.message)
-        finally:
-            endpoint.under_way -= 1
 
     async def _send(self, delivery: ClaimedDelivery) -> tuple[Answer | None, str | None]:
         """The answer, if any, and why it does not count as taken."""
@@ -256,6 +303,19 @@ def signed_headers(secret: str, message_id: str, body: bytes, *, now_ms: int) ->
         "webhook-timestamp": str(now_ms // 1000),
         "webhook-signature": Webhook(secret).sign(message_id, sent_at, body.decode()),
     }
+
+
+def _known(all_known: dict[int, _Known], key: int) -> _Known:
+    """What is known of this one; when it is too much, half of those without a request are forgotten."""
+    if key not in all_known and len(all_known) >= REMEMBERED_MAX:
+        idle = [other for other, known in all_known.items() if not known.under_way]
+        for other in idle[: REMEMBERED_MAX // 2]:
+            del all_known[other]
+    return all_known.setdefault(key, _Known())
+
+
+def _endpoint_room(endpoint: _Known) -> int:
+    return (1 if endpoint.is_failing else DELIVERIES_AT_ONCE_PER_ENDPOINT_MAX) - endpoint.under_way
 
 
 def _is_whole(text: str) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, select, text
 
 from rushes.domain.errors import NotFound
 from rushes.store import schema
-from rushes.store.database import skip_locked
+from rushes.store.database import Rows, skip_locked
 
 ERROR_CHARACTERS_MAX = 300
 
@@ -136,17 +136,39 @@ def _feed(connection: Connection, feed: Row[Any], *, events_max: int, now_ms: in
 # --- sending --------------------------------------------------------------------------------------------
 
 
-def endpoints_with_due(connection: Connection, *, now_ms: int, limit: int) -> list[int]:
-    """Endpoints with deliveries that are due, the longest overdue first."""
-    rows = connection.scalars(
+_EXCEPT = Rows(endpoint_id=int, account_id=int)
+
+
+def endpoints_with_due(
+    connection: Connection,
+    *,
+    now_ms: int,
+    limit: int,
+    except_endpoints: Sequence[int] = (),
+    except_accounts: Sequence[int] = (),
+) -> list[tuple[int, int]]:
+    """`(endpoint_id, account_id)` with deliveries that are due, the longest overdue first."""
+    excepted = _EXCEPT.sql(connection)
+    rows = connection.execute(
         text(
-            "SELECT endpoint_id FROM webhook_deliveries WHERE status = 'pending'"
-            " AND next_attempt_at_ms <= :now GROUP BY endpoint_id"
-            " ORDER BY MIN(next_attempt_at_ms), endpoint_id LIMIT :limit"
+            "SELECT d.endpoint_id, e.account_id FROM"
+            " (SELECT endpoint_id, MIN(next_attempt_at_ms) AS due_at_ms FROM webhook_deliveries"
+            " WHERE status = 'pending' AND next_attempt_at_ms <= :now GROUP BY endpoint_id) d"
+            " JOIN webhook_endpoints e ON e.id = d.endpoint_id WHERE e.id NOT IN"
+            f" (SELECT v.endpoint_id FROM {excepted} WHERE v.endpoint_id IS NOT NULL) AND e.account_id NOT IN"
+            f" (SELECT v.account_id FROM {excepted} WHERE v.account_id IS NOT NULL)"
+            " ORDER BY d.due_at_ms, d.endpoint_id LIMIT :limit"
         ),
-        {"now": now_ms, "limit": limit},
+        {
+            "now": now_ms,
+            "limit": limit,
+            **_EXCEPT.parameters(
+                connection,
+                [*((key, None) for key in except_endpoints), *((None, key) for key in except_accounts)],
+            ),
+        },
     )
-    return list(rows)
+    return [(row.endpoint_id, row.account_id) for row in rows]
 
 
 def claim_if_due(
