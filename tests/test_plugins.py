@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from rushes.domain.task import Accepted, FailureType, NoAnswer, Processing, Unknown
+from rushes.domain.task import Accepted, FailureType, NoAnswer, Processing, Throttled, Unknown
 from rushes.providers.base import Provider, SubmitRequest
 from rushes.providers.contained import within
 from rushes.providers.simulator import running_simulator
@@ -165,6 +165,11 @@ def test_what_a_plug_in_does_wrong_at_a_submit_is_unknown(
         *MISDEEDS,
         ("return Processing('5')", "Expected `int | null`, got `str` - at `$.progress`"),
         ("return Succeeded('')", "told of a success without a URL"),
+        ("return Succeeded('https://x/' + 'a' * 8192)", "told of a success whose URL is none"),
+        ("return Succeeded('https://x/\\0')", "told of a success whose URL is none"),
+        ("return Processing(150)", "told of a progress that is not 0 to 100"),
+        ("return Processing(-1)", "told of a progress that is not 0 to 100"),
+        ("return Processing(10**30)", "told of a progress that is not 0 to 100"),
         ("return Failed('no', 'model error')", "at `$.failure_type`"),
         ("return Accepted('1')", "answered with Accepted"),
     ],
@@ -178,6 +183,21 @@ def test_what_a_plug_in_does_wrong_at_a_poll_is_no_answer(
     assert result.error.startswith("the provider acme ")
     assert trouble in result.error
     assert KEY not in result.error
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait"),
+    [("inf", 3600.0), ("1e300", 3600.0), ("-inf", 0.0), ("-5", 0.0), ("nan", None), ("17", 17.0)],
+)
+def test_a_plug_in_can_ask_for_no_longer_wait_than_any_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, wait: float | None
+) -> None:
+    busy = "\nfrom rushes.domain.task import NoAnswer, Throttled\n"
+    code = with_method(POLL, f"return NoAnswer('busy', 503, float('{asked}'))") + busy
+    code += f"{SUBMIT}\n    return Throttled('busy', float('{asked}'))\nAcme.submit = submit\n"
+    provider = built(tmp_path, monkeypatch, code)
+    assert asyncio.run(provider.poll_remote_task("acme-1")) == NoAnswer("busy", 503, wait)
+    assert asyncio.run(provider.submit(SubmitRequest("acme-1", "a fox"))) == Throttled("busy", wait)
 
 
 def test_a_plug_in_that_is_not_even_asynchronous_is_contained(

@@ -64,9 +64,14 @@ def succeeded(video_url: str, progress: int, provider_cost: float | None = None)
     """`Succeeded`, or what a success without a usable URL is."""
     if not video_url:
         return Failed(SUCCEEDED_WITHOUT_VIDEO_URL, FailureType.MODEL_ERROR, provider_cost)
-    if len(video_url) > VIDEO_URL_CHARACTERS_MAX or not video_url.isprintable():
+    if not is_video_url(video_url):
         return NoAnswer("the video URL is not a URL", http_status=200)
     return Succeeded(video_url, progress, provider_cost)
+
+
+def is_video_url(text: str) -> bool:
+    """Whether it can be a URL to fetch from: not empty, printable and not too long to be stored."""
+    return 0 < len(text) <= VIDEO_URL_CHARACTERS_MAX and text.isprintable()
 
 
 def no_answer(response: Response) -> NoAnswer:

@@ -4,9 +4,11 @@ What cannot be contained is code that blocks the event loop itself; a provider m
 """
 
 import asyncio
+import math
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Final, TypeVar, cast
 
 import msgspec
@@ -26,8 +28,9 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
-from rushes.providers.answers import Words, is_remote_task_id
+from rushes.providers.answers import Words, is_remote_task_id, is_video_url
 from rushes.providers.base import Provider, ProviderConfig, ProviderLimits, ResultFiles, SubmitRequest
+from rushes.providers.transport import RETRY_AFTER_SECONDS_MAX
 
 LOAD_SECONDS_MAX: Final = 10.0
 """How long importing another package's module, and building its provider, may take."""
@@ -39,6 +42,7 @@ _SUBMIT_OUTCOMES: Final = (Accepted, Rejected, Throttled, NotSent, Unknown)
 _POLL_RESULTS: Final = (NoAnswer, Processing, Succeeded, Failed)
 
 T = TypeVar("T")
+Waiting = TypeVar("Waiting", NoAnswer, Throttled)
 log = telemetry.logger()
 
 
@@ -97,7 +101,9 @@ class ContainedProvider:
         outcome, trouble = await self._answer_of(lambda: self._provider.submit(request), _SUBMIT_OUTCOMES)
         if isinstance(outcome, Accepted) and not _is_usable_id(outcome.remote_task_id):
             trouble = "accepted without a usable id"
-        return cast(SubmitOutcome, outcome) if trouble is None else Unknown(self._named(trouble))
+        if trouble is not None:
+            return Unknown(self._named(trouble))
+        return _bounded(outcome) if isinstance(outcome, Throttled) else cast(SubmitOutcome, outcome)
 
     async def poll_remote_task(self, remote_task_id: str) -> PollResult:
         """What the provider says, if it can be; else no answer."""
@@ -106,7 +112,13 @@ class ContainedProvider:
         )
         if isinstance(result, Succeeded) and not result.video_url:
             trouble = "told of a success without a URL"
-        return cast(PollResult, result) if trouble is None else NoAnswer(self._named(trouble))
+        elif isinstance(result, Succeeded) and not is_video_url(result.video_url):
+            trouble = "told of a success whose URL is none"
+        elif isinstance(result, Processing) and not 0 <= (result.progress or 0) <= 100:
+            trouble = "told of a progress that is not 0 to 100"
+        if trouble is not None:
+            return NoAnswer(self._named(trouble))
+        return _bounded(result) if isinstance(result, NoAnswer) else cast(PollResult, result)
 
     def remote_task_id_of_callback(self, body: bytes) -> str | None:
         """What the provider reads there, if it can be; else None."""
@@ -148,6 +160,16 @@ def _checked(value: T, kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise TypeError(f"the provider has a {type(value).__name__} where a {kind.__name__} belongs")
     return value
+
+
+def _bounded(answer: Waiting) -> Waiting:
+    """The answer with a wait as the built-in providers read it: 0 to `RETRY_AFTER_SECONDS_MAX`, or None."""
+    wait = answer.retry_after_seconds
+    if wait is None:
+        return answer
+    if math.isnan(wait):
+        return replace(answer, retry_after_seconds=None)
+    return replace(answer, retry_after_seconds=min(max(wait, 0.0), RETRY_AFTER_SECONDS_MAX))
 
 
 def _is_usable_id(text: object) -> bool:

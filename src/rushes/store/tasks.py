@@ -28,15 +28,15 @@ CANDIDATE_BATCHES_MAX = 256
 
 
 REMOTE_TEXT_CHARACTERS_MAX = 4000
-"""How much of a provider's error message or URL is stored."""
+"""How much of a provider's error message is stored. A URL is stored whole: cut, it leads nowhere."""
 
 
-def storable(remote_text: str) -> str:
-    """A provider's text without what a database refuses (NUL, lone surrogates), bounded."""
-    if len(remote_text) <= REMOTE_TEXT_CHARACTERS_MAX and remote_text.isascii() and remote_text.isprintable():
-        return remote_text
-    text_without_nul = remote_text[:REMOTE_TEXT_CHARACTERS_MAX].replace("\0", "\ufffd")
-    return text_without_nul.encode("utf-8", "replace").decode()
+def storable(remote_text: str, *, whole: bool = False) -> str:
+    """A provider's text without what a database refuses (NUL, lone surrogates), bounded unless `whole`."""
+    kept = remote_text[: None if whole else REMOTE_TEXT_CHARACTERS_MAX]
+    if kept.isascii() and kept.isprintable():
+        return kept
+    return kept.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +349,9 @@ def finish_if_owned(
         seen.add((task_id, attempt))
         match verdict:
             case Succeeded(video_url=url, provider_cost=cost):
-                values.append((task_id, attempt, "succeeded", 100, storable(url), None, None, cost))
+                values.append(
+                    (task_id, attempt, "succeeded", 100, storable(url, whole=True), None, None, cost)
+                )
             case Failed(error_message=error, failure_type=failure_type, provider_cost=cost):
                 told = storable(error), failure_type.value
                 values.append((task_id, attempt, "failed", None, None, *told, cost))
