@@ -76,6 +76,7 @@ class Witness:
         self._traffic: dict[tuple[str, str], Traffic] = {}
         self._polled_at: dict[str, dict[str, float]] = {}
         self._nudges: dict[int, int] = {}
+        self._just_adopted: set[str] = set()
 
     def _traffic_of(self, name: str, provider: str) -> Traffic:
         return self._traffic.setdefault((name, provider), Traffic())
@@ -131,10 +132,15 @@ class Witness:
         polled_at = self._polled_at.setdefault(remote_task_id, {})
         before = polled_at.get(sender.worker_id, -inf)
         polled_at[sender.worker_id] = now
-        if now - before < self._poll_gap_min_seconds - _ROUNDING:
+        if now - before >= self._poll_gap_min_seconds - _ROUNDING:
+            if before > -inf:
+                self._just_adopted.discard(remote_task_id)
+        else:
             task_id, _ = self.attempt_of_remote[remote_task_id]
             nudges = self._nudges.get(task_id, 0)
-            if not nudges and now < self._deadline_of(task_id):  # the last poll comes at the deadline
+            if remote_task_id in self._just_adopted:
+                self._just_adopted.discard(remote_task_id)
+            elif not nudges and now < self._deadline_of(task_id):  # the last poll comes at the deadline
                 broken(
                     "POLLED_EARLY", f"{remote_task_id} was polled {now - before:.3f} s after its last poll"
                 )
@@ -149,9 +155,11 @@ class Witness:
         self._nudges[task_id] = self._nudges.get(task_id, 0) + 1
 
     def adopted(self, remote_task_id: str) -> None:
-        """The task has a new owner, which polls it first when it likes; and once more when a callback has
-        come, for the owner before may have died between its poll and forgetting the callback."""
+        """The task has a new owner, which polls it first when it likes, also when it is the old one, which has
+        polled it before it heard that it was given away; and once more when a callback has come, for the
+        owner before may have died between its poll and forgetting the callback."""
         self._polled_at.pop(remote_task_id, None)
+        self._just_adopted.add(remote_task_id)
         task_id, _ = self.attempt_of_remote[remote_task_id]
         if task_id in self._nudges:
             self._nudges[task_id] = max(1, self._nudges[task_id])

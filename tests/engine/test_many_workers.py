@@ -2,7 +2,10 @@
 
 import asyncio
 import itertools
+import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from benchmarks._server import ALWAYS_RUNNING, RunningServer, running_server
@@ -16,6 +19,7 @@ from rushes.providers.base import ProviderLimits
 from rushes.providers.simulator import running_simulator
 from rushes.store import workers
 from rushes.store.database import Database
+from rushes.store.tasks import OwnedTask
 from tests.engine.harness import items, knobs, rushes_on
 
 LEASE_SECONDS = 1.5
@@ -237,4 +241,44 @@ def test_what_was_given_away_is_adopted_once_and_the_giver_cannot_end_it(postgre
 
     assert not postgresql.run_reading(is_left), "the row is forgotten with its last task"
     assert postgresql.run_reading(workers.standings, now_ms)[0].worker_id == "giver"
+    postgresql.close()
+
+
+# --- stopping -----------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_stops_while_it_adopts_leaves_nothing_to_nobody(
+    postgresql: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its adoption goes on in the database when its lease is given back."""
+    installation.seed_in_flight(postgresql, 20, batch_tasks=20)
+    take_over, is_inside = workers._take_over, threading.Event()
+
+    def take_over_slowly(*arguments: Any, **more: Any) -> list[OwnedTask]:
+        taken = take_over(*arguments, **more)
+        is_inside.set()
+        time.sleep(0.4)
+        return taken
+
+    async def scenario(base_url: str) -> None:
+        provider = installation.grsai_at(RunningServer(base_url, None, 0))
+        monkeypatch.setattr(workers, "_take_over", take_over_slowly)
+        stop = asyncio.Event()
+        running = asyncio.create_task(installation.new_worker(postgresql, provider).run(stop))
+        while not is_inside.is_set():
+            await asyncio.sleep(0.01)
+        stop.set()
+        await running
+        monkeypatch.setattr(workers, "_take_over", take_over)
+        successor, stop = installation.new_worker(postgresql, provider), asyncio.Event()
+        running = asyncio.create_task(successor.run(stop))
+        try:
+            while successor.in_flight < 20:
+                await asyncio.sleep(0.05)
+        finally:
+            stop.set()
+            await running
+
+    with running_simulator(knobs()) as simulator:
+        asyncio.run(asyncio.wait_for(scenario(simulator.base_url), 30))
     postgresql.close()

@@ -4,9 +4,20 @@ import asyncio
 import random
 from itertools import pairwise
 
+from simulation.loop import VirtualLoop
+
 from rushes.domain.schedule import LadderSchedule, PollSchedule
-from rushes.domain.task import NoAnswer, PollResult, Processing, SubmitOutcome, Verdict
-from rushes.engine.poll import PROGRESS_ROWS_MAX, Poller, RemoteTask
+from rushes.domain.task import (
+    TIMEOUT,
+    Failed,
+    FailureType,
+    NoAnswer,
+    PollResult,
+    Processing,
+    SubmitOutcome,
+    Verdict,
+)
+from rushes.engine.poll import PROGRESS_ROWS_MAX, Poller, RemoteTask, VerdictSink
 from rushes.providers.base import ProviderLimits, ResultFiles, SubmitRequest
 from rushes.providers.health import ProviderHealth
 
@@ -55,12 +66,13 @@ def poller_of(
     interval_seconds: float,
     late: list[float] | None = None,
     schedule: PollSchedule | None = None,
+    sink: VerdictSink | None = None,
 ) -> Poller:
     return Poller(
         provider,
         health=ProviderHealth(),
         schedule=schedule or LadderSchedule(interval_seconds, interval_seconds),
-        sink=Verdicts(),
+        sink=sink or Verdicts(),
         jitter=random.Random(1),
         polls_per_second=None,
         backoff_seconds_max=1.0,
@@ -256,3 +268,46 @@ def test_a_provider_that_raises_is_asked_again_and_holds_up_nobody_else() -> Non
         assert poller.counts.transient_errors == asked.count("r-1")
 
     asyncio.run(scenario())
+
+
+def test_what_a_provider_that_is_gone_left_open_ends_together_an_hour_past_its_deadline() -> None:
+    """It is asked about one task a minute: each task's own last poll would come after days."""
+    tasks, hour = 500, 3600.0
+
+    class Gone(SlowAnswers):
+        async def poll_remote_task(self, remote_task_id: str) -> PollResult:
+            await super().poll_remote_task(remote_task_id)
+            return NoAnswer("ConnectError: no such host")
+
+    class Ends:
+        def __init__(self) -> None:
+            self.at: dict[int, float] = {}
+
+        def verdict(self, task_id: int, attempt: int, verdict: Verdict) -> None:
+            assert verdict == Failed(TIMEOUT, FailureType.TIMEOUT)
+            assert task_id not in self.at
+            self.at[task_id] = loop.time()
+
+    async def scenario() -> None:
+        provider, ends = Gone(0.05), Ends()
+        poller = poller_of(provider, interval_seconds=30.0, sink=ends)
+        for number in range(tasks):
+            followed = task(number)
+            followed.hard_deadline += hour if number % 2 else 0.0
+            poller.add(followed)
+        early, late = task(0).hard_deadline, task(1).hard_deadline + hour
+        running = asyncio.create_task(poller.run())
+        await asyncio.sleep(late + hour + 70.0 - loop.time())
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert len(ends.at) == tasks
+        for number, at in ends.at.items():
+            deadline = late if number % 2 else early
+            assert deadline + hour <= at <= deadline + hour + 70.0
+        assert len(provider.asked) < 400
+
+    loop = VirtualLoop()
+    try:
+        loop.run_until_complete(scenario())
+    finally:
+        loop.close()

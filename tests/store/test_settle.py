@@ -7,8 +7,9 @@ import pytest
 from rushes import telemetry
 from rushes.domain.errors import StatementRefused
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, TaskStatus
+from rushes.engine.accept import retry_item
 from rushes.engine.settle import Group, finalize_batch_credits, resolve
-from rushes.store import workers
+from rushes.store import batches, workers
 from rushes.store.database import Database
 from rushes.store.tasks import FinishedTask
 from tests.books import REFUSED, Books, assert_sound, batch, events, video
@@ -41,6 +42,22 @@ def test_a_verdict_carries_status_resolution_ledger_counters_and_event_together(
     row = batch(books)
     assert (row["processing"], row["succeeded"], row["credits_settled"]) == (1, 1, 10)
     assert events(books) == [telemetry.BATCH_PROCESSING, telemetry.VIDEO_SUCCEEDED]
+    assert_sound(books)
+
+
+def test_lines_of_a_reservation_that_are_used_up_are_not_looked_at_again(books: Books) -> None:
+    """Every retry adds one; a batch that is retried for days would slow each of its commits."""
+    batch_id = books.accept(1, [10])
+    for _ in range(5):
+        (task,) = books.claim()
+        books.finish([(task, REFUSED)])
+        books.database.run(retry_item, batch_id, 0, now_ms=books.now_ms)
+    assert len(books.rows("SELECT line FROM batch_reservations")) == 6
+    left = books.database.run_reading(batches.reservations, [batch_id])[batch_id]
+    assert [line.held for line in left.lines] == [10]
+    (task,) = books.claim()
+    books.finish([(task, video(task))])
+    assert books.database.run_reading(batches.reservations, [batch_id])[batch_id].lines == []
     assert_sound(books)
 
 

@@ -169,13 +169,17 @@ class Nudges:
         for task_id in [task_id for task_id in self._candidates if task_id not in self._unconfirmed]:
             del self._candidates[task_id]
         now = self._now()
-        due = [task_id for task_id, candidate in self._candidates.items() if candidate.due <= now]
-        await asyncio.gather(*(self._confirm(task_id) for task_id in due[:CONFIRMATIONS_AT_ONCE_MAX]))
+        due = [
+            # picked here: by the time that one is polled, it may have been found or given up
+            (self._unconfirmed[task_id], candidate)
+            for task_id, candidate in self._candidates.items()
+            if candidate.due <= now
+        ]
+        await asyncio.gather(*(self._confirm(*picked) for picked in due[:CONFIRMATIONS_AT_ONCE_MAX]))
 
-    async def _confirm(self, task_id: int) -> None:
+    async def _confirm(self, task: OwnedTask, candidate: _Candidate) -> None:
         """Poll the remote id that a callback named; record it if there is such a task."""
-        task, candidate = self._unconfirmed[task_id], self._candidates[task_id]
-        remote_task_id = candidate.remote_task_id
+        task_id, remote_task_id = task.task_id, candidate.remote_task_id
         if await self._database.read(nudges.carries_remote_id, task.provider, remote_task_id):
             self._drop(task_id, candidate)
             return

@@ -31,7 +31,11 @@ from rushes.providers.base import Provider
 from rushes.providers.health import ProviderHealth
 
 LAST_POLL_GRACE_SECONDS = 3600.0
-"""How long past its hard deadline a task waits for the last poll to be answered at all."""
+"""How long past its hard deadline a task waits for the last poll to be answered at all.
+
+A provider that is down is asked about one task at a time. Once it has been down for so long, all of its tasks
+that have waited so long end together: their own last polls would take days.
+"""
 
 PROGRESS_ROWS_MAX = 1000
 """Tasks whose progress one call of `take_progress` gives."""
@@ -371,6 +375,8 @@ class Poller:
                     )
                     due = min(now + self._delay_seconds(task, now, None), task.hard_deadline)
                     self._push(task, max(due, now + backoff, now + (retry_after or 0.0)))
+                if self._health.polls_unanswered_seconds(now) >= LAST_POLL_GRACE_SECONDS:
+                    self._conclude_unanswered(now)
             case Succeeded():
                 counts.succeeded += 1
                 self._learn_end(task, now)
@@ -387,6 +393,12 @@ class Poller:
     def _conclude(self, task: RemoteTask, verdict: Verdict) -> None:
         task.settling = True
         self._sink.verdict(task.task_id, task.attempt, verdict)
+
+    def _conclude_unanswered(self, now: float) -> None:
+        for task in list(self.tasks.values()):
+            is_over = now >= task.hard_deadline + LAST_POLL_GRACE_SECONDS
+            if is_over and task.host is None and not task.settling:
+                self._conclude(task, Failed(TIMEOUT, FailureType.TIMEOUT))
 
     def _delay_seconds(self, task: RemoteTask, now: float, progress: int | None) -> float:
         delay = self._schedule.next_delay_seconds(

@@ -79,12 +79,13 @@ _KEY_REFUSED = frozenset({401, 403})
 class _Stop:
     """A reason to send nothing until a time, and then one at a time, until it is lifted."""
 
-    __slots__ = ("_seconds", "_seconds_max", "_seconds_min", "reason", "until")
+    __slots__ = ("_seconds", "_seconds_max", "_seconds_min", "reason", "since", "until")
 
     def __init__(self, seconds_min: float, seconds_max: float) -> None:
         self._seconds_min, self._seconds_max = seconds_min, seconds_max
         self._seconds = seconds_min
         self.reason: str | None = None
+        self.since = 0.0
         self.until = 0.0
 
     @property
@@ -95,6 +96,7 @@ class _Stop:
         """Again after `until` doubles the time; before it, it is news of requests sent earlier."""
         if self.reason is None:
             self._seconds = self._seconds_min
+            self.since = now
         elif now < self.until:
             return
         else:
@@ -201,6 +203,10 @@ class ProviderHealth:
                 return min(self._probe_until, now + PROBE_WAIT_SECONDS)
             self._probe_until = now + PROBE_SECONDS_MAX
         return now
+
+    def polls_unanswered_seconds(self, now: float) -> float:
+        """For how long the provider has been down: no poll answered, one at a time let through; else 0."""
+        return now - self._polls.stop.since if self._polls.stop.is_set else 0.0
 
     # --- what became of it ------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Batches: their rows, counters, reservations and events. Field names are those of the API."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,17 +151,20 @@ def close_batch(connection: Connection, batch_id: int, status: BatchStatus, now_
 # --- reservations -------------------------------------------------------------------------------------
 
 
-def reservations(connection: Connection, batch_ids: Iterable[int]) -> dict[int, Reservation]:
-    """The reservations of locked batches."""
+def reservations(connection: Connection, batch_ids: Collection[int]) -> dict[int, Reservation]:
+    """What is left of the reservations of locked batches: a line that is used up can change no more.
+
+    Every re-roll adds a line, so that of a batch that is re-rolled often only few are left.
+    """
     rows = connection.execute(
         statement(
             "SELECT r.batch_id, r.line, r.lot_id, r.reserved, r.settled, r.refunded"
             f" FROM batch_reservations r, {_IDS.sql(connection)} WHERE r.batch_id = v.id"
-            " ORDER BY r.batch_id, r.line"
+            " AND r.settled + r.refunded < r.reserved ORDER BY r.batch_id, r.line"
         ),
         _IDS.parameters(connection, [(batch_id,) for batch_id in sorted(set(batch_ids))]),
     )
-    lines: dict[int, list[ReservationLine]] = {}
+    lines: dict[int, list[ReservationLine]] = {batch_id: [] for batch_id in batch_ids}
     for row in rows:
         lines.setdefault(row[0], []).append(ReservationLine(row[1], row[2], row[3], row[4], row[5]))
     return {batch_id: Reservation(its_lines) for batch_id, its_lines in lines.items()}

@@ -150,7 +150,11 @@ def require_lease(connection: Connection, worker_id: str, now_ms: int) -> None:
 
 
 def release(connection: Connection, worker_id: str) -> None:
-    """Give the lease back: whatever the worker still owns may be adopted at once."""
+    """Give the lease back: whatever the worker still owns may be adopted at once.
+
+    A claim or an adoption that is still under way is waited for: what it brings would be nobody's.
+    """
+    wait_for_own_transactions(connection, worker_id)
     owns = connection.scalar(
         statement("SELECT 1 FROM video_tasks WHERE worker_id = :id AND status = 'processing' LIMIT 1"),
         {"id": worker_id},
