@@ -122,10 +122,31 @@ def test_a_link_that_dies_first_is_called_out_before_and_ends_as_expired(vault: 
     assert_sound(vault.books)
 
 
-def test_a_dead_link_ends_as_expired(vault: Vault) -> None:
-    vault.settle(Reply(status=403))
-    run(lambda: vault.work(vault.archiver(), seconds=200))
+@pytest.mark.parametrize(("status", "with_key"), [(403, False), (401, False), (404, True), (410, True)])
+def test_a_dead_link_ends_as_expired(vault: Vault, status: int, with_key: bool) -> None:
+    vault.settle(Reply(status=status))
+    run(lambda: vault.work(vault.archiver(with_key=with_key), seconds=200))
     assert vault.files()[0]["state"] == "expired"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_loses_no_file_whose_link_lives(vault: Vault, status: int) -> None:
+    """The key is being changed: for an hour the provider's own host refuses it."""
+    vault.settle([Reply(status=status)] * 70 + [Reply(CLIP)])
+    run(lambda: vault.work(vault.archiver(), seconds=int(LINK_SECONDS) - 60))
+    (row,) = vault.files()
+    assert (row["state"], row["attempts"], row["bad_files"]) == ("stored", 71, 0)
+    assert_sound(vault.books)
+
+
+def test_a_key_that_stays_refused_ends_as_expired_with_its_link(vault: Vault) -> None:
+    vault.settle(Reply(status=401))
+    began_at_ms = vault.books.now_ms
+    run(lambda: vault.work(vault.archiver(), seconds=int(LINK_SECONDS) + 60))
+    (row,) = vault.files()
+    assert row["state"] == "expired"
+    assert "HTTP 401" in row["reason"]
+    assert vault.books.now_ms - began_at_ms >= LINK_SECONDS * 1000
 
 
 @pytest.mark.parametrize("place", ["http://169.254.169.254/", "https://10.0.0.1/x", "http://localhost:1/x"])

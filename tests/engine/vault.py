@@ -59,6 +59,7 @@ class Vault:
         self,
         *,
         trusted: bool = True,
+        with_key: bool = True,
         allow_private: bool = False,
         objects: ObjectStore | None = None,
         **limits: Any,
@@ -71,7 +72,7 @@ class Vault:
             files_of={
                 "grsai": ResultFiles(
                     link_seconds=LINK_SECONDS,
-                    headers={"authorization": "Bearer secret-key"},
+                    headers={"authorization": "Bearer secret-key"} if with_key else {},
                     trusted_origin=self.host.origin if trusted else None,
                 )
             },
