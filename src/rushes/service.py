@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
 from sqlalchemy import Connection
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 
 from rushes import __version__, telemetry
 from rushes.api.app import build_api
@@ -93,6 +95,8 @@ class Service:
         self.app: FastAPI = build_api(self._parts())
         self.dashboard, self.dashboard_note = self._dashboard()
         if self.dashboard is not None:
+            # the API redirects no slashes, and a mount does not answer for its bare path
+            self.app.add_route(DASHBOARD_PATH, _to_dashboard, methods=["GET"], include_in_schema=False)
             self.app.mount(DASHBOARD_PATH, self.dashboard.app)
 
     def _dashboard(self) -> tuple["Dashboard | None", str]:
@@ -233,6 +237,10 @@ class Service:
         providers = self._providers or require_providers(self._rushes.settings)
         crew = build_crew(self._rushes.settings, self._rushes.database, providers)
         return (await crew.tick()).as_dict()
+
+
+async def _to_dashboard(_request: Request) -> Response:
+    return RedirectResponse(f"{DASHBOARD_PATH}/")
 
 
 def _request_ids() -> Callable[[], str]:

@@ -328,3 +328,9 @@ def test_the_api_is_as_before(serving: Serving) -> None:
     answer = httpx2.get(f"{serving.url}/v1/batches", trust_env=False)
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_address_that_is_written_everywhere_leads_to_the_pages(serving: Serving) -> None:
+    answer = httpx2.get(serving.dashboard, trust_env=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/dashboard/")
+    assert httpx2.head(serving.dashboard, trust_env=False).status_code == 307
