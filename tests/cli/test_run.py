@@ -220,6 +220,13 @@ def test_the_demo_needs_nothing_and_ends_with_its_proof(shell: Shell) -> None:
     assert shell.files() == set(), "it leaves nothing behind"
 
 
+def test_the_demo_twice_in_one_folder_is_audited_clean(shell: Shell) -> None:
+    for _ in range(2):
+        ended = shell.run("demo", "--data-dir", ".")
+        assert ended.code == 0, ended.stdout + ended.stderr
+        assert ended.stdout.splitlines()[-1].startswith("audit clean")
+
+
 def _wait_for(true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not true():

@@ -113,6 +113,33 @@ def test_a_port_in_use_is_a_clear_error() -> None:
             pass
 
 
+def test_a_server_started_again_gives_new_ids_and_the_same_fates() -> None:
+    knobs = SimulatorKnobs(seed=5, output_moderation=0.3, error=0.3)
+    ids: list[str] = []
+    fates: list[list[tuple[str, str, float]]] = []
+    for _ in range(2):
+        with running_simulator(knobs) as simulator:
+            ids += [submit_sora(simulator.base_url, f"prompt {number}") for number in range(20)]
+            tasks = simulator.report().tasks or ()
+        fates.append(
+            [
+                (task.prompt, task.fate, round((task.finished_at or 0) - task.submitted_at, 3))
+                for task in tasks
+            ]
+        )
+    assert len(set(ids)) == 40
+    assert fates[0] == fates[1]
+    assert len({fate for _, fate, _ in fates[0]}) == 3
+
+
+def test_the_ids_of_a_server_can_be_fixed() -> None:
+    ids = set()
+    for _ in range(2):
+        with running_simulator(SimulatorKnobs(), id_salt="mine") as simulator:
+            ids.add(submit_sora(simulator.base_url))
+    assert len(ids) == 1
+
+
 def read_to_the_end(connection: socket.socket) -> None:
     connection.settimeout(5)
     while connection.recv(65536):

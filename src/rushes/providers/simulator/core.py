@@ -58,7 +58,8 @@ _HANG_SECONDS = 3_600.0
 
 class SimulatorCore:
     """A video service. `base_url` starts the result files' URLs; `started_at` is the zero of the outage
-    and of the report's times (the first request's time when None). Not thread-safe."""
+    and of the report's times (the first request's time when None). `id_salt` makes the task ids other than
+    those of another service with the same seed; fates and faults do not follow it. Not thread-safe."""
 
     def __init__(
         self,
@@ -67,9 +68,11 @@ class SimulatorCore:
         base_url: str = "http://simulator.invalid",
         started_at: float | None = None,
         wires: Sequence[Wire] | None = None,
+        id_salt: str = "",
     ) -> None:
         self.base_url = base_url
         self.counts = Counts()
+        self._id_salt = [id_salt] if id_salt else []
         self._started_at = started_at
         self._wires: tuple[Wire, ...] = all_wires() if wires is None else tuple(wires)
         self._wire_by_name = {wire.name: wire for wire in self._wires}
@@ -254,7 +257,7 @@ class SimulatorCore:
         return task
 
     def _task_id(self, call: SubmitCall, ordinal: int) -> str:
-        digest = digest_of(self._knobs.seed, "id", call.model, call.prompt, ordinal).hex()
+        digest = digest_of(self._knobs.seed, "id", call.model, call.prompt, ordinal, *self._id_salt).hex()
         return f"{digest[:2]}-{digest[2:10]}-{digest[10:14]}-{digest[14:18]}-{digest[18:32]}"
 
     def _make_room(self) -> bool:

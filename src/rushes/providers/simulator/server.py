@@ -9,6 +9,7 @@ with running_simulator(PRESETS["stormy"]) as simulator:     # for synchronous te
 
 import asyncio
 import contextlib
+import secrets
 import signal
 import ssl
 import threading
@@ -36,7 +37,8 @@ class SimulatorServer:
     """Serves a core on `host` and `port` (0: any free one); an async context manager.
 
     `clock` gives seconds for the core (default: the loop's); `ssl_context` turns TLS on (HTTP/1.1 only);
-    `public_url` replaces the address in result files' URLs when a client reaches the server by another.
+    `public_url` replaces the address in result files' URLs when a client reaches the server by another;
+    `id_salt` is the core's, by default a new one: a real service never gives one task id twice.
     Callbacks are posted to whatever URL a submit names: keep the server on a trusted network.
     """
 
@@ -50,8 +52,9 @@ class SimulatorServer:
         ssl_context: ssl.SSLContext | None = None,
         public_url: str | None = None,
         callback_sender: CallbackSender | None = None,
+        id_salt: str | None = None,
     ) -> None:
-        self.core = SimulatorCore(knobs)
+        self.core = SimulatorCore(knobs, id_salt=secrets.token_hex(8) if id_salt is None else id_salt)
         self._host, self._port, self._public_url = host, port, public_url
         self._clock, self._ssl_context = clock, ssl_context
         self._callback_sender = callback_sender
