@@ -69,7 +69,7 @@ def reopen_feeds(connection: Connection) -> int:
 
 
 def reopen_feed(connection: Connection, batch_id: int) -> None:
-    """Open the batch's feed, if it has one: an item is tried again."""
+    """Open the finished batch's feed, if it has one: an item is tried again."""
     c = schema.webhook_feeds.c
     connection.execute(schema.webhook_feeds.update().where(c.batch_id == batch_id).values(is_open=1))
 
@@ -95,7 +95,7 @@ def fan_out(connection: Connection, *, feeds_max: int, events_max: int, now_ms: 
     lock = skip_locked(connection).replace("FOR UPDATE", "FOR UPDATE OF f")
     feeds = connection.execute(
         text(
-            "SELECT f.batch_id, f.endpoint_id, f.last_seq, b.account_id, b.event_seq, b.finalized_at_ms,"
+            "SELECT f.batch_id, f.endpoint_id, f.last_seq, b.account_id, b.event_seq,"
             f" e.disabled_at_ms{_FEEDS_WITH_NEWS} ORDER BY f.batch_id LIMIT :feeds_max{lock}"
         ),
         {"feeds_max": feeds_max},
@@ -123,12 +123,14 @@ def _feed(connection: Connection, feed: Row[Any], *, events_max: int, now_ms: in
             "until": until,
         },
     )
-    is_done = feed.finalized_at_ms is not None and until == feed.event_seq
-    c = schema.webhook_feeds.c
+    # read anew, with the feed locked: a batch that was tried again since the feeds were chosen stays open
     connection.execute(
-        schema.webhook_feeds.update()
-        .where(c.batch_id == feed.batch_id)
-        .values(last_seq=until, is_open=0 if is_done else 1)
+        text(
+            "UPDATE webhook_feeds SET last_seq = :until, is_open = CASE WHEN EXISTS (SELECT 1 FROM batches b"
+            " WHERE b.id = webhook_feeds.batch_id AND b.finalized_at_ms IS NOT NULL AND b.event_seq = :until)"
+            " THEN 0 ELSE 1 END WHERE batch_id = :batch_id"
+        ),
+        {"batch_id": feed.batch_id, "until": until},
     )
     return int(until - feed.last_seq)
 
@@ -351,7 +353,7 @@ def purge(connection: Connection, *, before_ms: int, limit: int) -> int:
     result = connection.execute(
         text(
             "DELETE FROM webhook_deliveries WHERE id IN (SELECT id FROM webhook_deliveries"
-            " WHERE created_at_ms < :before AND status <> 'pending' ORDER BY id LIMIT :limit)"
+            " WHERE created_at_ms < :before AND status <> 'pending' ORDER BY created_at_ms LIMIT :limit)"
         ),
         {"before": before_ms, "limit": limit},
     )

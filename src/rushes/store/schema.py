@@ -409,6 +409,13 @@ webhook_deliveries = Table(
         sqlite_where=text("status = 'pending'"),
         postgresql_where=text("status = 'pending'"),
     ),
+    # what is old enough to be forgotten
+    Index(
+        "ix_webhook_deliveries_ended",
+        "created_at_ms",
+        sqlite_where=text("status <> 'pending'"),
+        postgresql_where=text("status <> 'pending'"),
+    ),
 )
 
 deleted_videos = Table(
