@@ -50,16 +50,16 @@ def _bonus_made_permanent(patches: Patches) -> None:
 
 
 def _retry_without_reservation(patches: Patches) -> None:
-    retry_item, reserve = accept.retry_item, accept._reserve
+    retry_items, reserve = accept.retry_items, credits.reserve
 
-    def retry(*arguments: Any, **more: Any) -> int:
-        accept._reserve = lambda *_arguments, **_more: None
+    def retry(*arguments: Any, **more: Any) -> Any:
+        credits.reserve = lambda *_arguments: []
         try:
-            return retry_item(*arguments, **more)
+            return retry_items(*arguments, **more)
         finally:
-            accept._reserve = reserve
+            credits.reserve = reserve
 
-    patches.set(accept, "retry_item", retry)
+    patches.set(accept, "retry_items", retry)
 
 
 def _request_id_ignored(patches: Patches) -> None:

@@ -1,13 +1,11 @@
 """Bugs of re-rolls: the cap, the stop-loss, the last model, and what a failed one gives back."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from sqlalchemy import Connection
 
 from rushes.domain.retries import StopLoss
-from rushes.engine import accept
-from rushes.engine import retries as rerolls
+from rushes.engine.accept import Retry
 from rushes.store import retries
 from rushes.store.retries import Rerolls
 from simulation.bugs.bug import Bug
@@ -23,12 +21,7 @@ def _stop_loss_ignored(patches: Patches) -> None:
 
 
 def _last_model_forgotten(patches: Patches) -> None:
-    retry_item = accept.retry_item
-
-    def retry(*arguments: Any, model: object = None, **more: Any) -> int:
-        return retry_item(*arguments, **more)
-
-    patches.set(rerolls, "retry_item", retry)
+    patches.set(Retry, "row", lambda self: (self.task_id, self.price, None, None, None))
 
 
 def _nothing_given_back(patches: Patches) -> None:

@@ -334,8 +334,7 @@ class Rushes:
             if chosen is None:
                 failed = batches.list_items(connection, row_id, status=TaskStatus.FAILED.value)
                 chosen = [row["item_index"] for row in failed]
-            for index in chosen:
-                accept.retry_item(connection, row_id, index, now_ms=wall_clock_ms())
+            accept.retry_all(connection, row_id, chosen, now_ms=wall_clock_ms())
             return views.batch_view(batches.batch_row(connection, row_id), now_ms=wall_clock_ms())
 
         return await self.database.transact(run)

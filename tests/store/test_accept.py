@@ -23,6 +23,7 @@ from rushes.engine.accept import (
     accept_batch,
     cancel_batch,
     request_hash,
+    retry_all,
     retry_item,
     sweep_cancelled,
 )
@@ -313,7 +314,7 @@ def test_two_retries_of_one_item_at_once_make_one_new_task(books: Books) -> None
         gate.wait()
         try:
             outcomes.append(books.database.run(retry_item, 1, 1, now_ms=2_000))
-        except (ItemNotRetryable, NotFound) as error:
+        except ItemNotRetryable as error:
             outcomes.append(error)
 
     threads = [threading.Thread(target=run) for _ in range(2)]
@@ -322,4 +323,49 @@ def test_two_retries_of_one_item_at_once_make_one_new_task(books: Books) -> None
     for thread in threads:
         thread.join(30)
     assert sorted(isinstance(outcome, int) for outcome in outcomes) == [False, True]
+    assert_sound(books)
+
+
+def test_a_retry_that_waited_for_another_of_the_same_item_finds_the_item(
+    new_database_url: Callable[[str], str],
+) -> None:
+    books = Books(Database(new_database_url("postgresql")))  # SQLite has one writer
+    books.grant(books.account(), 1_000)
+    failed_item(books)
+    outcomes: list[object] = []
+
+    def run() -> None:
+        try:
+            outcomes.append(books.database.run(retry_item, 1, 1, now_ms=2_000))
+        except (ItemNotRetryable, NotFound) as error:
+            outcomes.append(error)
+
+    with books.database.engine.connect() as first, first.begin():
+        retry_item(first, 1, 1, now_ms=2_000)
+        second = threading.Thread(target=run)
+        second.start()
+        second.join(0.5)
+        assert second.is_alive(), "it waits"
+    second.join(30)
+    assert [type(outcome) for outcome in outcomes] == [ItemNotRetryable]
+    assert_sound(books)
+    books.database.close()
+
+
+def test_items_named_twice_are_tried_again_once_and_all_of_them_or_none(books: Books) -> None:
+    books.accept(1, [10, 10, 10])
+    books.finish([(task, REFUSED) for task in books.claim()])
+    before = books.everything()
+    for wrong, refusal in (([0, 9], NotFound), ([0, 1, 2], InsufficientCredits)):
+        if refusal is InsufficientCredits:
+            books.accept(1, [975], name="bat_2")
+            before = books.everything()
+        with pytest.raises(refusal):
+            books.database.run(retry_all, 1, wrong, now_ms=2_000)
+        assert books.everything() == before
+    new_ids = books.database.run(retry_all, 1, [2, 0, 2], now_ms=2_000)
+    found = books.rows("SELECT id, item_index FROM video_tasks WHERE batch_id = 1 AND is_current = 1")
+    assert {row["id"]: row["item_index"] for row in found if row["id"] in new_ids} == dict(
+        zip(new_ids, (2, 0), strict=True)
+    )
     assert_sound(books)

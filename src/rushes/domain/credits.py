@@ -8,8 +8,9 @@ a refund can never turn an expiring bonus into permanent credits.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rushes.domain.errors import InsufficientCredits
@@ -96,6 +97,14 @@ def reserve(lots: Iterable[Lot], amount: int, now_ms: int) -> list[Part]:
         parts.append(Part(lot.lot_id, taken))
         missing -= taken
     return parts
+
+
+def without(lots: Iterable[Lot], parts: Iterable[Part]) -> list[Lot]:
+    """The lots after these parts were taken from them."""
+    taken: Counter[int] = Counter()
+    for part in parts:
+        taken[part.lot_id] += part.amount
+    return [replace(lot, remaining=lot.remaining - taken[lot.lot_id]) for lot in lots]
 
 
 class ReservationLine:

@@ -7,9 +7,10 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from rushes.domain.credits import LotKind
-from rushes.domain.errors import InsufficientCredits, ItemNotRetryable, NotFound
+from rushes.domain.errors import ItemNotRetryable, NotFound, RushesError
 from rushes.domain.task import TaskStatus
 from rushes.engine import accept
+from rushes.engine.accept import Retry
 from rushes.store import batches, deliveries, ledger, schema
 
 RETRIES_AT_ONCE_MAX: Final = 200
@@ -35,21 +36,23 @@ def cancel(connection: Connection, batch_public_id: str, *, now_ms: int) -> int:
 def retry_items(
     connection: Connection, batch_public_id: str, indexes: Sequence[int], *, now_ms: int
 ) -> Retried:
-    """Make these failed items wait again, until the credits do not suffice; others are passed over."""
+    """Make these failed items wait again, as far as the credits suffice; others are passed over."""
     batch_id = batches.batch_row_id(connection, batch_public_id)
-    count, refusal = 0, None
-    for index in indexes:
-        try:
-            with connection.begin_nested():
-                accept.retry_item(connection, batch_id, index, now_ms=now_ms)
-            count += 1
-        except (InsufficientCredits, ItemNotRetryable, NotFound) as error:
-            refusal = error.message
-            if isinstance(error, InsufficientCredits):
-                break
-    if count:
+    wanted: list[Retry] = []
+    refusal: RushesError | None = None
+    for found in accept.retries_of(connection, batch_id, indexes):
+        if isinstance(found, Retry):
+            wanted.append(found)
+        else:
+            refusal = found
+    try:
+        new_ids, short = accept.retry_items(connection, batch_id, wanted, now_ms=now_ms)
+    except ItemNotRetryable as error:  # none of them: the batch was cancelled
+        return Retried(0, None, error.message)
+    if new_ids:
         deliveries.reopen_feed(connection, batch_id)
-    return Retried(count, None, refusal)
+    refusal = short or refusal
+    return Retried(len(new_ids), None, None if refusal is None else refusal.message)
 
 
 def retry_failed(

@@ -7,16 +7,17 @@ the same time wait for each other, so no two of them can spend the same credits 
 """
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from rushes.domain.errors import InsufficientCredits
+from rushes.domain.retries import RetryPolicy
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, TaskStatus
-from rushes.engine.accept import retry_item
+from rushes.engine.accept import Retry, retry_items
 from rushes.store import retries
 from rushes.store.database import Rows, statement
-from rushes.store.retries import Rerolls
 from rushes.store.tasks import FinishedTask
 
 _IDS = Rows(id=int)
@@ -42,30 +43,31 @@ def retry_failed(connection: Connection, finished: Sequence[FinishedTask], now_m
         return 0
     rows = connection.execute(
         statement(
-            "SELECT t.batch_id, t.item_index, t.retry_number, t.credits, t.failure_type, t.error"
+            "SELECT t.id, t.batch_id, t.retry_number, t.credits, t.failure_type, t.error"
             f" FROM video_tasks t JOIN batches b ON b.id = t.batch_id, {_IDS.sql(connection)}"
             " WHERE t.id = v.id AND b.cancelled_at_ms IS NULL ORDER BY t.batch_id, t.item_index"
         ),
         _IDS.parameters(connection, [(task.task_id,) for task in failed if task.batch_id in going_on]),
     ).all()
-    return sum(_reroll(connection, row, going_on[row.batch_id], now_ms) for row in rows)
+    count = 0
+    for batch_id, its_rows in groupby(rows, key=attrgetter("batch_id")):
+        rerolls = going_on[batch_id]
+        asked = [_next_try(row, rerolls.policy) for row in its_rows if _asks(row, rerolls.policy)]
+        # what there are too few credits for stays failed
+        tried, _refusal = retry_items(connection, batch_id, asked, now_ms=now_ms, cap=rerolls)
+        count += len(tried)
+    return count
 
 
-def _reroll(connection: Connection, failed: Row[Any], rerolls: Rerolls, now_ms: int) -> bool:
-    """Make this failed item wait again, if its batch's policy, cap and account allow it."""
-    policy = rerolls.policy
-    if failed.retry_number >= policy.max or failed.failure_type not in policy.reasons:
-        return False
-    if failed.error == SUBMIT_OUTCOME_UNKNOWN:
-        return False
-    model = policy.last_model if failed.retry_number + 1 == policy.max else None
-    price: int = failed.credits if model is None else model.credits
-    if not rerolls.may_spend(price):
-        return False
-    try:
-        with connection.begin_nested():
-            retry_item(connection, failed.batch_id, failed.item_index, now_ms=now_ms, model=model)
-    except InsufficientCredits:
-        return False  # the failure stands
-    rerolls.credits_used += price
-    return True
+def _asks(failed: Row[Any], policy: RetryPolicy) -> bool:
+    """Whether the policy wants this failure tried again, cap and credits permitting."""
+    return (
+        failed.retry_number < policy.max
+        and failed.failure_type in policy.reasons
+        and failed.error != SUBMIT_OUTCOME_UNKNOWN
+    )
+
+
+def _next_try(failed: Row[Any], policy: RetryPolicy) -> Retry:
+    is_last = failed.retry_number + 1 == policy.max
+    return Retry(failed.id, failed.credits, policy.last_model if is_last else None)

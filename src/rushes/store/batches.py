@@ -31,6 +31,9 @@ _TASKS = Rows(
 )
 
 
+_NEXT_TRIES = Rows(id=int, credits=int, model=str, provider=str, api_model=str)
+
+
 @dataclass(slots=True)
 class BatchCounters:
     """A batch's counters, credits and event number, locked and changed in memory until `write_counters`."""
@@ -65,6 +68,11 @@ class NewTask:
     api_model: str
     retry_number: int = 0
     alias: str | None = None
+
+
+def account_of(connection: Connection, batch_id: int) -> int:
+    """The id of the batch's account."""
+    return int(connection.execute(select(schema.batches.c.account_id).filter_by(id=batch_id)).scalar_one())
 
 
 def lock_account(connection: Connection, batch_id: int) -> None:
@@ -145,6 +153,14 @@ def close_batch(connection: Connection, batch_id: int, status: BatchStatus, now_
         schema.batches.update()
         .where(c.id == batch_id, c.finalized_at_ms.is_(None))
         .values(status=status.value, completed_at_ms=now_ms, finalized_at_ms=now_ms)
+    )
+
+
+def open_again(connection: Connection, batch_id: int) -> None:
+    """The batch is not final any more: items of it are tried again."""
+    connection.execute(
+        statement("UPDATE batches SET finalized_at_ms = NULL, completed_at_ms = NULL WHERE id = :id"),
+        {"id": batch_id},
     )
 
 
@@ -260,6 +276,46 @@ def insert_tasks(
             "now": now_ms,
         },
     )
+
+
+def insert_next_tries(
+    connection: Connection,
+    rows: Sequence[tuple[int, int, str | None, str | None, str | None]],
+    *,
+    now_ms: int,
+) -> list[int]:
+    """A new pending task for the item of each given task, whose batch's counters already count it.
+
+    Rows are `(task_id, credits, model, provider, api_model)`, the last three None for those of the task
+    itself and of its alias. Returns the new ids, in the order of the rows.
+    """
+    parameters = _NEXT_TRIES.parameters(connection, rows)
+    source = _NEXT_TRIES.sql(connection)
+    connection.execute(
+        statement(f"UPDATE video_tasks SET is_current = 0 FROM {source} WHERE video_tasks.id = v.id"),
+        parameters,
+    )
+    copied = "batch_id, account_id, item_index, custom_id, prompt, options, metadata"
+    connection.execute(
+        statement(
+            f"INSERT INTO video_tasks ({copied}, status, created_at_ms, retry_number, credits, model,"
+            f" provider, api_model, alias) SELECT {', '.join(f't.{name}' for name in copied.split(', '))},"
+            " 'pending', CAST(:now AS bigint), t.retry_number + 1, v.credits, COALESCE(v.model, t.model),"
+            " COALESCE(v.provider, t.provider), COALESCE(v.api_model, t.api_model),"
+            f" CASE WHEN v.model IS NULL THEN t.alias END FROM {source} JOIN video_tasks t ON t.id = v.id"
+            " ORDER BY t.batch_id, t.item_index"
+        ),
+        {**parameters, "now": now_ms},
+    )
+    found = connection.execute(
+        statement(
+            f"SELECT v.id, n.id FROM {source} JOIN video_tasks t ON t.id = v.id JOIN video_tasks n"
+            " ON n.batch_id = t.batch_id AND n.item_index = t.item_index AND n.is_current = 1"
+        ),
+        parameters,
+    )
+    new_ids = {row[0]: int(row[1]) for row in found}
+    return [new_ids[row[0]] for row in rows]
 
 
 # --- reading ------------------------------------------------------------------------------------------
