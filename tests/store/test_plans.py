@@ -15,13 +15,12 @@ from sqlalchemy import Connection, event, text
 from benchmarks import _installation as installation
 from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.task import Failed, FailureType, Succeeded
-from rushes.engine import failover, operator_reads
+from rushes.engine import accept, failover, operator_reads
 from rushes.engine.dispatch import claim_fairly
 from rushes.engine.file_links import FileLinks
 from rushes.engine.operator_reads import ItemFilter, Span
 from rushes.engine.settle import Group, apply_group
-from rushes.engine.steward import keep_house
-from rushes.store import batches, deliveries, migrate, tasks, waiting, workers
+from rushes.store import batches, deliveries, ledger, migrate, tasks, waiting, workers
 from rushes.store.database import Database
 from tests.conftest import DIALECTS
 
@@ -236,7 +235,10 @@ def give_away(connection: Connection) -> None:
 
 def look_after(connection: Connection) -> None:
     now = register(connection)
-    keep_house(connection, now, wait_ms_max=7 * 86_400_000, providers=["grsai"])
+    ledger.expire_lots(connection, now)
+    accept.sweep_cancelled(connection, now_ms=now)
+    accept.fail_waiting(connection, wait_ms_max=7 * 86_400_000, now_ms=now)
+    accept.fail_unfollowed(connection, providers=["grsai"], wait_ms_max=7 * 86_400_000, now_ms=now)
     tasks.owned_without_remote_id(connection, provider="grsai", worker_id=WORKER)
     workers.owned_in_flight(connection, WORKER, providers=["grsai"])
     tasks.remote_ids_if_owned(connection, [(number, 1) for number in range(50)], worker_id=WORKER)

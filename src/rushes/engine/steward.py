@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from sqlalchemy import Connection
-
 from rushes import telemetry
 from rushes.domain.errors import StoreError
 from rushes.engine.accept import fail_unfollowed, fail_waiting, sweep_cancelled
@@ -35,19 +33,6 @@ class ResolutionSink(Protocol):
 
     def resubmitted(self, task_id: int, attempt: int) -> None:
         """The attempt is given up, the task tried again."""
-
-
-def keep_house(
-    connection: Connection, now_ms: int, *, wait_ms_max: int, providers: Sequence[str]
-) -> tuple[int, int]:
-    """One transaction of upkeep for all accounts: expired lots are emptied, cancelled leftovers ended, and
-    what has waited for too long. Returns how many lots, and how many tasks that waited.
-    """
-    expired = ledger.expire_lots(connection, now_ms)
-    sweep_cancelled(connection, now_ms=now_ms)
-    late = fail_waiting(connection, wait_ms_max=wait_ms_max, now_ms=now_ms)
-    late += fail_unfollowed(connection, providers=providers, wait_ms_max=wait_ms_max, now_ms=now_ms)
-    return expired, late
 
 
 class Steward:
@@ -203,10 +188,18 @@ class Steward:
                 self._sink.given_up(task.task_id, task.attempt)
 
     async def keep_house(self) -> None:
-        """Upkeep that any worker may do for all."""
+        """Upkeep that any worker may do for all: expired lots are emptied, cancelled leftovers ended, and
+        what has waited for too long.
+
+        A transaction for each: in a single one accounts would be locked before tasks.
+        """
         self._database.take_over_checkpoints()
-        expired, late = await self._database.transact(
-            keep_house, self._now_ms(), wait_ms_max=self._wait_ms_max, providers=self._providers
+        transact, now_ms, wait_ms_max = self._database.transact, self._now_ms(), self._wait_ms_max
+        expired = await transact(ledger.expire_lots, now_ms)
+        await transact(sweep_cancelled, now_ms=now_ms)
+        late = await transact(fail_waiting, wait_ms_max=wait_ms_max, now_ms=now_ms)
+        late += await transact(
+            fail_unfollowed, providers=self._providers, wait_ms_max=wait_ms_max, now_ms=now_ms
         )
         if expired:
             log.info(telemetry.CREDITS_EXPIRED, lots=expired)
