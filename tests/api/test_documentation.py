@@ -164,6 +164,38 @@ def test_the_programs_run_as_printed(tmp_path: Path, service: RunningService, wo
     assert len(list(tmp_path.rglob("*.mp4"))) == (1 if "openai" in word else 2)
 
 
+def ended_program_of_the_sdk(tenant: Tenant, folder: Path) -> str:
+    """What the page's program says when it ends with an error."""
+    done = subprocess.run(
+        [sys.executable, "-c", next(code for code in PYTHON if "openai.OpenAI" in code)],
+        cwd=folder,
+        env={**os.environ, "SERVICE_URL": tenant.base_url, "SERVICE_KEY": tenant.key},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    return done.stderr.splitlines()[-1]
+
+
+def test_the_sdks_program_says_why_it_was_refused(tmp_path: Path, service: RunningService) -> None:
+    said = ended_program_of_the_sdk(service.tenant(credits=1), tmp_path)
+    assert said.startswith("INSUFFICIENT_CREDITS: ")
+    assert "are missing" in said
+
+
+def test_the_sdks_program_says_why_its_video_failed(
+    new_database_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    with (
+        running_simulator(knobs(render_seconds=0.1, output_moderation=1.0)) as strict,
+        running_service(new_database_url("sqlite"), strict.base_url) as running,
+    ):
+        said = ended_program_of_the_sdk(running.tenant(), tmp_path)
+    assert said == "the video failed, output_moderation: output_moderation"
+    assert not list(tmp_path.rglob("*.mp4"))
+
+
 def test_the_receiver_takes_an_event_once_and_no_forgery(
     idle_tenant: Tenant, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,8 +79,13 @@ def test_the_sdk_understands_refusals(client: openai.OpenAI, service: RunningSer
     assert refused.value.body == "INVALID_INPUT"
     assert refused.value.response.json()["field"] == "prompt"
     assert refused.value.request_id is not None
-    with pytest.raises(openai.UnprocessableEntityError):
+    with pytest.raises(openai.UnprocessableEntityError) as unknown:
         client.videos.create(prompt="a", model="sora-9")
+    assert unknown.value.body == "UNKNOWN_MODEL"
+    assert "sora-9" in unknown.value.response.json()["message"]
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.videos.retrieve("video_0")
+    assert missing.value.body == "NOT_FOUND"
     poor = service.tenant(credits=1)
     with (
         openai.OpenAI(base_url=f"{poor.base_url}/v1", api_key=poor.key, max_retries=0) as other,
