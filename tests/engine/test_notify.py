@@ -519,7 +519,6 @@ def test_a_retried_item_opens_the_feed_again(shop: Shop) -> None:
                 assert len(receiver.received) == 3
                 shop.books.database.run(accept.retry_item, row_id, 0, now_ms=shop.books.now_ms)
                 shop.finish()
-                shop.books.database.run(deliveries.reopen_feeds)
                 await shop.work(notifier)
             kinds = [document["type"] for document in receiver.documents()[3:]]
             assert sorted(kinds) == ["batch.succeeded", "video.succeeded"]

@@ -22,7 +22,7 @@ from rushes.domain.prompts import PricedDraft, TaskDraft
 from rushes.domain.retries import LastModel
 from rushes.domain.task import CANCELLED, TIMEOUT, BatchStatus, FailureType, TaskStatus
 from rushes.engine.settle import resolve
-from rushes.store import batches, ledger, retries, tasks, waiting, workers
+from rushes.store import batches, deliveries, ledger, retries, tasks, waiting, workers
 from rushes.store.batches import NewTask
 from rushes.store.database import Rows, for_update, statement
 from rushes.store.retries import Rerolls
@@ -404,5 +404,7 @@ def retry_items(
     batch.status = BatchStatus.PROCESSING.value
     batch.credits_reserved += sum(retry.price for retry in again)
     batches.write_counters(connection, [batch])
+    if batch.finalized_at_ms is not None:
+        deliveries.reopen_feed(connection, batch_id)
     retries.count(connection, {batch_id: (len(again), sum(retry.price for retry in again))})
     return batches.insert_next_tries(connection, [retry.row() for retry in again], now_ms=now_ms), refusal

@@ -110,7 +110,11 @@ class Notifier:
             try:
                 if now() >= upkeep_at:
                     upkeep_at = now() + UPKEEP_SECONDS
-                    await self._database.transact(_keep_house, self._now_ms())
+                    await self._database.transact(
+                        deliveries.purge,
+                        before_ms=self._now_ms() - KEPT_SECONDS * 1000,
+                        limit=PURGE_ROWS_MAX,
+                    )
                 busy = await self.fan_out() + await self.start_due() > 0
             except StoreError as error:
                 log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
@@ -340,11 +344,6 @@ def _record_failure(
     )
     if http_status == GONE:
         deliveries.disable_endpoint(connection, delivery.endpoint_id, now_ms=now_ms)
-
-
-def _keep_house(connection: Connection, now_ms: int) -> None:
-    deliveries.reopen_feeds(connection)
-    deliveries.purge(connection, before_ms=now_ms - KEPT_SECONDS * 1000, limit=PURGE_ROWS_MAX)
 
 
 def delivery_view(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,8 +49,6 @@ def retry_items(
         new_ids, short = accept.retry_items(connection, batch_id, wanted, now_ms=now_ms)
     except ItemNotRetryable as error:  # none of them: the batch was cancelled
         return Retried(0, None, error.message)
-    if new_ids:
-        deliveries.reopen_feed(connection, batch_id)
     refusal = short or refusal
     return Retried(len(new_ids), None, None if refusal is None else refusal.message)
 

@@ -173,7 +173,6 @@ def retry(
     """Make a failed item wait again. Raises `NotFound`, `ItemNotRetryable`, `InsufficientCredits`."""
     row_id = batches.batch_row_id(connection, public_id, account_id=account_id)
     task_id = accept.retry_item(connection, row_id, item_index, now_ms=now_ms)
-    deliveries.reopen_feed(connection, row_id)
     c = schema.video_tasks.c
     price = connection.scalar(select(c.credits).where(c.id == task_id))
     return {

@@ -57,17 +57,6 @@ def open_feed(connection: Connection, batch_id: int, *, account_id: int, url: st
     )
 
 
-def reopen_feeds(connection: Connection) -> int:
-    """Open the feeds of finished batches that have events again, because an item was tried again."""
-    result = connection.execute(
-        text(
-            "UPDATE webhook_feeds SET is_open = 1 WHERE is_open = 0 AND last_seq <"
-            " (SELECT b.event_seq FROM batches b WHERE b.id = webhook_feeds.batch_id)"
-        )
-    )
-    return result.rowcount
-
-
 def reopen_feed(connection: Connection, batch_id: int) -> None:
     """Open the finished batch's feed, if it has one: an item is tried again."""
     c = schema.webhook_feeds.c
