@@ -222,12 +222,10 @@ def sweep_cancelled(connection: Connection, *, now_ms: int, limit: int = 20) -> 
         ),
         {"limit": limit},
     ).all()
-    ended = 0
-    for batch_id in sorted(ids):
-        leftovers = _cancel_pending(connection, batch_id, now_ms)
-        resolve(connection, leftovers, now_ms)
-        ended += len(leftovers)
-    return ended
+    # all tasks before the first account is locked
+    leftovers = [task for batch_id in sorted(ids) for task in _cancel_pending(connection, batch_id, now_ms)]
+    resolve(connection, leftovers, now_ms)
+    return len(leftovers)
 
 
 def _cancel_pending(connection: Connection, batch_id: int, now_ms: int) -> list[FinishedTask]:
@@ -244,9 +242,9 @@ def _cancel_pending(connection: Connection, batch_id: int, now_ms: int) -> list[
 def fail_waiting(connection: Connection, *, wait_ms_max: int, now_ms: int, limit: int = 20) -> int:
     """End tasks of up to `limit` batches that have waited longer than that to be sent; returns how many."""
     before_ms = now_ms - wait_ms_max
-    ended = 0
+    late: list[FinishedTask] = []
     for batch_id in sorted(waiting.batches_waiting_since(connection, before_ms, limit=limit)):
-        late = tasks.fail_if_pending(
+        late += tasks.fail_if_pending(
             connection,
             batch_id,
             error=TIMEOUT,
@@ -255,9 +253,8 @@ def fail_waiting(connection: Connection, *, wait_ms_max: int, now_ms: int, limit
             now_ms=now_ms,
             made_before_ms=before_ms,
         )
-        resolve(connection, late, now_ms)
-        ended += len(late)
-    return ended
+    resolve(connection, late, now_ms)  # once no task is left to be locked
+    return len(late)
 
 
 def fail_unfollowed(
