@@ -35,21 +35,25 @@ def test_without_a_worker_it_is_alive_but_not_ready(idle_service: RunningService
     assert (problem["error"], problem["live_worker"]) == ("NOT_READY", False)
 
 
-def test_an_old_schema_is_not_ready(
+def test_an_old_or_a_newer_schema_is_not_ready(
     new_database_url: Callable[[str], str], simulator: SimulatorThread
 ) -> None:
     with running_service(new_database_url("postgresql"), simulator.base_url) as running:
         eventually(lambda: get(running, "/readyz").status_code, lambda status: status == 200)
 
-        async def set_back(rushes: object) -> None:
-            await rushes.database.transact(  # type: ignore[attr-defined]
-                lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
-            )
+        for revision, advice in (("0001", "run `rushes migrate`"), ("9999", "install that version")):
 
-        running.ask(set_back)
-        problem = assert_problem(get(running, "/readyz"))
-        assert (problem["status"], problem["schema_revision"]) == (503, "0001")
-        assert "rushes migrate" in problem["message"]
+            async def set_revision(rushes: object, revision: str = revision) -> None:
+                await rushes.database.transact(  # type: ignore[attr-defined]
+                    lambda connection: connection.execute(
+                        text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
+                    )
+                )
+
+            running.ask(set_revision)
+            problem = assert_problem(get(running, "/readyz"))
+            assert (problem["status"], problem["schema_revision"]) == (503, revision)
+            assert advice in problem["message"]
 
 
 def test_while_the_database_is_away_it_is_not_ready_and_then_goes_on(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -176,12 +177,27 @@ def test_a_database_of_another_version_is_left_alone_until_it_is_migrated(shell:
     assert (first["before"], first["changed"]) == (None, True)
     assert shell.call("migrate", "--json").document["changed"] is False
     path = shell.folder / "rushes-data" / "rushes.db"
-    _set_revision(path, "0000_other")
+    _set_revision(path, "0008")
     for command in (["credits", "grant", "5"], ["batch", "list"], ["worker", "--until-idle"]):
         ended = shell.call(*command)
         assert ended.code == 1
         assert "run `rushes migrate`" in ended.one_line_error()
-    assert "broken: the database is at revision 0000_other" in shell.call("doctor").stdout
+    assert "broken: the database is at revision 0008" in shell.call("doctor").stdout
+
+
+def test_a_database_of_a_newer_version_asks_for_that_version(shell: Shell) -> None:
+    shell.call("migrate")
+    _set_revision(shell.folder / "rushes-data" / "rushes.db", "9999")
+    for command in (["credits", "grant", "5"], ["migrate"], ["migrate", "--json"]):
+        ended = shell.call(*command)
+        assert ended.code == 1
+        assert re.search(
+            "is at revision 9999, .* a newer rushes made it; install that version, or restore the backup",
+            ended.one_line_error(),
+        )
+    told = shell.call("doctor").stdout
+    assert "broken: the database is at revision 9999" in told
+    assert "rushes migrate" not in told
 
 
 def _set_revision(path: Path, revision: str) -> None:

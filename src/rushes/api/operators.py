@@ -51,13 +51,8 @@ async def readyz(parts: Parts) -> Response:
             revision, head, has_worker = await parts.database.read(look)
     except (StoreError, TimeoutError):
         raise _not_ready("the database does not answer", database="unreachable") from None
-    if revision != head:
-        raise _not_ready(
-            "the database has another schema than this version needs; run `rushes migrate`",
-            database="ok",
-            schema_revision=revision,
-            schema_head=head,
-        )
+    if problem := migrate.mismatch(revision):
+        raise _not_ready(problem, database="ok", schema_revision=revision, schema_head=head)
     if not has_worker:
         raise _not_ready("no worker is alive", database="ok", schema_revision=revision, live_worker=False)
     return ok_answer({"database": "ok", "schema_revision": revision, "live_worker": True})

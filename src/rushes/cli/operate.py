@@ -84,6 +84,7 @@ def _database(settings: "Settings") -> tuple[dict[str, Any], list[str]]:
     from rushes.domain.errors import RushesError
     from rushes.library import Rushes
     from rushes.settings import masked_database_url
+    from rushes.store.migrate import mismatch as schema_mismatch
     from rushes.wiring import missing_sqlite_file
 
     facts: dict[str, Any] = {
@@ -111,11 +112,8 @@ def _database(settings: "Settings") -> tuple[dict[str, Any], list[str]]:
         return facts, [error.message]
     if facts["revision"] is None:
         facts["note"] = "empty; the first batch or grant fills it"
-    elif facts["revision"] != facts["head"]:
-        return facts, [
-            f"the database is at revision {facts['revision']}, this version needs {facts['head']};"
-            " run `rushes migrate`"
-        ]
+    elif problem := schema_mismatch(facts["revision"]):
+        return facts, [problem]
     return facts, []
 
 

@@ -19,7 +19,7 @@
         ├── DatabaseReadOnly
         ├── DatabaseFull
         ├── StatementRefused     a constraint or a value that the database does not take
-        └── SchemaOutdated       run `rushes migrate`
+        └── SchemaOutdated       run `rushes migrate`, or a newer rushes
 
 Messages are one line: what happened, then what to do.
 """

@@ -34,13 +34,38 @@ def current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def _is_unknown(revision: str | None) -> bool:
+    """Whether a newer version made the database: migrations are only ever added."""
+    scripts = ScriptDirectory.from_config(_config())
+    return revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}
+
+
+def mismatch(found: str | None) -> str | None:
+    """What is wrong with a database at this revision and what to do about it; None at `head()`."""
+    if found == head():
+        return None
+    if found is None:
+        return "the database has no tables yet; run `rushes migrate`"
+    if _is_unknown(found):
+        return (
+            f"the database is at revision {found}, this version knows {head()} at most: a newer rushes made"
+            " it; install that version, or restore the backup from before it"
+        )
+    return f"the database is at revision {found}, this version needs {head()}; run `rushes migrate`"
+
+
 def upgrade(database: Database) -> tuple[str | None, str]:
-    """Bring the database to `head()`; returns the revisions before and after. Safe to run at any time."""
+    """Bring the database to `head()`; returns the revisions before and after. Safe to run at any time.
+
+    Raises `SchemaOutdated` when a newer version made it.
+    """
 
     def run(connection: Connection) -> tuple[str | None, str]:
         if is_postgresql(connection):
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         before = current(connection)
+        if _is_unknown(before):
+            raise SchemaOutdated(str(mismatch(before)))
         if before != head():
             config = _config()
             config.attributes["connection"] = connection
@@ -52,9 +77,6 @@ def upgrade(database: Database) -> tuple[str | None, str]:
 
 def require_current(connection: Connection) -> None:
     """Raise `SchemaOutdated` unless the database is at this version's schema."""
-    found = current(connection)
-    if found != head():
-        state = (
-            "has no tables yet" if found is None else f"is at revision {found}, this version needs {head()}"
-        )
-        raise SchemaOutdated(f"the database {state}; run `rushes migrate`")
+    problem = mismatch(current(connection))
+    if problem is not None:
+        raise SchemaOutdated(problem)
