@@ -290,6 +290,31 @@ def test_re_rolls_of_a_run_are_shown_try_by_try_and_in_the_stats(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--retry-on", "timeout", "a.txt"],
+        ["--retry-on", "timeout", "model_error", "a.txt"],
+        ["--retry-on", "timeout", "--retry-on", "model_error", "a.txt"],
+        ["a.txt", "--retry-on", "timeout", "model_error"],
+        ["--retry-on", "timeout", "--", "a.txt"],
+    ],
+)
+def test_the_failures_to_retry_take_no_file_for_one(tmp_path: Path, arguments: list[str]) -> None:
+    shell = Shell(tmp_path, {**QUICK, "GRSAI_HOST": "http://127.0.0.1:1"})
+    shell.write("a.txt", "a boat\n")
+    ended = shell.call("run", "--retries", "1", *arguments)
+    assert "10 credits are required" in ended.one_line_error(), "all was understood"
+
+
+def test_the_items_to_retry_take_no_batch_for_one(shell: Shell, simulator: SimulatorThread) -> None:
+    shell.grant(1)
+    for arguments in (["--item", "0", "1", "bat_1"], ["--item", "0", "--item", "1", "bat_1"]):
+        refused = shell.call("batch", "retry", *arguments)
+        assert "bat_1" in refused.one_line_error()
+        assert refused.code == 1, "no error of usage"
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--retries", "6"], "retries.max"),

@@ -51,9 +51,10 @@ def _run(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from rushes.cli.app import app
+    from rushes.cli.options import spread_values
 
     try:
-        result = app(arguments, exit_on_error=False, print_error=False)
+        result = app(spread_values(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _complain(f"{str(error).rstrip('.')}; see `rushes --help`")
         return ExitCode.USAGE

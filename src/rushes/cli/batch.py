@@ -215,7 +215,7 @@ def retry(
     *,
     item: Annotated[
         list[Whole] | None,
-        Parameter(consume_multiple=True, negative=(), help="Indexes of items; by default all failed ones."),
+        Parameter(negative=(), help="An item's index; may be repeated. By default all failed ones."),
     ] = None,
     json: Json = False,
 ) -> int:

@@ -1,6 +1,7 @@
 """Kinds of arguments that several commands take."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal, TypeAlias
 
@@ -56,6 +57,23 @@ def _moment(_type: object, tokens: tuple[Token, ...]) -> datetime:
     except ValueError:
         raise _refused(tokens[0], "must be a date such as 2027-01-31") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def spread_values(arguments: Sequence[str]) -> list[str]:
+    """`--item 0 1` as `--item 0 --item 1`, `--retry-on` too: a file or a batch that follows is no value."""
+    from rushes.domain.task import FailureType
+
+    is_value = {"--item": str.isdecimal, "--retry-on": frozenset(FailureType).__contains__}
+    spread, option = list[str](), ""
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return [*spread, *arguments[place:]]
+        if option and spread[-1] != option and is_value[option](argument):
+            spread.append(option)
+        elif not option or spread[-1] != option:  # else the option's first value, whatever it is
+            option = argument if argument in is_value else ""
+        spread.append(argument)
+    return spread
 
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]

@@ -51,9 +51,8 @@ def run(
     retry_on: Annotated[
         list[str] | None,
         Parameter(
-            consume_multiple=True,
             negative=(),
-            help="Only after these failures, such as output_moderation, model_error or timeout.",
+            help="Only after this failure, such as output_moderation or timeout; may be repeated.",
         ),
     ] = None,
     retry_credits_max: Annotated[
