@@ -172,6 +172,24 @@ def test_the_doctor_finds_the_misspelt_the_masked_and_the_missing(shell: Shell) 
     assert "s3cr3t-word" not in broken.stdout + broken.stderr
 
 
+@pytest.mark.parametrize("place", ["taken/deep/er", "/proc/rushes"])
+def test_the_doctor_finds_folders_that_cannot_be_made(shell: Shell, place: str) -> None:
+    shell.write("taken", "a file")
+    archive = shell.call("doctor", RUSHES_ARCHIVE_URL=place)
+    assert archive.code == 1
+    assert f"broken: the archive {place} cannot be made: " in archive.stdout
+    data = shell.call("doctor", RUSHES_DATA_DIR=place)
+    assert data.code == 1
+    assert f"broken: the database {place}/rushes.db cannot be made: " in data.stdout
+    assert shell.files() == {"taken"}
+
+
+def test_the_doctor_is_content_with_folders_that_can_be_made(shell: Shell) -> None:
+    told = shell.call("doctor", "--json", RUSHES_DATA_DIR="some/where", RUSHES_ARCHIVE_URL="else/where")
+    assert (told.code, told.document["problems"]) == (0, [])
+    assert shell.files() == set()
+
+
 def test_a_database_of_another_version_is_left_alone_until_it_is_migrated(shell: Shell) -> None:
     first = shell.call("migrate", "--json").document
     assert (first["before"], first["changed"]) == (None, True)

@@ -3,6 +3,8 @@
 import os
 import platform
 import sqlite3
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rushes import __version__
@@ -40,7 +42,8 @@ def migrate(*, json: Json = False) -> None:
 def doctor(*, json: Json = False) -> int:
     """Show the effective settings and what may be wrong; fails when something is broken.
 
-    Changes nothing; in the archive it writes, reads and deletes one small object.
+    Changes nothing. In the archive it writes, reads and deletes one small object; where a folder would have
+    to be made, it makes and deletes an empty one beside it.
     """
     from rushes.cli.session import configure_logs
     from rushes.cli.show import print_json
@@ -95,7 +98,10 @@ def _database(settings: "Settings") -> tuple[dict[str, Any], list[str]]:
         "workers": [],
         "held": [],
     }
-    if missing_sqlite_file(settings) is not None:
+    missing = missing_sqlite_file(settings)
+    if missing is not None:
+        if obstacle := _obstacle(missing.parent):
+            return facts, [f"the database {missing} cannot be made: {obstacle}"]
         facts["note"] = "not there yet; the first batch or grant makes it"
         return facts, []
     try:
@@ -118,7 +124,7 @@ def _database(settings: "Settings") -> tuple[dict[str, Any], list[str]]:
 
 
 def _archive(settings: "Settings") -> list[str]:
-    """What is broken about the archive; a folder that is not there yet is made when it is needed."""
+    """What is broken about the archive; a folder that is not there yet need only be possible to make."""
     from rushes import Rushes
     from rushes.cli.session import run_async
     from rushes.domain.errors import RushesError
@@ -128,7 +134,10 @@ def _archive(settings: "Settings") -> list[str]:
         return []
     try:
         folder = local_folder(settings.archive_place)
-        if folder is None or folder.exists():
+        if folder is not None and not folder.exists():
+            if obstacle := _obstacle(folder):
+                return [f"the archive {folder} cannot be made: {obstacle}; see RUSHES_ARCHIVE_URL"]
+        else:
             rushes = Rushes(settings, migrated=False)
             try:
                 run_async(rushes.check_archive())
@@ -137,6 +146,20 @@ def _archive(settings: "Settings") -> list[str]:
     except RushesError as error:
         return [error.message]
     return []
+
+
+def _obstacle(folder: Path) -> str | None:
+    """Why nothing can be made in a folder, or the folder itself; None when it can be.
+
+    Permissions do not tell, on a file system that is read-only, say: the nearest folder that exists is asked.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        Path(tempfile.mkdtemp(prefix=".rushes-doctor-", dir=folder)).rmdir()
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    return None
 
 
 def _providers(settings: "Settings") -> list[dict[str, Any]]:
