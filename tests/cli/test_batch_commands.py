@@ -168,6 +168,25 @@ def test_a_cancelled_batch_gives_its_pending_credits_back(shell: Shell) -> None:
     assert shell.available() == before + 20
 
 
+@pytest.mark.parametrize(
+    ("prompts", "told"),
+    [
+        (["one"], "; 1 task is at the provider, runs on, and may be charged\n"),
+        (["one", "two"], "; 2 tasks are at the provider, run on, and may be charged\n"),
+    ],
+)
+def test_a_cancel_says_what_runs_on_at_the_provider(tmp_path: Path, prompts: list[str], told: str) -> None:
+    async def create(rushes: Any) -> Any:
+        return await rushes.create_batch(prompts, grant=100)
+
+    with running_simulator(SimulatorKnobs(render_seconds=60)) as slow:
+        shell = Shell(tmp_path, {**QUICK, "GRSAI_HOST": slow.base_url})
+        batch_id = shell.ask(create)["batch_id"]
+        assert shell.call("tick").code == 0
+        cancelled = shell.call("batch", "cancel", batch_id)
+    assert cancelled.stdout == f"batch {batch_id} is cancelled, 0 credits refunded{told}"
+
+
 def test_credits_are_granted_shown_and_kept_in_the_ledger(shell: Shell) -> None:
     granted = shell.call(
         *("credits", "grant", "50", "--account", "acme", "--bonus", "--expires", "30d"),

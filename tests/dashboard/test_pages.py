@@ -1,5 +1,7 @@
 """The dashboard in a real browser: watched, clicked, typed into."""
 
+import re
+
 import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -141,7 +143,7 @@ def test_a_batch_is_cancelled(page: Page, serving: Serving) -> None:
     page.goto(f"{serving.dashboard}/batches/{batch_id}")
     page.get_by_role("button", name="Cancel batch").click()
     page.locator(".q-dialog").get_by_role("button", name="Cancel batch").click()
-    expect(page.get_by_text("credits given back")).to_be_visible()
+    expect(page.get_by_text(re.compile("credits given back; .* at the provider, .* charged"))).to_be_visible()
     expect(page.locator(".card.progress .chip")).to_have_text("Cancelled")
     batch = slow.finished(batch_id, seconds_max=60)
     assert batch["credits_refunded"] > 0

@@ -196,14 +196,19 @@ def cancel(batch_id: BatchId, /, *, json: Json = False) -> None:
     """Cancel a batch: pending tasks end and are refunded, tasks at the provider run on."""
     from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_json, print_line
+    from rushes.engine.views import runs_on
 
     async def end() -> None:
         async with opened() as rushes:
             answer = await rushes.cancel(batch_id)
+            batch = await rushes.batch(batch_id)
         if json:
             print_json({"ok": True, **answer})
-        else:
-            print_line(f"batch {batch_id} is cancelled, {answer['credits_refunded']} credits refunded")
+            return
+        print_line(
+            f"batch {batch_id} is cancelled, {answer['credits_refunded']} credits refunded"
+            + runs_on(batch["processing_count"])
+        )
 
     run_async(end())
 

@@ -31,7 +31,7 @@ from rushes.domain.errors import NotFound
 from rushes.domain.task import TaskStatus
 from rushes.engine import operator_acts, operator_reads
 from rushes.engine.operator_reads import ItemFilter, Span
-from rushes.engine.views import OPEN_BATCH_STATUSES
+from rushes.engine.views import OPEN_BATCH_STATUSES, runs_on
 
 RETRY_ROUNDS_MAX: Final = 100
 """Transactions of one "retry all": more than a batch has failures for."""
@@ -118,7 +118,10 @@ class BatchPage:
         refunded = await self.parts.database.transact(
             operator_acts.cancel, self.batch_id, now_ms=self.parts.now_ms()
         )
-        said(f"Cancelled: {number(refunded)} credits given back")
+        batch = await self.parts.database.read(
+            operator_reads.batch_with_account, self.batch_id, now_ms=self.parts.now_ms()
+        )
+        said(f"Cancelled: {number(refunded)} credits given back{runs_on(batch['processing_count'])}")
         await self.refresh()
 
     async def select(self, arguments: dict[str, Any]) -> None:

@@ -57,6 +57,17 @@ def batch_view(row: Mapping[str, Any], *, now_ms: int) -> dict[str, Any]:
     }
 
 
+def runs_on(processing_count: int) -> str:
+    """What a cancelled batch still has at the provider, as the end of a sentence; empty when nothing."""
+    match processing_count:
+        case 0:
+            return ""
+        case 1:
+            return "; 1 task is at the provider, runs on, and may be charged"
+        case count:
+            return f"; {count:,} tasks are at the provider, run on, and may be charged"
+
+
 def eta_seconds(row: Mapping[str, Any], *, now_ms: int) -> float | None:
     """Seconds until the batch is finished at the pace so far: 0 when it is, None before a first result."""
     open_count: int = row["pending_count"] + row["processing_count"]
