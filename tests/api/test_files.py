@@ -186,3 +186,24 @@ def test_the_client_downloads_from_the_archive_under_names(
     for line in good:
         assert line["file"] == f"{line['index']:03d}-a-boat-take-{line['index']}.mp4"
         assert line["sha256"] == by_index[line["index"]]["archive"]["sha256"]
+
+
+def test_a_deleted_video_has_no_link_and_is_not_copied_out(
+    running: RunningService, tenant: Tenant, tmp_path: Path
+) -> None:
+    batch_id = tenant.batch(*(f"a kite, take {n}" for n in range(6)))["batch_id"]
+    tenant.finished(batch_id)
+    items = eventually(
+        lambda: tenant.get(f"/v1/batches/{batch_id}/items")["items"],
+        lambda items: all(item["archive"]["state"] != "due" for item in items),
+    )
+    before = next(item for item in items if item["archive"]["state"] == "stored")
+    tenant.request("DELETE", f"/v1/videos/{before['item_id']}")
+    assert httpx2.get(before["video_url"]).status_code == 404
+    after = tenant.get(f"/v1/batches/{batch_id}/items")["items"][before["index"]]
+    assert (after["video_url"], after["thumbnail_url"]) == (None, None)
+    assert after["archive"]["state"] == "removed"
+    assert after["archive"]["spritesheet_url"] is None
+    manifest = running.ask(lambda rushes: rushes.download(batch_id, tmp_path))
+    line = manifest["files"][before["index"]]
+    assert (line["file"], line["error"]) == (None, "the video was deleted")

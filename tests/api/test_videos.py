@@ -1,11 +1,13 @@
 """The official OpenAI SDK, unmodified, against the service with the simulator behind it."""
 
 import asyncio
+import json
 import ssl
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -15,6 +17,7 @@ import trustme
 from sqlalchemy import text
 
 from rushes.api import models
+from rushes.client import Client
 from rushes.engine import net_guard
 from rushes.engine.guarded_http import GuardedHttp
 from rushes.engine.net_guard import UrlRefused
@@ -71,6 +74,36 @@ def test_retrieve_list_and_delete(client: openai.OpenAI, tenant: Tenant) -> None
         client.videos.delete(made[1].id)
     assert [video.id for video in client.videos.list()] == [made[2].id, made[0].id]
     assert tenant.get(f"/v1/batches/{made[1].id}")["status"] == "succeeded", "the books stay"
+
+
+def test_nothing_links_to_a_deleted_video_any_more(
+    tenant: Tenant, service: RunningService, tmp_path: Path
+) -> None:
+    batch_id = tenant.batch("a", "b")["batch_id"]
+    tenant.finished(batch_id)
+    tenant.request("DELETE", f"/v1/videos/{batch_id}-0")
+    gone, there = tenant.get(f"/v1/batches/{batch_id}/items")["items"]
+    assert (gone["status"], gone["video_url"], gone["thumbnail_url"]) == ("succeeded", None, None)
+    assert (gone["archive"]["state"], gone["archive"]["reason"]) == ("removed", "the video was deleted")
+    assert there["video_url"] is not None
+    export = tenant.request("GET", f"/v1/batches/{batch_id}/export").text
+    assert [json.loads(line)["video_url"] is None for line in export.splitlines()] == [True, False]
+    (attempt,) = tenant.get(f"/v1/batches/{batch_id}/items/0/attempts")["attempts"]
+    assert attempt["video_url"] is None
+    stream = tenant.request("GET", f"/v1/batches/{batch_id}/events").text
+    events = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: ")]
+    urls = {
+        event["data"]["index"]: event["data"]["video_url"] for event in events if "video." in event["type"]
+    }
+    assert urls == {0: None, 1: urls[1]}
+    assert urls[1] is not None
+    with Client(tenant.base_url, tenant.key) as client:
+        by_client = client.download_all(batch_id, tmp_path / "client")
+    by_library = service.ask(lambda rushes: rushes.download(batch_id, tmp_path / "library"))
+    for manifest in (by_client, by_library):
+        assert (manifest["downloaded"], manifest["failed"]) == (1, 1)
+        assert manifest["files"][0]["error"] == "the video was deleted"
+    assert tenant.get(f"/v1/batches/{batch_id}")["succeeded_count"] == 2, "the books stay"
 
 
 def test_the_sdk_understands_refusals(client: openai.OpenAI, service: RunningService) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from rushes.domain.archive import DAY_MS, Retention
 from rushes.domain.errors import ArchiveUnavailable
-from rushes.engine import archive_upkeep
+from rushes.engine import archive_upkeep, videos
 from rushes.engine.archive_upkeep import Pruned, Verification, prune, verify
 from rushes.engine.video_pictures import can_decode
 from rushes.store.objects import ObjectStore
@@ -79,6 +79,39 @@ def test_files_go_when_their_retention_is_over_by_account_and_by_age(vault: Vaul
     assert pruned(vault, keep, days_later=91) == Pruned(3, 3 * len(CLIP))
     assert vault.stored_objects() == []
     assert_sound(vault.books)
+
+
+def test_the_file_of_a_deleted_video_goes_whatever_its_age(vault: Vault) -> None:
+    asyncio.run(filled(vault))
+    database, now_ms = vault.books.database, vault.books.now_ms
+    database.run(videos.delete, vault.account_id, "bat_1", 1, now_ms=now_ms)
+    keep = Retention()
+    assert pruned(vault, keep, dry_run=True) == Pruned(1, len(CLIP))
+    assert pruned(vault, keep) == Pruned(1, len(CLIP))
+    states = [row["state"] for row in vault.files()]
+    assert states == ["stored", "removed", "refused", *["stored"] * 3]
+    assert len([path for path in vault.stored_objects() if path.suffix == ".mp4"]) == 4
+    assert pruned(vault, keep) == Pruned(0, 0)
+    assert_sound(vault.books)
+
+
+def test_a_running_archiver_removes_what_was_deleted_without_any_retention(vault: Vault) -> None:
+    asyncio.run(filled(vault))
+    for index in (0, 1):
+        vault.books.database.run(videos.delete, vault.account_id, "bat_1", index, now_ms=vault.books.now_ms)
+    archiver = vault.archiver()
+
+    async def scenario() -> None:
+        stop = asyncio.Event()
+        running = asyncio.create_task(archiver.run(stop))
+        async with asyncio.timeout(10):
+            while [row["state"] for row in vault.files()].count("removed") < 2:
+                await asyncio.sleep(0.02)
+        stop.set()
+        await running
+
+    asyncio.run(scenario())
+    assert [row["state"] for row in vault.files()].count("stored") == 3
 
 
 def test_removing_that_was_interrupted_is_ended_by_the_next_call(

@@ -150,7 +150,10 @@ async def get_video(video_id: VideoId, caller: Caller, parts: Parts) -> Response
     responses=answers(404, 409),
 )
 async def delete_video(video_id: VideoId, caller: Caller, parts: Parts) -> Response:
-    """Hides a finished video for ever. Its batch and its ledger entries stay: they are the books."""
+    """Hides a finished video for ever: no list or item links to it any more, and its file is removed.
+
+    Its batch and its ledger entries stay: they are the books.
+    """
     place = video_place(video_id)
     deleted = await parts.database.transact(videos.delete, caller.account_id, *place, now_ms=parts.now_ms())
     return json_answer({"id": deleted, "object": "video.deleted", "deleted": True})

@@ -96,7 +96,8 @@ def prune(
 ) -> None:
     """Remove stored videos that are older than they are to be kept. Batches and credits stay as they are.
 
-    With RUSHES_ARCHIVE_KEEP_DAYS (or …_BY_ACCOUNT) set, workers do the same every ten minutes.
+    Videos that were deleted over the API go in any case. With RUSHES_ARCHIVE_KEEP_DAYS (or …_BY_ACCOUNT)
+    set, workers do the same every ten minutes; what was deleted they remove without it, too.
     """
     from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_json, print_line

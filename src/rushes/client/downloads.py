@@ -37,7 +37,9 @@ async def download(http: Http, item: Item, name: str, folder: Path) -> tuple[Dow
     was_there = path.exists()
     if not was_there:
         if item["video_url"] is None:
-            return {**line, "error": item["error"] or f"the item is {item['status']}"}, False
+            kept = item["archive"]
+            reason = item["error"] or (kept and kept["reason"]) or f"the item is {item['status']}"
+            return {**line, "error": reason}, False
         try:
             folder_at(path.parent)
             await _fetch(http, item, path)

@@ -22,13 +22,16 @@ ARCHIVE_TRANSITIONS: Mapping[ArchiveState, frozenset[ArchiveState]] = MappingPro
     {
         # downloaded, checked and stored · its link died first · it is no video, or lies where we do not go
         ArchiveState.DUE: frozenset({ArchiveState.STORED, ArchiveState.EXPIRED, ArchiveState.REFUSED}),
-        # its time of retention is over
+        # its time of retention is over, or the video was deleted
         ArchiveState.STORED: frozenset({ArchiveState.REMOVED}),
         ArchiveState.EXPIRED: frozenset(),
         ArchiveState.REFUSED: frozenset(),
         ArchiveState.REMOVED: frozenset(),
     }
 )
+
+VIDEO_DELETED: Final = "the video was deleted"
+"""Why there is no file of a success, for whoever asks."""
 
 ALERT_SECONDS = 1800.0
 """How long before its link dies a file that is still not stored is called out."""

@@ -60,7 +60,8 @@ IDLE_SECONDS: Final = 0.4
 
 UPKEEP_SECONDS: Final = 10.0
 PRUNE_SECONDS: Final = 600.0
-"""How often links that die soon are called out, and how often files past their retention are removed."""
+"""How often links that die soon are called out, and how often files that are past their retention,
+or whose videos were deleted, are removed."""
 
 ALERTS_MAX: Final = 100
 STOP_SECONDS_MAX: Final = 5.0
@@ -239,9 +240,9 @@ class Archiver:
         return len(rows)
 
     async def _keep_pruned(self) -> None:
-        """Remove what is past its retention, for as long as the archiver runs."""
-        retention = self._limits.retention
-        while retention is not None:
+        """Remove what is past its retention, or was deleted, for as long as the archiver runs."""
+        retention = self._limits.retention or Retention()
+        while True:
             cut_off_ms = partial(retention.cut_off_ms, now_ms=self._now_ms())
             try:
                 gone = await prune(self._database, self._objects, cut_off_ms)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from rushes.at_once import at_once
 from rushes.domain.archive import ALERT_SECONDS
@@ -135,6 +135,8 @@ async def prune(
 ) -> Pruned:
     """Remove each account's files that were stored before `cut_off_ms(account)`; None keeps them all.
 
+    Files of videos that were deleted go in any case.
+
     First a file is marked, so that nobody is given it any more, then its objects are deleted, then their
     names are forgotten: what was interrupted in between is ended by the next call. Raises
     `ArchiveUnavailable`.
@@ -142,6 +144,10 @@ async def prune(
     found = Pruned()
     while not dry_run and (rows := await database.read(archive.removed_with_objects, limit=PAGE_FILES)):
         await _delete(database, objects, [dict(row._mapping) for row in rows])
+    if dry_run:
+        found.files, found.bytes = await database.read(archive.stored_of_deleted_totals)
+    while not dry_run and (rows := await database.read(archive.stored_of_deleted, limit=PAGE_FILES)):
+        await _remove(database, objects, rows, found)
     for account_id, account in await database.read(archive.accounts_with_files):
         before_ms = cut_off_ms(account)
         if before_ms is None:
@@ -153,14 +159,17 @@ async def prune(
         while rows := await database.read(
             archive.stored_before, account_id, before_ms=before_ms, limit=PAGE_FILES
         ):
-            marked = set(
-                await database.transact(archive.mark_removed_if_stored, [row.task_id for row in rows])
-            )
-            gone = [dict(row._mapping) for row in rows if row.task_id in marked]
-            await _delete(database, objects, gone)
-            found.files += len(gone)
-            found.bytes += sum(row["bytes"] for row in gone)
+            await _remove(database, objects, rows, found)
     return found
+
+
+async def _remove(database: Database, objects: ObjectStore, rows: Sequence[Row[Any]], found: Pruned) -> None:
+    """Those that this call marks; they are counted in `found`."""
+    marked = set(await database.transact(archive.mark_removed_if_stored, [row.task_id for row in rows]))
+    gone = [dict(row._mapping) for row in rows if row.task_id in marked]
+    await _delete(database, objects, gone)
+    found.files += len(gone)
+    found.bytes += sum(row["bytes"] for row in gone)
 
 
 async def _delete(database: Database, objects: ObjectStore, rows: Sequence[Mapping[str, Any]]) -> None:

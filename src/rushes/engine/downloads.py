@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from rushes.domain.archive import ArchiveState
+from rushes.domain.archive import VIDEO_DELETED, ArchiveState
 from rushes.domain.downloads import DownloadedFile, line_without_file
 from rushes.domain.errors import ArchiveUnavailable, InputError, RushesError
 from rushes.engine.fetch import fetch_file
@@ -64,7 +64,8 @@ class Downloader:
     ) -> tuple[DownloadedFile, bool]:
         """The item's file under that name, and whether it was there before; what went wrong is in `error`.
 
-        `item` has the fields of the API and its `provider`, `archived` is its row of the archive, if any.
+        `item` has the fields of the API, its `provider` and whether it `is_deleted`, `archived` is its row of
+        the archive, if any.
         Raises `InputError` when nothing can be written to the folder.
         """
         line = line_without_file(item)
@@ -91,6 +92,8 @@ class Downloader:
         self, item: Mapping[str, Any], archived: Mapping[str, Any] | None, path: Path
     ) -> tuple[bool, tuple[int, str]]:
         """Whether the file was there before, its size and hash; it is there afterwards."""
+        if item["is_deleted"]:
+            raise NoFile(VIDEO_DELETED)
         found = await asyncio.to_thread(_size_and_digest, path)
         if archived is not None and archived["state"] == ArchiveState.STORED and self._objects is not None:
             if found is None:

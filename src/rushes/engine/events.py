@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select, text
 
 from rushes.engine import views
 from rushes.store import schema
+from rushes.store.batches import without_deleted
 from rushes.store.database import Rows
 
 EVENT_BYTES_MAX = 20_000
@@ -80,11 +81,18 @@ def events_after(
         .order_by(events.c.seq)
         .limit(limit)
     )
-    found: list[tuple[int, dict[str, Any]]] = []
-    for row in rows:
-        task = None if row.event_task_id is None else dict(row._mapping)
-        found.append((row.seq, event_document(row.event_type, row.event_at_ms, batch, task)))
-    return found
+    return [
+        (
+            row["seq"],
+            event_document(
+                row["event_type"],
+                row["event_at_ms"],
+                batch,
+                None if row["event_task_id"] is None else row,
+            ),
+        )
+        for row in without_deleted(connection, rows.mappings())
+    ]
 
 
 def event_heads(connection: Connection, batch_ids: Sequence[int]) -> list[tuple[int, int, bool]]:

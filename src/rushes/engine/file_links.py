@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rushes.domain.archive import ArchiveState
+from rushes.domain.archive import VIDEO_DELETED, ArchiveState
 from rushes.engine.views import iso_time
 
 LINK_STEP_SECONDS: Final = 3600
@@ -25,6 +25,9 @@ VARIANTS: Final[Mapping[str, tuple[str, str]]] = {
     "spritesheet": ("poster_key", "image/jpeg"),
 }
 """What is kept of a video, in the words of OpenAI's SDK: the column that names it, and its media type."""
+
+
+_FACTS: Final = ("bytes", "sha256", "width", "height")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,12 @@ def file_fields(
     """`video_url, thumbnail_url, archive` of an item whose row of the archive this is.
 
     The provider's link until the file is stored, then our own; none for a file that is not to be had, whose
-    `archive.reason` says why.
+    `archive.reason` says why. `item` is a row as `without_deleted` gives it.
     """
+    if item["is_deleted"]:
+        facts = dict.fromkeys((*_FACTS, "duration_seconds", "stored_at", "spritesheet_url"))
+        removed = {"state": ArchiveState.REMOVED.value, "reason": VIDEO_DELETED} | facts
+        return {"video_url": None, "thumbnail_url": None, "archive": removed}
     if archived is None:
         return {"video_url": item["video_url"], "thumbnail_url": None, "archive": None}
 
@@ -81,10 +88,7 @@ def file_fields(
         "archive": {
             "state": archived["state"],
             "reason": archived["reason"],
-            "bytes": archived["bytes"],
-            "sha256": archived["sha256"],
-            "width": archived["width"],
-            "height": archived["height"],
+            **{name: archived[name] for name in _FACTS},
             "duration_seconds": None if duration_ms is None else duration_ms / 1000,
             "stored_at": iso_time(archived["stored_at_ms"]),
             "spritesheet_url": link("spritesheet"),

@@ -158,7 +158,8 @@ def export_page(
         .order_by(c.item_index)
         .limit(EXPORT_PAGE_ROWS)
     )
-    return [views.export_view(row._mapping, batch_public_id=public_id) for row in rows]  # type: ignore[arg-type]
+    tasks = batches.without_deleted(connection, rows.mappings())
+    return [views.export_view(task, batch_public_id=public_id) for task in tasks]
 
 
 def cancel(connection: Connection, account_id: int, public_id: str, *, now_ms: int) -> int:

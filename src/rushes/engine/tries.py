@@ -32,23 +32,20 @@ def item_attempts(
 def attempts_of_items(connection: Connection, batch_id: int, indexes: Sequence[int]) -> list[dict[str, Any]]:
     """Every attempt of these items, in the items' order, oldest first; each with its item's `index`."""
     t, a = schema.video_tasks, schema.task_attempts
-    tries = (
-        connection.execute(
-            select(t)
-            .where(t.c.batch_id == batch_id, t.c.item_index.in_(sorted(set(indexes))))
-            .order_by(t.c.item_index, t.c.retry_number)
-        )
-        .mappings()
-        .all()
+    rows = connection.execute(
+        select(t)
+        .where(t.c.batch_id == batch_id, t.c.item_index.in_(sorted(set(indexes))))
+        .order_by(t.c.item_index, t.c.retry_number)
     )
+    tries = batches.without_deleted(connection, rows.mappings())
     given_up: dict[int, list[Mapping[Any, Any]]] = {}
-    for row in connection.execute(
+    for attempt in connection.execute(
         select(a).where(a.c.task_id.in_([row["id"] for row in tries])).order_by(a.c.task_id, a.c.attempt)
     ).mappings():
-        given_up.setdefault(row["task_id"], []).append(row)
+        given_up.setdefault(attempt["task_id"], []).append(attempt)
     found: list[dict[str, Any]] = []
     for row in tries:
-        found += [_given_up(row, attempt) for attempt in given_up.get(row["id"], ())]
+        found += [_given_up(row, each) for each in given_up.get(row["id"], ())]
         found.append(_last_of_try(row))
     return found
 

@@ -307,6 +307,11 @@ def troubles(connection: Connection, *, limit: int) -> list[Row[Any]]:
 
 # --- retention ------------------------------------------------------------------------------------------
 
+_DELETED = (
+    "FROM deleted_videos d JOIN video_tasks t ON t.batch_id = d.batch_id AND t.item_index = d.item_index"
+    " JOIN archived_files f ON f.task_id = t.id WHERE f.state = 'stored'"
+)
+
 
 def accounts_with_files(connection: Connection) -> list[tuple[int, str]]:
     """The accounts that may have stored files, each with its name."""
@@ -336,6 +341,21 @@ def stored_before_totals(connection: Connection, account_id: int, *, before_ms: 
         ),
         {"account_id": account_id, "before": before_ms},
     ).one()
+    return int(row[0]), int(row[1])
+
+
+def stored_of_deleted(connection: Connection, *, limit: int) -> list[Row[Any]]:
+    """Stored files whose videos were deleted. Looks at every deletion."""
+    return list(
+        connection.execute(
+            statement(f"SELECT f.* {_DELETED} ORDER BY f.task_id LIMIT :limit"), {"limit": limit}
+        )
+    )
+
+
+def stored_of_deleted_totals(connection: Connection) -> tuple[int, int]:
+    """How many such files there are, and their bytes."""
+    row = connection.execute(statement(f"SELECT COUNT(*), COALESCE(SUM(f.bytes), 0) {_DELETED}")).one()
     return int(row[0]), int(row[1])
 
 

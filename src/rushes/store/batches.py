@@ -370,7 +370,7 @@ def list_items(
     limit: int | None = None,
     offset: int = 0,
 ) -> list[dict[str, Any]]:
-    """The batch's items in order; of an item that was tried again, the newest row."""
+    """The batch's items in order, as `without_deleted`; of an item that was tried again, the newest row."""
     c = schema.video_tasks.c
     query = (
         select(schema.video_tasks)
@@ -384,7 +384,22 @@ def list_items(
         query = query.where(c.failure_type == failure_type)
     if limit is not None:
         query = query.limit(limit)
-    return [dict(row._mapping) for row in connection.execute(query)]
+    return without_deleted(connection, connection.execute(query).mappings())
+
+
+def without_deleted(connection: Connection, rows: Iterable[Mapping[Any, Any]]) -> list[dict[str, Any]]:
+    """These rows of `video_tasks`; where the video was deleted, `is_deleted` is set and it has no URL."""
+    tasks = [dict(row) for row in rows]
+    with_video = sorted({task["batch_id"] for task in tasks if task["video_url"] is not None})
+    d = schema.deleted_videos.c
+    places = select(d.batch_id, d.item_index).where(d.batch_id.in_(with_video))
+    deleted = {(row[0], row[1]) for row in connection.execute(places)} if with_video else set()
+    for task in tasks:
+        place = (task["batch_id"], task["item_index"])
+        task["is_deleted"] = task["video_url"] is not None and place in deleted
+        if task["is_deleted"]:
+            task["video_url"] = None
+    return tasks
 
 
 def mark_dispatched(connection: Connection, batch_ids: Sequence[int], now_ms: int) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, select, text
 
 from rushes.domain.errors import NotFound
 from rushes.store import schema
+from rushes.store.batches import without_deleted
 from rushes.store.database import Rows, skip_locked
 
 ERROR_CHARACTERS_MAX = 300
@@ -262,7 +263,8 @@ def event_rows(
         .join_from(v, t, t.c.id == v.c.task_id)
         .where(v.c.batch_id == batch_id, v.c.seq.in_(list(seqs)))
     )
-    return dict(batch._mapping), {row.seq: dict(row._mapping) for row in rows}
+    tasks = without_deleted(connection, rows.mappings())
+    return dict(batch._mapping), {task["seq"]: task for task in tasks}
 
 
 # --- for tenants and operators --------------------------------------------------------------------------
