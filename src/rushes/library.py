@@ -27,7 +27,17 @@ from rushes.domain.errors import (
 from rushes.domain.prompts import Defaults, TaskDraft, drafts_from_objects, validate_drafts
 from rushes.domain.retries import read_policy
 from rushes.domain.task import PollResult, TaskStatus
-from rushes.engine import accept, archive_upkeep, audit, holding, overview, pass_rates, tries, views
+from rushes.engine import (
+    accept,
+    archive_upkeep,
+    audit,
+    holding,
+    operator_reads,
+    overview,
+    pass_rates,
+    tries,
+    views,
+)
 from rushes.engine.audit_heads import LedgerHead
 from rushes.engine.crew import Crew
 from rushes.engine.downloads import PARALLEL_MAX
@@ -269,11 +279,15 @@ class Rushes:
         counts, _ = await self.database.read(archive.files_of_batch, batch_id)
         return counts
 
-    async def list_batches(self, *, limit: int = 20, after: str | None = None) -> list[dict[str, Any]]:
-        """Batches, newest first."""
-        rows = await self.database.read(batches.list_batches, account_id=None, limit=limit, after=after)
-        now_ms = wall_clock_ms()
-        return [views.batch_view(row, now_ms=now_ms) for row in rows]
+    async def list_batches(
+        self, *, limit: int = 20, after: str | None = None, account: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Batches with their `account`, newest first; of one account when it is named."""
+        wanted = operator_reads.BatchFilter(account=account)
+        found, _ = await self.database.read(
+            operator_reads.batch_page, wanted, limit=limit, before=after, now_ms=wall_clock_ms()
+        )
+        return found
 
     async def items(
         self, batch_id: str, *, status: str | None = None, limit: int | None = None, offset: int = 0

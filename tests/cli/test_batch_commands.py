@@ -60,11 +60,30 @@ def test_show_and_list_have_the_field_names_of_the_http_api(shell: Shell, batch_
     assert shown["total_count"] == shown["succeeded_count"] + shown["failed_count"] == 12
     assert shown["credits_reserved"] == shown["credits_settled"] + shown["credits_refunded"] == 150
     listed = shell.call("batch", "list", "--json", "--limit", "1").document
-    assert listed == {"ok": True, "data": [_without_ok(shown)], "has_more": False}
+    assert listed == {"ok": True, "data": [_without_ok(shown) | {"account": "default"}], "has_more": False}
     people = shell.call("batch", "show", batch_id, "--status", "failed").stdout
     proof = f"reserved 150 = settled {shown['credits_settled']} + refunded {shown['credits_refunded']}"
     assert proof in people.splitlines()
     assert people.count("output_moderation") == shown["failed_count"] + 1  # each item, and their sum
+
+
+def test_a_list_says_whose_batches_they_are_and_what_they_reserved_and_settled(tmp_path: Path) -> None:
+    async def create(rushes: Any) -> Any:
+        await rushes.create_batch(["one", "two"], account="acme", grant=100)
+        return await rushes.create_batch(["one"], account="other", grant=100)
+
+    shell = Shell(tmp_path, QUICK)
+    shell.ask(create)
+    table = [line.split() for line in shell.call("batch", "list").stdout.splitlines()]
+    columns, *rows = [dict(zip(table[0], line, strict=True)) for line in table]
+    assert columns["batch"] == "batch"
+    assert [(row["account"], row["reserved"], row["settled"]) for row in rows] == [
+        ("other", "10", "0"),
+        ("acme", "20", "0"),
+    ]
+    (only,) = shell.call("batch", "list", "--account", "acme", "--json").document["data"]
+    assert (only["account"], only["credits_reserved"], only["credits_settled"]) == ("acme", 20, 0)
+    assert 'no account "nobody"' in shell.call("batch", "list", "--account", "nobody").one_line_error()
 
 
 def test_an_export_has_exactly_the_promised_fields_with_exact_values(shell: Shell, batch_id: str) -> None:

@@ -31,6 +31,7 @@ def list_batches(
     *,
     limit: Limit = 20,
     after: Annotated[str | None, Parameter(help="Only batches older than this one.")] = None,
+    account: Annotated[str | None, Parameter(help="Only this account's.")] = None,
     json: Json = False,
 ) -> None:
     """List batches, the newest first."""
@@ -39,26 +40,22 @@ def list_batches(
 
     async def show_list() -> None:
         async with opened() as rushes:
-            found = await rushes.list_batches(limit=limit + 1, after=after)
+            found = await rushes.list_batches(limit=limit + 1, after=after, account=account)
         if json:
             print_json({"ok": True, "data": found[:limit], "has_more": len(found) > limit})
             return
-        rows = [
-            (
-                batch["batch_id"],
-                batch["status"],
-                batch["total_count"],
-                batch["succeeded_count"],
-                batch["failed_count"],
-                batch["processing_count"],
-                batch["pending_count"],
-                batch["credits_reserved"],
-                batch["created_at"],
-            )
-            for batch in found[:limit]
-        ]
-        columns = ("batch", "status", "total", "succeeded", "failed", "processing", "pending", "credits")
-        print_table((*columns, "created"), rows, right="total succeeded failed processing pending credits")
+        numbers = {
+            "total": "total_count",
+            "succeeded": "succeeded_count",
+            "failed": "failed_count",
+            "processing": "processing_count",
+            "pending": "pending_count",
+            "reserved": "credits_reserved",
+            "settled": "credits_settled",
+        }
+        fields = ("batch_id", "account", "status", *numbers.values(), "created_at")
+        rows = [[batch[field] for field in fields] for batch in found[:limit]]
+        print_table(("batch", "account", "status", *numbers, "created"), rows, right=" ".join(numbers))
 
     run_async(show_list())
 
