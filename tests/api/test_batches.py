@@ -114,6 +114,27 @@ def test_the_same_id_with_another_body_is_refused(idle_tenant: Tenant, change: d
     assert idle_tenant.get("/v1/credits/balance")["reserved"] == 10
 
 
+def test_an_id_in_the_header_is_read_as_utf_8(idle_tenant: Tenant) -> None:
+    body = {"items": [{"prompt": "a"}]}
+    headers = {"Idempotency-Key": "commande-é-注文".encode()}
+    first = idle_tenant.post("/v1/batches", body, status=201, headers=headers)
+    assert first["request_id"] == "commande-é-注文"
+    both = {**body, "request_id": "commande-é-注文"}
+    for arguments in ({"headers": headers}, {}):
+        again = idle_tenant.post("/v1/batches", both, status=200, **arguments)
+        assert again == {**first, "idempotent_replay": True}
+
+
+@pytest.mark.parametrize("path", ["/v1/batches", "/v1/videos"])
+def test_an_id_in_the_header_that_is_no_utf_8_is_refused(idle_tenant: Tenant, path: str) -> None:
+    body = {"prompt": "a"} if path == "/v1/videos" else {"items": [{"prompt": "a"}]}
+    headers = {"Idempotency-Key": "commande-é".encode("latin-1")}
+    refused = idle_tenant.post(path, body, status=422, headers=headers)
+    assert (refused["error"], refused["field"]) == ("INVALID_INPUT", "Idempotency-Key")
+    assert "must be UTF-8" in refused["message"]
+    assert idle_tenant.get("/v1/credits/balance")["reserved"] == 0
+
+
 def test_header_and_body_must_name_the_same_request(idle_tenant: Tenant) -> None:
     body = {"items": [{"prompt": "a"}], "request_id": "r-1"}
     refused = idle_tenant.post("/v1/batches", body, status=422, headers={"Idempotency-Key": "r-2"})

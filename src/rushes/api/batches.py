@@ -155,7 +155,11 @@ def request_id_of_batch(in_body: str | None, in_header: str | None) -> str | Non
     """The request's id, from the body or the header; both must agree. Raises `InputError`."""
     if in_header is None or in_header == "":
         return in_body
-    checked = read_label({"Idempotency-Key": in_header}, "Idempotency-Key")
+    try:
+        text = in_header.encode("latin-1").decode()  # the server reads all headers as Latin-1
+    except UnicodeDecodeError:
+        raise InputError("must be UTF-8", field="Idempotency-Key") from None
+    checked = read_label({"Idempotency-Key": text}, "Idempotency-Key")
     if in_body is not None and in_body != checked:
         raise InputError("the Idempotency-Key header says another id", field="request_id")
     return checked
