@@ -49,7 +49,7 @@ def test_double_braces_are_braces_and_a_variable_may_appear_twice() -> None:
             'variables: the template\'s variable "style" has no values; did',
         ),
         ("a {b}", {"b": ["x"], "c": ["y"]}, None, 'variables: the template does not use the variable "c"'),
-        ("a {b}", {"b": []}, None, "variables.b: must be a list of at least one text"),
+        ("a {b}", {"b": []}, None, "variables.b: must be a list of at least one text, not an empty one"),
         ("a {b}", {"b": "xyz"}, None, 'variables.b: must be a list of at least one text, not "xyz"'),
         ("a {b}", {"b": ["x", 5]}, None, "variables.b: value 2 must be text, not 5"),
         ("a {b}", {"b": ["x" * 4001]}, None, "variables.b: value 1 has 4001 characters"),

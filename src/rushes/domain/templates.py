@@ -117,7 +117,8 @@ def _check_values(name: str, values: object, origin: Origin) -> None:
         return origin.error(message, f"variables.{name}")
 
     if not isinstance(values, list | tuple) or not values:
-        raise refused(f"must be a list of at least one text, not {quoted(values)}")
+        given = "an empty one" if isinstance(values, list | tuple) else quoted(values)
+        raise refused(f"must be a list of at least one text, not {given}")
     if len(values) > VARIABLE_VALUES_MAX:
         raise refused(f"{len(values)} values, more than {VARIABLE_VALUES_MAX}")
     for index, value in enumerate(values):
