@@ -265,6 +265,12 @@ def test_a_statement_can_be_verified_by_others_and_a_changed_one_cannot(shell: S
     assert verified.code == 0, verified.stdout
     assert verified.document["ok"] is True
     assert (verified.document["batch_id"], verified.document["reserved"]) == (batch_id, 150)
+    assert verified.document["note"] == (
+        "the statement is sound, is signed with the expected key, and agrees with this installation's ledger"
+    )
+    unpinned = shell.call("audit", "verify", "statement.json", "--with-ledger").stdout
+    assert "only self-consistency" not in unpinned
+    assert "was not compared with the key that you expect, and agrees with this" in unpinned
     statement = shell.call("audit", "statement", batch_id, "--json").document
     assert statement["public_key"] == key
     statement["statement"]["totals"]["settled"] += 1

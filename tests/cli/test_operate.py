@@ -41,6 +41,7 @@ def test_help_and_version_are_quick_and_need_nothing(shell: Shell) -> None:
     ("command", "expected"),
     [
         (["frobnicate"], 'Unknown command "frobnicate"'),
+        (["doctro"], ", ...; see `rushes --help`"),
         (["run"], "FILE"),
         (["run", "a.txt", "--format", "xml"], '"text", "csv", "jsonl"'),
         (["run", "a.txt", "--duration", "abc"], "whole number"),
@@ -52,6 +53,29 @@ def test_wrong_usage_is_one_line_and_exit_code_2(shell: Shell, command: list[str
     ended = shell.call(*command)
     assert ended.code == 2
     assert expected in ended.one_line_error()
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            ["credits", "ledger", "--offset", "99999999999999999999"],
+            "offset: must be 0 to 9223372036854775807",
+        ),
+        (["run", "a.txt", "--stop-loss", "nan:5", "--retries", "2"], "above 0 and at most 1, not nan"),
+        (["serve", "--host", "999.1.1.1", "--no-worker"], "host: cannot listen on 999.1.1.1:"),
+        (["sim", "--host", "999.1.1.1"], "host: cannot listen on 999.1.1.1:"),
+        (["keys", "create", "--rate-limit-per-min", "-1"], "must be 0, for no limit, to 10000000"),
+        (["keys", "create", "--rate-limit-per-min", "10000001"], "must be 0, for no limit, to 10000000"),
+        (["keys", "list", "--account", "nobody"], 'there is no account "nobody"'),
+    ],
+)
+def test_a_refused_value_is_named_for_what_it_is(shell: Shell, command: list[str], expected: str) -> None:
+    shell.write("a.txt", "a boat\n")
+    shell.grant(1)
+    refused = shell.call(*command)
+    assert refused.code == 1
+    assert expected in refused.one_line_error()
 
 
 def test_an_unexpected_error_is_one_line_with_a_hint_at_the_traceback(

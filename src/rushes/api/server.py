@@ -172,7 +172,8 @@ def bound_socket(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot listen on {host}:{port}: {reason}", field="port") from error
+        field = "host" if isinstance(error, socket.gaierror) else "port"
+        raise InputError(f"cannot listen on {host}:{port}: {reason}", field=field) from error
     return listening
 
 

@@ -56,7 +56,9 @@ def _run(arguments: list[str]) -> int:
     try:
         result = app(spread_values(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _complain(f"{str(error).rstrip('.')}; see `rushes --help`")
+        message = str(error)  # "..." at its end stands for more of a list
+        message = message if message.endswith("...") else message.removesuffix(".")
+        _complain(f"{message}; see `rushes --help`")
         return ExitCode.USAGE
     return result if isinstance(result, int) else ExitCode.DONE
 

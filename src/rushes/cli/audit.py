@@ -137,7 +137,10 @@ def verify(
     _, data = read_bounded(file, STATEMENT_BYTES_MAX)
     check = verify_statement(data, public_key)
     violations = _differences(data) if with_ledger and check.ok else []
-    document = check.as_dict() | ({"ledger_violations": violations} if with_ledger else {})
+    document = check.as_dict()
+    if with_ledger:
+        note = check.note_beside_ledger(agrees=not violations)
+        document |= {"note": note, "ledger_violations": violations}
     document["ok"] = check.ok and not violations
     if json:
         print_json(document)

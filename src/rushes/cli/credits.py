@@ -7,6 +7,9 @@ from cyclopts import App, Parameter
 
 from rushes.cli.options import Account, Expiry, Json, Limit, Whole
 
+OFFSET_MAX = 2**63 - 1
+"""The largest number that the databases take."""
+
 app = App(name="credits", help="Grant credits, show balances and the ledger.")
 
 
@@ -100,8 +103,8 @@ def ledger(
     from rushes.cli.show import print_json, print_table
     from rushes.domain.errors import InputError
 
-    if not 0 <= offset < 2**63:
-        raise InputError("must be 0 or more", field="offset")
+    if not 0 <= offset <= OFFSET_MAX:
+        raise InputError(f"must be 0 to {OFFSET_MAX}", field="offset")
 
     async def show() -> None:
         async with opened() as rushes:

@@ -20,7 +20,12 @@ def create(
     """Make a key and print it: this once, and never again. A new account is made."""
     from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_json, print_line, say
+    from rushes.domain.errors import InputError
     from rushes.service import create_key
+    from rushes.store.keys import RATE_LIMIT_PER_MIN_MAX
+
+    if not 0 <= rate_limit_per_min <= RATE_LIMIT_PER_MIN_MAX:
+        raise InputError(f"must be 0, for no limit, to {RATE_LIMIT_PER_MIN_MAX}", field="rate_limit_per_min")
 
     async def make() -> None:
         async with opened(creates=True) as rushes:

@@ -45,8 +45,8 @@ def quoted(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, int | float):
-        # str() of a huge int is slow and, past a limit, an error
-        return str(value) if abs(value) < 10**15 else "a number that large"
+        # str() of a huge int is slow and, past a limit, an error; NaN is not large
+        return "a number that large" if abs(value) >= 10**15 else str(value)
     if not isinstance(value, str):
         return "an object" if isinstance(value, Mapping) else "a list"
     shown = value[:QUOTED_CHARACTERS_MAX]

@@ -60,6 +60,18 @@ class StatementCheck:
             " but not compared with the key that you expect"
         )
 
+    def note_beside_ledger(self, *, agrees: bool) -> str:
+        """The note of a statement that was compared with a ledger as well."""
+        if not self.ok:
+            return self.note
+        signed = (
+            "is signed with the expected key"
+            if self.pinned
+            else "is signed with the key it carries, which was not compared with the key that you expect"
+        )
+        verdict = "and agrees" if agrees else "but does not agree"
+        return f"the statement is sound, {signed}, {verdict} with this installation's ledger"
+
     def as_dict(self) -> dict[str, object]:
         """The JSON form."""
         facts = {name: getattr(self, name) for name in self.__slots__ if name != "problems"}

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, text
 
 from rushes.domain.errors import InputError, NotFound
-from rushes.store import schema
+from rushes.store import ledger, schema
 
 KEY_NAME_CHARACTERS_MAX = 100
 RATE_LIMIT_PER_MIN_MAX = 10_000_000
@@ -77,7 +77,10 @@ def owner_if_valid(connection: Connection, key_hash: str) -> KeyOwner | None:
 def list_keys(
     connection: Connection, *, account: str | None = None, limit: int = 1000
 ) -> list[dict[str, Any]]:
-    """Keys, the newest first, of one account or of all: rows of `api_keys` with the account's name."""
+    """Keys, the newest first, of one account or of all: rows of `api_keys` with the account's name.
+
+    Raises `NotFound` for an account that does not exist.
+    """
     keys, accounts = schema.api_keys, schema.accounts
     query = (
         select(keys, accounts.c.name.label("account"))
@@ -86,7 +89,7 @@ def list_keys(
         .limit(limit)
     )
     if account is not None:
-        query = query.where(accounts.c.name == account)
+        query = query.where(keys.c.account_id == ledger.account_id(connection, account))
     return [dict(row._mapping) for row in connection.execute(query)]
 
 

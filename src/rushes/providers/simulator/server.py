@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import secrets
 import signal
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -79,7 +80,8 @@ class SimulatorServer:
                 backlog=_BACKLOG,
             )
         except (OSError, OverflowError) as error:
-            raise InputError(f"cannot listen on {self._host}:{self._port}: {error}", field="port") from error
+            field = "host" if isinstance(error, socket.gaierror) else "port"
+            raise InputError(f"cannot listen on {self._host}:{self._port}: {error}", field=field) from error
         port = self._server.sockets[0].getsockname()[1]
         scheme = "http" if self._ssl_context is None else "https"
         host = f"[{self._host}]" if ":" in self._host else self._host
