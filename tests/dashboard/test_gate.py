@@ -86,7 +86,8 @@ def socket_headers(origin: str) -> dict[str, str]:
 
 def test_nobody_passes_without_a_session(client: TestClient) -> None:
     answer = client.get("/dashboard/batches")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard/sign-in")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard/sign-in?next=%2Fbatches")
+    assert client.get("/dashboard/").headers["location"] == "/dashboard/sign-in"
     assert client.get("/dashboard/_nicegui/x.js").status_code == 401
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/dashboard/ws"):
         pass
@@ -108,6 +109,60 @@ def test_the_secret_opens_a_session_that_ends(client: TestClient, clock: Clock) 
         assert socket.receive_text() == "hello"
     clock.now_ms += SESSION_SECONDS * 1000
     assert client.get("/dashboard/batches").status_code == 303
+
+
+def test_signing_in_leads_on_to_the_page_that_was_asked_for(client: TestClient) -> None:
+    page = "/dashboard/batches?status=failed&search=%C3%A9%20%26%20x"
+    address = client.get(page).headers["location"]
+    headers = {"origin": "https://testserver"}
+    form = client.get(address).text
+    assert f'action="{address.replace("&", "&amp;")}"' in form
+    wrong = client.post(address, data={"secret": "wrong"}, headers=headers)
+    assert f'action="{address.replace("&", "&amp;")}"' in wrong.text, "a second try leads there, too"
+    right = client.post(address, data={"secret": SECRET}, headers=headers)
+    assert (right.status_code, right.headers["location"]) == (303, page)
+    again = client.get(address)
+    assert (again.status_code, again.headers["location"]) == (303, page), "signed in already"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "//evil.example",
+        "///evil.example",
+        "/batches//evil.example",
+        "/%2fevil.example",
+        "/%2F%2Fevil.example",
+        "https:evil.example",
+        "https://evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "/%5cevil.example",
+        "/%5C%5Cevil.example",
+        "evil.example",
+        "batches",
+        "@evil.example",
+        "/../v1/batches",
+        "/%2e%2e/v1/batches",
+        "/batches/%2E./../..",
+        "/.",
+        "javascript:alert(1)",
+        "/x\r\nset-cookie: a=b",
+        "/x%0d%0aset-cookie:a=b",
+        "/\t/evil.example",
+        "/%09/evil.example",
+        "/batches#x",
+        "/é",
+        "/" + "x" * 1000,
+    ],
+)
+def test_signing_in_leads_to_no_other_place(client: TestClient, wanted: str) -> None:
+    headers = {"origin": "https://testserver"}
+    answer = client.post(
+        "/dashboard/sign-in", params={"next": wanted}, data={"secret": SECRET}, headers=headers
+    )
+    assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard/")
+    assert client.get("/dashboard/sign-in", params={"next": wanted}).headers["location"] == "/dashboard/"
 
 
 def test_other_sites_pages_can_do_nothing(client: TestClient) -> None:

@@ -45,7 +45,7 @@ def test_a_wrong_secret_is_refused_and_the_right_one_opens(browser: Browser, ser
     assert context.cookies() == []
     page.get_by_label("Operator secret").fill("operator-secret-canary-4c1e")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    expect(page.get_by_role("heading", name="Accounts", exact=True)).to_be_visible()
     (cookie,) = [cookie for cookie in context.cookies() if cookie["name"] == "rushes_session"]
     assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Lax", "/dashboard")
     page.get_by_role("button", name="Sign out").click()

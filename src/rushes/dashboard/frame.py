@@ -69,7 +69,7 @@ def _leave_when_the_session_ends(parts: DashboardParts, request: Request) -> Non
 
     def check() -> None:
         if ends_at_ms is not None and parts.now_ms() >= ends_at_ms:
-            ui.navigate.to("/sign-in")
+            ui.navigate.reload()  # the gate asks to sign in, and leads back here
 
     ui.timer(_SESSION_CHECK_SECONDS, check, immediate=False)
 

@@ -4,8 +4,9 @@ The gate is ASGI around all of /dashboard, NiceGUI's connection included, so no 
 """
 
 import asyncio
+import re
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
@@ -18,6 +19,11 @@ from rushes.dashboard.sign_in import STYLESHEET, sign_in_page
 
 COOKIE: Final = "rushes_session"
 FORM_BYTES_MAX: Final = 4096
+WANTED_CHARACTERS_MAX: Final = 1000
+"""The longest address that signing in leads on to."""
+
+_PATH_CHARACTERS: Final = "/:@!$&'()*+,;=~-._"
+_LOCAL: Final = re.compile(r"/[A-Za-z0-9%/:@!$&'()*+,;=~._?-]*")
 
 _HEADERS: Final = {
     # NiceGUI makes its components from templates in the browser, hence 'unsafe-eval'; videos are where the
@@ -77,7 +83,9 @@ class Gate:
             case "/sign-in.css":
                 return FileResponse(STYLESHEET, media_type="text/css")
             case "/sign-in":
-                return await self._sign_in(Request(scope, receive), root, signed_in=signed_in)
+                request = Request(scope, receive)
+                wanted = local_page(request.query_params.get("next", ""))
+                return await self._sign_in(request, root, wanted, signed_in=signed_in)
             case "/sign-out" if scope["method"] == "POST":
                 answer = RedirectResponse(f"{root}/sign-in", 303)
                 answer.delete_cookie(COOKIE, path=root or "/")
@@ -86,27 +94,37 @@ class Gate:
             return None
         if path.startswith("/_nicegui"):
             return PlainTextResponse("sign in first", 401)
-        return RedirectResponse(f"{root}/sign-in", 303)
+        return RedirectResponse(sign_in_url(root, _wanted_page(scope, path)), 303)
 
-    async def _sign_in(self, request: Request, root: str, *, signed_in: bool) -> Response:
+    async def _sign_in(self, request: Request, root: str, wanted: str, *, signed_in: bool) -> Response:
+        """`wanted` is the page, below `root`, to go on to."""
         if request.method != "POST":
-            return RedirectResponse(f"{root}/", 303) if signed_in else HTMLResponse(sign_in_page(root))
+            if signed_in:
+                return RedirectResponse(root + wanted, 303)
+            return HTMLResponse(sign_in_page(root, action=sign_in_url(root, wanted)))
         address = request.client.host if request.client else ""
         now = asyncio.get_running_loop().time()
         wait_seconds = self._brake.wait_seconds(address, now)
         if wait_seconds > 0:
             seconds = int(wait_seconds) + 1
             return HTMLResponse(
-                sign_in_page(root, error=f"Too many wrong secrets. Try again in {seconds} seconds."),
+                sign_in_page(
+                    root,
+                    action=sign_in_url(root, wanted),
+                    error=f"Too many wrong secrets. Try again in {seconds} seconds.",
+                ),
                 429,
                 headers={"retry-after": str(seconds)},
             )
         given = await _secret_of_form(request)
         if given is None or not self._sessions.is_secret(given):
             self._brake.failed(address, now)
-            return HTMLResponse(sign_in_page(root, error="That is not the operator's secret."), 403)
+            page = sign_in_page(
+                root, action=sign_in_url(root, wanted), error="That is not the operator's secret."
+            )
+            return HTMLResponse(page, 403)
         self._brake.succeeded(address)
-        answer = RedirectResponse(f"{root}/", 303)
+        answer = RedirectResponse(root + wanted, 303)
         answer.set_cookie(
             COOKIE,
             self._sessions.new_cookie(nonce=self._parts.new_nonce(), now_ms=self._parts.now_ms()),
@@ -127,6 +145,37 @@ class Gate:
         if self._parts.base_url is not None:
             own.add(urlsplit(self._parts.base_url).netloc.lower())
         return urlsplit(origin).netloc.lower() in own
+
+
+def sign_in_url(root: str, wanted: str) -> str:
+    """Where one signs in, and is then led on to the page `wanted` below `root`."""
+    return f"{root}/sign-in" if wanted == "/" else f"{root}/sign-in?{urlencode({'next': wanted})}"
+
+
+def local_page(text: str) -> str:
+    """The path below the dashboard, with its query, that this text is; `/` for whatever else it may be.
+
+    Nothing that a browser could take for another host, or that leads out of the dashboard, is let through.
+    """
+    path = unquote(text.partition("?")[0])
+    if (
+        len(text) > WANTED_CHARACTERS_MAX
+        or not _LOCAL.fullmatch(text)
+        or "//" in path
+        or "\\" in path
+        or not path.isprintable()
+        or any(part in (".", "..") for part in path.split("/"))
+    ):
+        return "/"
+    return text
+
+
+def _wanted_page(scope: Scope, path: str) -> str:
+    """What was asked for, as `local_page` has it; `/` for what is no page."""
+    if scope["method"] != "GET":
+        return "/"
+    query = scope.get("query_string", b"").decode("latin-1")
+    return local_page(quote(path, safe=_PATH_CHARACTERS) + (f"?{query}" if query else ""))
 
 
 async def _secret_of_form(request: Request) -> str | None:

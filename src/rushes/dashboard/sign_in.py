@@ -8,8 +8,8 @@ from rushes.dashboard.markup import Markup, joined, tag
 STYLESHEET: Final = Path(__file__).with_name("dashboard.css")
 
 
-def sign_in_page(root: str, *, error: str | None = None) -> str:
-    """The form, with what was wrong with the last try."""
+def sign_in_page(root: str, *, action: str, error: str | None = None) -> str:
+    """The form, which is sent to `action`, with what was wrong with the last try."""
     form = tag(
         "form",
         tag("div", logo(), class_="sign-in-logo"),
@@ -29,7 +29,7 @@ def sign_in_page(root: str, *, error: str | None = None) -> str:
         tag("p", error, id="problem", class_="problem", role="alert") if error else None,
         tag("button", "Sign in", type="submit", class_="button primary wide"),
         method="post",
-        action=f"{root}/sign-in",
+        action=action,
         class_="card sign-in",
     )
     head = joined(
