@@ -39,6 +39,7 @@ class Serving:
 
     shell: Shell
     url: str
+    said: Callable[[], str]
     tenants: list[Tenant] = field(default_factory=list)
 
     @property
@@ -88,7 +89,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, simulator: SimulatorThread
         running.wait_until(lambda said: "dashboard at" in said, "it serves")
         found = re.search(r"serving on (http://\S+)", running.stderr())
         assert found is not None
-        serving = Serving(shell, found[1])
+        serving = Serving(shell, found[1], running.stderr)
         yield serving
         for tenant in serving.tenants:
             tenant.http.close()

@@ -1,5 +1,6 @@
 """The dashboard in a real browser: watched, clicked, typed into."""
 
+import json
 import re
 
 import httpx2
@@ -7,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.api.harness import Tenant, eventually
-from tests.dashboard.conftest import SCREENSHOTS, WAIT_MS, OpenContext, Serving
+from tests.dashboard.conftest import SCREENSHOTS, SECRET, WAIT_MS, OpenContext, Serving
 
 expect.set_options(timeout=WAIT_MS)
 
@@ -336,3 +337,28 @@ def test_the_address_that_is_written_everywhere_leads_to_the_pages(serving: Serv
     answer = httpx2.get(serving.dashboard, trust_env=False)
     assert (answer.status_code, answer.headers["location"]) == (307, "/dashboard/")
     assert httpx2.head(serving.dashboard, trust_env=False).status_code == 307
+
+
+def test_a_page_that_is_not_there_is_a_line_of_the_log_like_all_others(serving: Serving) -> None:
+    with httpx2.Client(base_url=serving.url, trust_env=False) as http:
+        http.post("/dashboard/sign-in", data={"secret": SECRET}, headers={"origin": serving.url})
+        assert http.get("/dashboard/nope").status_code == 404
+    lines = serving.said().splitlines()
+    strange = [line for line in lines if not line.startswith(("{", "rushes: "))]
+    assert strange == []
+    said = [json.loads(line) for line in lines if "/dashboard/nope" in line]
+    assert [line["event"] for line in said] == ["dashboard.said"]
+
+
+def test_the_list_of_batches_says_which_credits_it_means(
+    page: Page, serving: Serving, finished_batch: str, tenant: Tenant
+) -> None:
+    batch = tenant.get(f"/v1/batches/{finished_batch}")
+    page.goto(f"{serving.dashboard}/batches?search={finished_batch}")
+    table = page.get_by_role("table", name="Batches")
+    heads = table.get_by_role("columnheader").all_inner_texts()
+    cells = table.get_by_role("row").nth(1).get_by_role("cell").all_inner_texts()
+    shown = dict(zip([head.lower() for head in heads], cells, strict=True))
+    assert shown["reserved"] == str(batch["credits_reserved"])
+    assert shown["settled"] == str(batch["credits_settled"])
+    assert shown["reserved"] != shown["settled"]

@@ -126,7 +126,10 @@ def page_content(
 
 def batch_table(root: str, found: Sequence[Mapping[str, Any]], *, now_ms: int) -> Markup:
     """Batches with their progress."""
-    heads = ("Batch", "Account", "Status", "Progress", "Videos", "Failed", "Credits", "Left", "Created")
+    heads = (
+        *("Batch", "Account", "Status", "Progress"),
+        *("Videos", "Failed", "Reserved", "Settled", "Left", "Created"),
+    )
     rows = [
         [
             tag(
@@ -140,6 +143,7 @@ def batch_table(root: str, found: Sequence[Mapping[str, Any]], *, now_ms: int) -
             f"{number(batch['succeeded_count'])} of {number(batch['total_count'])}",
             number(batch["failed_count"]),
             number(batch["credits_reserved"]),
+            number(batch["credits_settled"]),
             "–" if batch["completed_at"] else duration(batch["eta_seconds"]),
             moment(batch["created_at"], now_ms=now_ms),
         ]
