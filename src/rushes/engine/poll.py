@@ -31,10 +31,13 @@ from rushes.providers.base import Provider
 from rushes.providers.health import ProviderHealth
 
 LAST_POLL_GRACE_SECONDS = 3600.0
-"""How long past its hard deadline a task waits for the last poll to be answered at all.
+"""How long past its hard deadline a task waits for the last poll to be answered at all."""
 
-A provider that is down is asked about one task at a time. Once it has been down for so long, all of its tasks
-that have waited so long end together: their own last polls would take days.
+GONE_SECONDS = 86_400.0
+"""A provider that has been down for so long is gone: its tasks past their deadlines end together.
+
+It is asked about one task a minute, so that their own last polls could take weeks. An outage that ends before
+costs no video: each task is polled once more.
 """
 
 PROGRESS_ROWS_MAX = 1000
@@ -375,7 +378,7 @@ class Poller:
                     )
                     due = min(now + self._delay_seconds(task, now, None), task.hard_deadline)
                     self._push(task, max(due, now + backoff, now + (retry_after or 0.0)))
-                if self._health.polls_unanswered_seconds(now) >= LAST_POLL_GRACE_SECONDS:
+                if self._health.polls_unanswered_seconds(now) >= GONE_SECONDS:
                     self._conclude_unanswered(now)
             case Succeeded():
                 counts.succeeded += 1
