@@ -1,14 +1,21 @@
 """Transactions that meet: the later one is answered truly, and none waits for another in a ring."""
 
+import asyncio
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
+import pytest
 from sqlalchemy import Connection, event
 
 from rushes.domain.errors import ItemNotRetryable, RushesError
 from rushes.engine import accept
+from rushes.engine.steward import Steward, UnconfirmedPolicy
+from rushes.store import ledger
 from rushes.store.database import Database
-from tests.books import REFUSED, Books, assert_sound
+from rushes.store.tasks import FinishedTask
+from tests.books import PROVIDER, REFUSED, WORKER, Books, assert_sound
 
 
 def test_of_two_retries_at_once_the_later_one_is_told_that_the_item_waits_again(database: Database) -> None:
@@ -20,11 +27,13 @@ def test_of_two_retries_at_once_the_later_one_is_told_that_the_item_waits_again(
     books.finish([(claimed, REFUSED)])
     retried = threading.Event()
     refusals: list[RushesError] = []
+    waits: list[bool] = []
 
     def retry_and_linger(connection: Connection) -> None:
         accept.retry_item(connection, batch_id, 0, now_ms=books.now_ms)
         retried.set()
-        time.sleep(0.5)  # the other one waits for this one's lock by then
+        time.sleep(0.5)
+        waits.append(other.is_alive())
 
     def retry_too() -> None:
         retried.wait(10)
@@ -37,6 +46,7 @@ def test_of_two_retries_at_once_the_later_one_is_told_that_the_item_waits_again(
     other.start()
     database.run(retry_and_linger)
     other.join(20)
+    assert waits == [True], "the later one waits for the first one's lock"
     (refusal,) = refusals
     assert isinstance(refusal, ItemNotRetryable), refusal
     assert "item 0 is pending" in refusal.message
@@ -59,3 +69,75 @@ def test_what_waits_in_several_batches_is_ended_before_the_first_account_is_lock
     assert len(ended) == 2
     assert max(ended) < min(locked)
     assert_sound(books)
+
+
+class Decisions:
+    """Where a steward's decisions about unconfirmed submits go; there are none here."""
+
+    def given_up(self, task_id: int, attempt: int) -> None:
+        raise AssertionError((task_id, attempt))
+
+    resubmitted = given_up
+
+
+def steward(books: Books) -> Steward:
+    """A worker's, for which all that waits has waited for too long."""
+    return Steward(
+        books.database,
+        worker_id=WORKER,
+        now_ms=lambda: books.now_ms,
+        lease_seconds=30.0,
+        unconfirmed_grace_seconds=60.0,
+        unconfirmed_policy=UnconfirmedPolicy.REFUND,
+        wait_seconds_max=1.0,
+        sink=Decisions(),
+        providers=[PROVIDER],
+        on_adopted=lambda task: None,
+        holds=lambda task: True,
+    )
+
+
+def test_expiring_credits_beside_a_cancel_of_what_waits_is_no_deadlock(
+    new_database_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only PostgreSQL has locks of rows. The upkeep holds the account, then the cancel the tasks."""
+    database = Database(new_database_url("postgresql"))
+    books = Books(database)
+    account = books.account()
+    books.grant(account, 100)
+    books.grant(account, 5, expires_at_ms=1_500)
+    batch_id = books.accept(account, [1] * 3)
+    books.now_ms = 10_000_000
+    has_account, has_tasks = threading.Event(), threading.Event()
+    expire_lots, cancel_pending = ledger.expire_lots, accept._cancel_pending
+    deadlocks: list[str] = []
+
+    def expire(connection: Connection, now_ms: int, **where: Any) -> int:
+        expired = expire_lots(connection, now_ms, **where)
+        if not has_account.is_set():
+            has_account.set()
+            has_tasks.wait(10)
+        return expired
+
+    def cancel(connection: Connection, batch_id: int, now_ms: int) -> list[FinishedTask]:
+        has_account.wait(10)
+        cancelled = cancel_pending(connection, batch_id, now_ms)
+        has_tasks.set()
+        return cancelled
+
+    def note(context: Any) -> None:
+        deadlocks.append(str(context.original_exception))
+
+    monkeypatch.setattr(ledger, "expire_lots", expire)
+    monkeypatch.setattr(accept, "_cancel_pending", cancel)
+    event.listen(database.engine, "handle_error", note)
+    other = threading.Thread(target=lambda: database.run(accept.cancel_batch, batch_id, now_ms=books.now_ms))
+    other.start()
+    asyncio.run(steward(books).keep_house())
+    other.join(20)
+    assert deadlocks == []
+    assert books.rows("SELECT DISTINCT status, error FROM video_tasks") == [
+        {"status": "failed", "error": "CANCELLED"}
+    ]
+    assert_sound(books)
+    database.close()

@@ -326,32 +326,6 @@ def test_two_retries_of_one_item_at_once_make_one_new_task(books: Books) -> None
     assert_sound(books)
 
 
-def test_a_retry_that_waited_for_another_of_the_same_item_finds_the_item(
-    new_database_url: Callable[[str], str],
-) -> None:
-    books = Books(Database(new_database_url("postgresql")))  # SQLite has one writer
-    books.grant(books.account(), 1_000)
-    failed_item(books)
-    outcomes: list[object] = []
-
-    def run() -> None:
-        try:
-            outcomes.append(books.database.run(retry_item, 1, 1, now_ms=2_000))
-        except (ItemNotRetryable, NotFound) as error:
-            outcomes.append(error)
-
-    with books.database.engine.connect() as first, first.begin():
-        retry_item(first, 1, 1, now_ms=2_000)
-        second = threading.Thread(target=run)
-        second.start()
-        second.join(0.5)
-        assert second.is_alive(), "it waits"
-    second.join(30)
-    assert [type(outcome) for outcome in outcomes] == [ItemNotRetryable]
-    assert_sound(books)
-    books.database.close()
-
-
 def test_items_named_twice_are_tried_again_once_and_all_of_them_or_none(books: Books) -> None:
     books.accept(1, [10, 10, 10])
     books.finish([(task, REFUSED) for task in books.claim()])

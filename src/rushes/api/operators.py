@@ -42,17 +42,18 @@ async def healthz() -> Response:
 async def readyz(parts: Parts) -> Response:
     """The database answers, its schema is this version's, and some worker is alive."""
 
-    def look(connection: Connection) -> tuple[str | None, str, bool]:
-        revision, head = migrate.current(connection), migrate.head()
-        return revision, head, revision == head and has_live_worker(connection, parts.now_ms())
+    def look(connection: Connection) -> tuple[str | None, str | None, bool]:
+        revision = migrate.current(connection)
+        problem = migrate.mismatch(revision)  # reads files: not on the event loop
+        return revision, problem, problem is None and has_live_worker(connection, parts.now_ms())
 
     try:
         async with asyncio.timeout(READY_SECONDS_MAX):
-            revision, head, has_worker = await parts.database.read(look)
+            revision, problem, has_worker = await parts.database.read(look)
     except (StoreError, TimeoutError):
         raise _not_ready("the database does not answer", database="unreachable") from None
-    if problem := migrate.mismatch(revision):
-        raise _not_ready(problem, database="ok", schema_revision=revision, schema_head=head)
+    if problem is not None:
+        raise _not_ready(problem, database="ok", schema_revision=revision, schema_head=migrate.head())
     if not has_worker:
         raise _not_ready("no worker is alive", database="ok", schema_revision=revision, live_worker=False)
     return ok_answer({"database": "ok", "schema_revision": revision, "live_worker": True})

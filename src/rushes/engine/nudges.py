@@ -181,7 +181,8 @@ class Nudges:
         """Poll the remote id that a callback named; record it if there is such a task."""
         task_id, remote_task_id = task.task_id, candidate.remote_task_id
         limit = self._poll_limits[task.provider]
-        if limit.permitted_at(self._now()) > self._now():
+        now = self._now()
+        if limit.permitted_at(now) > now:
             return  # it stays due, and all tasks are not searched for it in vain
         if await self._database.read(nudges.carries_remote_id, task.provider, remote_task_id):
             self._drop(task_id, candidate)

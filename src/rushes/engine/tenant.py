@@ -70,15 +70,18 @@ def find_replay(
 
 def _accepted_view(connection: Connection, accepted: AcceptedBatch, now_ms: int) -> dict[str, Any]:
     row = accepted.row
+    is_replay = accepted.idempotent_replay
     return {
         "batch_id": row["public_id"],
         "request_id": row["request_id"],
         "status": row["status"],
         "total_count": row["total_count"],
         "cost_per_video": row["cost_per_video"],
-        "required_credits": _credits_at_first(connection, row["id"]),
+        "required_credits": _credits_at_first(connection, row["id"])
+        if is_replay
+        else row["credits_reserved"],
         "available_credits": available_credits(connection, row["account_id"], now_ms),
-        "idempotent_replay": accepted.idempotent_replay,
+        "idempotent_replay": is_replay,
     }
 
 
