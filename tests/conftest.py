@@ -1,7 +1,7 @@
 """Real databases for every test that stores something: SQLite files and a PostgreSQL server of our own."""
 
 import itertools
-import subprocess
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +32,7 @@ def postgresql_uri() -> Iterator[str]:
     yield server.get_uri()
     server.cleanup()
     # nobody waits for it: hundreds of databases are some hundred thousand files
-    subprocess.Popen(["rm", "-rf", folder], start_new_session=True)
+    os.posix_spawnp("rm", ["rm", "-rf", folder], os.environ)
 
 
 @pytest.fixture(scope="session")
