@@ -109,6 +109,26 @@ def test_what_would_fail_again_or_may_have_been_bought_is_not_retried(books: Boo
     assert_sound(books)
 
 
+def test_a_repeated_request_is_told_what_it_cost_at_first_whatever_re_rolls_have_cost(books: Books) -> None:
+    account_id = books.account()
+    books.grant(account_id, 100)
+
+    def ask() -> tuple[int, bool]:
+        answer = books.database.run(
+            tenant.create_batch,
+            request(account_id, [7, 5], request_id="bat_1"),
+            public_id="bat_1",
+            retry_policy=RetryPolicy(1),
+            now_ms=books.now_ms,
+        )
+        return answer["required_credits"], answer["idempotent_replay"]
+
+    assert ask() == (12, False)
+    end(books, books.claim()[0], BROKEN)
+    assert books.row("SELECT credits_reserved FROM batches")["credits_reserved"] == 19
+    assert ask() == (12, True)
+
+
 def test_a_batch_that_did_not_ask_and_a_cancelled_one_are_left_alone(books: Books) -> None:
     cancelled = batch(books, [1, 1], retries_max=5, granted=100)
     books.accept(books.account(), [1], name="bat_2")
