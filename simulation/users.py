@@ -19,6 +19,7 @@ from rushes.domain.errors import (
 from rushes.domain.prompts import Defaults, drafts_from_objects, validate_drafts
 from rushes.domain.task import TaskStatus
 from rushes.engine import accept
+from rushes.engine.retries import retry_item
 from rushes.store import batches, ledger, retries
 from rushes.store.batches import NewTask
 from simulation.broken import broken
@@ -210,7 +211,7 @@ class Users:
         def run(connection: Connection) -> int:
             failed = batches.list_items(connection, batch_id, status=TaskStatus.FAILED.value, limit=count)
             for item in failed:
-                accept.retry_item(connection, batch_id, item["item_index"], now_ms=self._process.now_ms())
+                retry_item(connection, batch_id, item["item_index"], now_ms=self._process.now_ms())
             return len(failed)
 
         with contextlib.suppress(ItemNotRetryable, InsufficientCredits):

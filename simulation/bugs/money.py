@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from rushes.domain import credits  # noqa: A004 - the module, as everywhere
 from rushes.domain.credits import Lot, Part, Reservation, ResolutionKind
-from rushes.engine import accept
+from rushes.engine import accept, retries
 from rushes.store import ledger
 from simulation.bugs.bug import Bug
 from simulation.tempo import Patches
@@ -50,7 +50,7 @@ def _bonus_made_permanent(patches: Patches) -> None:
 
 
 def _retry_without_reservation(patches: Patches) -> None:
-    retry_items, reserve = accept.retry_items, credits.reserve
+    retry_items, reserve = retries.retry_items, credits.reserve
 
     def retry(*arguments: Any, **more: Any) -> Any:
         credits.reserve = lambda *_arguments: []
@@ -59,7 +59,7 @@ def _retry_without_reservation(patches: Patches) -> None:
         finally:
             credits.reserve = reserve
 
-    patches.set(accept, "retry_items", retry)
+    patches.set(retries, "retry_items", retry)
 
 
 def _request_id_ignored(patches: Patches) -> None:

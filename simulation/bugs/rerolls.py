@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 
 from rushes.domain.retries import StopLoss
-from rushes.engine.accept import Retry
+from rushes.engine.retries import Retry
 from rushes.store import retries
 from rushes.store.retries import Rerolls
 from simulation.bugs.bug import Bug

@@ -42,6 +42,7 @@ from rushes.engine.audit_heads import LedgerHead
 from rushes.engine.crew import Crew
 from rushes.engine.downloads import PARALLEL_MAX
 from rushes.engine.holding import held_reasons
+from rushes.engine.retries import retry_all
 from rushes.engine.worker import Worker
 from rushes.settings import Settings
 from rushes.store import archive, batches, ledger, migrate
@@ -266,13 +267,8 @@ class Rushes:
         return await self.database.read(run)
 
     async def batch(self, batch_id: str) -> dict[str, Any]:
-        """One batch."""
-
-        def run(connection: Connection) -> dict[str, Any]:
-            row = batches.batch_row(connection, batches.batch_row_id(connection, batch_id))
-            return views.batch_view(row, now_ms=wall_clock_ms())
-
-        return await self.database.read(run)
+        """One batch with its `account`, and whether it `is_cancelled`."""
+        return await self.database.read(operator_reads.batch_with_account, batch_id, now_ms=wall_clock_ms())
 
     async def batch_files(self, batch_id: str) -> dict[str, int]:
         """The files of the batch's successes by their state: `due, stored, expired, refused, removed`."""
@@ -348,7 +344,7 @@ class Rushes:
             if chosen is None:
                 failed = batches.list_items(connection, row_id, status=TaskStatus.FAILED.value)
                 chosen = [row["item_index"] for row in failed]
-            accept.retry_all(connection, row_id, chosen, now_ms=wall_clock_ms())
+            retry_all(connection, row_id, chosen, now_ms=wall_clock_ms())
             return views.batch_view(batches.batch_row(connection, row_id), now_ms=wall_clock_ms())
 
         return await self.database.transact(run)

@@ -8,8 +8,9 @@ from sqlalchemy import Connection, text
 
 from rushes.domain.errors import DatabaseReadOnly
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, Failed, FailureType
-from rushes.engine.accept import cancel_batch, retry_item
+from rushes.engine.accept import cancel_batch
 from rushes.engine.audit import AuditReport, audit
+from rushes.engine.retries import retry_item
 from rushes.engine.settle import Group
 from rushes.engine.violations import VIOLATIONS_MAX, Findings
 from rushes.engine.violations import ViolationCode as Code

@@ -12,7 +12,7 @@ from rushes.domain.catalogue import Catalogue
 from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.prompts import Defaults, drafts_from_objects, validate_drafts
 from rushes.domain.task import TIMEOUT, Failed, FailureType
-from rushes.engine import accept, tries
+from rushes.engine import accept, retries, tries
 from rushes.engine.dispatch import claim_fairly
 from rushes.engine.failover import Failover
 from rushes.engine.holding import held_reasons, held_tasks
@@ -206,7 +206,7 @@ def test_a_re_roll_asks_for_the_alias_again(books: Books) -> None:
     (task,) = claim(books)
     books.name([task])
     books.finish([(task, Failed("error", FailureType.MODEL_ERROR))])
-    books.database.run(accept.retry_item, batch_id, 0, now_ms=books.now_ms)
+    books.database.run(retries.retry_item, batch_id, 0, now_ms=books.now_ms)
     assert look(books, {"grsai": DOWN, "grsai-unified": UP}) == 1
     row = books.row("SELECT * FROM video_tasks WHERE is_current = 1")
     assert (row["alias"], row["model"], row["credits"]) == ("any", "minimax-h3", 20)

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from rushes.domain.errors import ItemNotRetryable, RushesError
-from rushes.engine import accept
+from rushes.engine import accept, retries
 from rushes.engine.steward import Steward, UnconfirmedPolicy
 from rushes.store import ledger
 from rushes.store.database import Database
@@ -30,7 +30,7 @@ def test_of_two_retries_at_once_the_later_one_is_told_that_the_item_waits_again(
     waits: list[bool] = []
 
     def retry_and_linger(connection: Connection) -> None:
-        accept.retry_item(connection, batch_id, 0, now_ms=books.now_ms)
+        retries.retry_item(connection, batch_id, 0, now_ms=books.now_ms)
         retried.set()
         time.sleep(0.5)
         waits.append(other.is_alive())
@@ -38,7 +38,7 @@ def test_of_two_retries_at_once_the_later_one_is_told_that_the_item_waits_again(
     def retry_too() -> None:
         retried.wait(10)
         try:
-            database.run(accept.retry_item, batch_id, 0, now_ms=books.now_ms)
+            database.run(retries.retry_item, batch_id, 0, now_ms=books.now_ms)
         except RushesError as refusal:
             refusals.append(refusal)
 

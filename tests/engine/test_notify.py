@@ -14,7 +14,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from rushes.domain.retries import NO_RETRIES
-from rushes.engine import accept, tenant
+from rushes.engine import accept, retries, tenant
 from rushes.engine.events import EVENT_BYTES_MAX, encoded_event, event_document
 from rushes.engine.guarded_http import Answer, GuardedHttp
 from rushes.engine.net_guard import system_resolver
@@ -515,7 +515,7 @@ def test_a_retried_item_opens_the_feed_again(shop: Shop) -> None:
             async with notifier_of(shop) as notifier:
                 await shop.work(notifier)
                 assert len(receiver.received) == 3
-                shop.books.database.run(accept.retry_item, row_id, 0, now_ms=shop.books.now_ms)
+                shop.books.database.run(retries.retry_item, row_id, 0, now_ms=shop.books.now_ms)
                 shop.finish()
                 await shop.work(notifier)
             kinds = [document["type"] for document in receiver.documents()[3:]]

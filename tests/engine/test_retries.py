@@ -9,7 +9,7 @@ from rushes.domain.retries import LastModel, RetryPolicy, StopLoss
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, Failed, FailureType, Verdict
 from rushes.engine import accept, tenant
 from rushes.engine.audit import audit
-from rushes.engine.retries import retry_failed
+from rushes.engine.retries import retry_failed, retry_item
 from rushes.engine.settle import Group, apply_group
 from rushes.store.database import Database
 from rushes.store.tasks import ClaimedTask
@@ -239,7 +239,7 @@ def test_a_retry_by_hand_is_not_refused_by_the_cap_but_counts(books: Books) -> N
     (task,) = books.claim()
     end(books, task, BROKEN)
     assert rerolls(books) == (0, 0)
-    books.database.run(accept.retry_item, batch_id, 0, now_ms=books.now_ms)
+    books.database.run(retry_item, batch_id, 0, now_ms=books.now_ms)
     assert rerolls(books) == (1, 7)
     assert_sound(books)
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, text
 
 from rushes.domain.credits import entry_hash
 from rushes.domain.errors import InputError, NotFound, SettingsError
-from rushes.engine.accept import retry_item
 from rushes.engine.audit import audit
 from rushes.engine.audit_facts import entry_from_row
+from rushes.engine.retries import retry_item
 from rushes.engine.signing_key import load_or_create_signing_key, public_key_hex
 from rushes.engine.statement import BatchUnsound, make_statement, signed_bytes
 from rushes.engine.statement_check import StatementCheck, differences_from_ledger, verify_statement

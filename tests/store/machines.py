@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from rushes.domain.errors import InsufficientCredits, ItemNotRetryable
 from rushes.domain.task import Failed, FailureType, Succeeded
-from rushes.engine import accept
+from rushes.engine import accept, retries
 from rushes.engine.settle import Group
 from rushes.store import ledger, workers
 from rushes.store.database import Database
@@ -192,7 +192,7 @@ class LedgerMachine(RuleBasedStateMachine):
         before = self._stored()
         try:
             self.books.database.run(
-                accept.retry_item, batch.batch_id, task.item_index, now_ms=self.books.now_ms
+                retries.retry_item, batch.batch_id, task.item_index, now_ms=self.books.now_ms
             )
         except ItemNotRetryable:
             assert not task.failed

@@ -23,10 +23,9 @@ from rushes.engine.accept import (
     accept_batch,
     cancel_batch,
     request_hash,
-    retry_all,
-    retry_item,
     sweep_cancelled,
 )
+from rushes.engine.retries import retry_all, retry_item
 from rushes.engine.settle import Group
 from rushes.store.database import Database
 from tests.books import REFUSED, Books, assert_sound, batch, events, request, video

@@ -7,7 +7,7 @@ import pytest
 from rushes import telemetry
 from rushes.domain.errors import StatementRefused
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, TaskStatus
-from rushes.engine.accept import retry_item
+from rushes.engine.retries import retry_item
 from rushes.engine.settle import Group, finalize_batch_credits, resolve
 from rushes.store import batches, workers
 from rushes.store.database import Database

@@ -28,6 +28,7 @@ router = APIRouter(tags=[VIDEOS])
         ok={
             200: {"description": "The file.", "content": FILE_CONTENT},
             206: {"description": "The part that `Range` asked for.", "content": FILE_CONTENT},
+            304: {"description": "The asker has it already: `If-None-Match` names it."},
         },
     ),
 )

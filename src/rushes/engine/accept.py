@@ -1,4 +1,4 @@
-"""What users ask for: accept a batch, cancel it, try a failed item again. Each is one transaction."""
+"""Accept a batch, cancel it, and end what has waited too long. Each is one transaction."""
 
 import hashlib
 from collections.abc import Collection, Sequence
@@ -6,29 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from rushes.domain import credits as arithmetic
-from rushes.domain.credits import EntryType, Part
+from rushes.domain.credits import EntryType
 from rushes.domain.errors import (
     BatchNotCancellable,
     IdempotencyKeyReused,
     InputError,
-    InsufficientCredits,
-    ItemNotRetryable,
-    NotFound,
 )
 from rushes.domain.prompts import PricedDraft, TaskDraft
-from rushes.domain.retries import LastModel
-from rushes.domain.task import CANCELLED, TIMEOUT, BatchStatus, FailureType, TaskStatus
+from rushes.domain.task import CANCELLED, TIMEOUT, BatchStatus, FailureType
 from rushes.engine.settle import resolve
-from rushes.store import batches, deliveries, ledger, retries, tasks, waiting, workers
+from rushes.store import batches, ledger, tasks, waiting, workers
 from rushes.store.batches import NewTask
-from rushes.store.database import Rows, for_update, statement
-from rushes.store.retries import Rerolls
+from rushes.store.database import statement
 from rushes.store.tasks import FinishedTask
-
-_INDEXES = Rows(item_index=int)
 
 BATCH_ITEMS_MAX = 10_000
 """Items of one batch; the same limit as the HTTP API's."""
@@ -275,133 +268,3 @@ def fail_unfollowed(
     )
     resolve(connection, late, now_ms)
     return len(late)
-
-
-# --- trying failed items again ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """A failed task whose item is tried again: with the same model or alias and price, or with `model`."""
-
-    task_id: int
-    credits: int
-    model: LastModel | None = None
-
-    @property
-    def price(self) -> int:
-        """What the next try costs."""
-        return self.credits if self.model is None else self.model.credits
-
-    def row(self) -> tuple[int, int, str | None, str | None, str | None]:
-        """As `insert_next_tries` takes it."""
-        if self.model is None:
-            return self.task_id, self.credits, None, None, None
-        return self.task_id, self.price, self.model.name, self.model.provider, self.model.api_model
-
-
-def retry_item(connection: Connection, batch_id: int, item_index: int, *, now_ms: int) -> int:
-    """Make a failed item a new pending task with a new reservation; returns the new task's id.
-
-    The failed task stays as it is, for ever; the batch opens again. Raises `NotFound`, `ItemNotRetryable` or
-    `InsufficientCredits`.
-    """
-    return retry_all(connection, batch_id, [item_index], now_ms=now_ms)[0]
-
-
-def retry_all(
-    connection: Connection, batch_id: int, item_indexes: Sequence[int], *, now_ms: int
-) -> list[int]:
-    """The same for several items, all or none; the new tasks' ids in the same order."""
-    wanted: list[Retry] = []
-    for found in retries_of(connection, batch_id, item_indexes):
-        if not isinstance(found, Retry):
-            raise found
-        wanted.append(found)
-    new_ids, refusal = retry_items(connection, batch_id, wanted, now_ms=now_ms)
-    if refusal is not None:
-        raise refusal
-    return new_ids
-
-
-def retries_of(
-    connection: Connection, batch_id: int, item_indexes: Sequence[int]
-) -> list[Retry | NotFound | ItemNotRetryable]:
-    """For each of these items of a batch, once, now locked: its retry, or why there can be none."""
-    query = statement(
-        "SELECT item_index, id, status, credits FROM video_tasks WHERE batch_id = :batch_id"
-        f" AND is_current = 1 AND item_index IN (SELECT v.item_index FROM {_INDEXES.sql(connection)})"
-        f" ORDER BY id{for_update(connection)}"
-    )
-    asked = sorted(set(item_indexes))
-    parameters = {**_INDEXES.parameters(connection, [(index,) for index in asked]), "batch_id": batch_id}
-    rows = connection.execute(query, parameters).all()
-    if len(rows) < len(asked):
-        # PostgreSQL leaves out what another retry has replaced while this one waited for it
-        rows = connection.execute(query, parameters).all()
-    found = {row.item_index: row for row in rows}
-    return [_retry_of(index, found.get(index)) for index in dict.fromkeys(item_indexes)]
-
-
-def _retry_of(index: int, row: Row[Any] | None) -> Retry | NotFound | ItemNotRetryable:
-    if row is None:
-        return NotFound(f"the batch has no item {index}")
-    if row.status != TaskStatus.FAILED.value:
-        return ItemNotRetryable(f"item {index} is {row.status}; only a failed item can be tried again")
-    return Retry(row.id, row.credits)
-
-
-def retry_items(
-    connection: Connection,
-    batch_id: int,
-    wanted: Sequence[Retry],
-    *,
-    now_ms: int,
-    cap: Rerolls | None = None,
-) -> tuple[list[int], InsufficientCredits | None]:
-    """Try failed tasks of a batch again that this transaction has locked, in this order, all at once.
-
-    Passed over is what `cap`, which counts on, has no room for, and what there are too few credits for.
-    Returns the new tasks' ids, and the first refusal for want of credits. Raises `ItemNotRetryable`.
-    """
-    if not wanted:
-        return [], None
-    account_id = batches.account_of(connection, batch_id)
-    ledger.expire_lots(connection, now_ms, account=account_id)
-    book = ledger.Book(connection, [account_id])  # accounts are locked before batches, everywhere
-    batch = batches.lock_counters(connection, [batch_id])[batch_id]
-    if batch.cancelled_at_ms is not None:
-        raise ItemNotRetryable("the batch was cancelled")
-    lots = ledger.lots(connection, account_id)
-    refusal: InsufficientCredits | None = None
-    reserved: list[Part] = []
-    again: list[Retry] = []
-    for retry in wanted:
-        if cap is not None and not cap.may_spend(retry.price):
-            continue
-        try:
-            parts = arithmetic.reserve(lots, retry.price, now_ms)
-        except InsufficientCredits as error:
-            refusal = refusal or error
-            continue
-        if parts:
-            lots = arithmetic.without(lots, parts)
-            book.append(account_id, EntryType.RESERVE, parts, now_ms=now_ms, batch_id=batch_id)
-            reserved += parts
-        if cap is not None:
-            cap.credits_used += retry.price
-        again.append(retry)
-    if not again:
-        return [], refusal
-    book.write()
-    batches.add_reservation(connection, batch_id, reserved)
-    batches.open_again(connection, batch_id)
-    batch.failed -= len(again)
-    batch.pending += len(again)
-    batch.status = BatchStatus.PROCESSING.value
-    batch.credits_reserved += sum(retry.price for retry in again)
-    batches.write_counters(connection, [batch])
-    if batch.finalized_at_ms is not None:
-        deliveries.reopen_feed(connection, batch_id)
-    retries.count(connection, {batch_id: (len(again), sum(retry.price for retry in again))})
-    return batches.insert_next_tries(connection, [retry.row() for retry in again], now_ms=now_ms), refusal

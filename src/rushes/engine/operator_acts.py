@@ -9,8 +9,8 @@ from sqlalchemy import Connection, select
 from rushes.domain.credits import LotKind
 from rushes.domain.errors import ItemNotRetryable, NotFound, RushesError
 from rushes.domain.task import TaskStatus
-from rushes.engine import accept
-from rushes.engine.accept import Retry
+from rushes.engine import accept, retries
+from rushes.engine.retries import Retry
 from rushes.store import batches, deliveries, ledger, schema
 
 RETRIES_AT_ONCE_MAX: Final = 200
@@ -40,13 +40,13 @@ def retry_items(
     batch_id = batches.batch_row_id(connection, batch_public_id)
     wanted: list[Retry] = []
     refusal: RushesError | None = None
-    for found in accept.retries_of(connection, batch_id, indexes):
+    for found in retries.retries_of(connection, batch_id, indexes):
         if isinstance(found, Retry):
             wanted.append(found)
         else:
             refusal = found
     try:
-        new_ids, short = accept.retry_items(connection, batch_id, wanted, now_ms=now_ms)
+        new_ids, short = retries.retry_items(connection, batch_id, wanted, now_ms=now_ms)
     except ItemNotRetryable as error:  # none of them: the batch was cancelled
         return Retried(0, None, error.message)
     refusal = short or refusal

@@ -21,6 +21,7 @@ from rushes.engine.accept import AcceptedBatch, BatchRequest
 from rushes.engine.events import event_heads
 from rushes.engine.file_links import FileLinks, file_fields
 from rushes.engine.holding import held_reasons
+from rushes.engine.retries import retry_item
 from rushes.store import archive, batches, deliveries, ledger, retries, schema
 
 EXPORT_PAGE_ROWS = 500
@@ -176,7 +177,7 @@ def retry(
 ) -> dict[str, Any]:
     """Make a failed item wait again. Raises `NotFound`, `ItemNotRetryable`, `InsufficientCredits`."""
     row_id = batches.batch_row_id(connection, public_id, account_id=account_id)
-    task_id = accept.retry_item(connection, row_id, item_index, now_ms=now_ms)
+    task_id = retry_item(connection, row_id, item_index, now_ms=now_ms)
     c = schema.video_tasks.c
     price = connection.scalar(select(c.credits).where(c.id == task_id))
     return {
