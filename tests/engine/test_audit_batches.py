@@ -133,6 +133,13 @@ def test_an_edited_task_or_resolution_is_named(books: Books) -> None:
         "UPDATE video_tasks SET attempt = 0 WHERE batch_id = 2 AND item_index = 0": {
             ("TASK_STATE_WRONG", "default", "bat_2", 0, None)
         },
+        "UPDATE video_tasks SET worker_id = 'nobody' WHERE batch_id = 2 AND item_index = 0": {
+            ("TASK_STATE_WRONG", "default", "bat_2", 0, None)
+        },
+        "DELETE FROM workers": {
+            ("TASK_STATE_WRONG", "default", "bat_2", 0, None),
+            ("TASK_STATE_WRONG", "default", "bat_2", 1, None),
+        },
         "UPDATE video_tasks SET remote_task_id = (SELECT remote_task_id FROM video_tasks"
         f" {ITEM_1}) WHERE batch_id = 2 AND item_index = 0": {
             ("REMOTE_TASK_TWICE", None, "bat_1", 1, None),

@@ -183,7 +183,7 @@ class _BatchCheck:
         elif not task.is_current and task.status != TaskStatus.FAILED:
             wrong = "but was tried again, which only a failed task is"
         elif task.status == TaskStatus.PROCESSING and (not task.owned or task.attempt < 1):
-            wrong = "but no worker owns it, or it has no attempt"
+            wrong = "but no known worker owns it, or it has no attempt"
         elif final != task.completed:
             wrong = f"but has {'no' if final else 'a'} time of completion"
         elif (task.status == TaskStatus.SUCCEEDED) != task.has_video:

@@ -33,7 +33,9 @@ class BatchFacts:
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """A task as stored: whether it is the item's current one, owned, and complete as its status demands."""
+    """A task as stored: whether it is the item's current one, complete as its status demands, and
+    owned by a worker in the register, without which nobody follows or adopts it.
+    """
 
     task_id: int
     account_id: int
@@ -107,7 +109,7 @@ def tasks_from_rows(rows: Iterable[Row[Any]]) -> list[TaskFacts]:
             credits=row.credits,
             status=row.status,
             attempt=row.attempt,
-            owned=row.worker_id is not None,
+            owned=row.owner is not None,
             completed=row.completed_at_ms is not None,
             has_video=bool(row.video_url),
             has_error=row.error is not None and row.failure_type is not None,

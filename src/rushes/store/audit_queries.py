@@ -134,13 +134,14 @@ def reservation_lines(connection: Connection, batch_id: int | None = None) -> It
 
 
 def tasks(connection: Connection, batch_id: int | None = None) -> Iterator[Row[Any]]:
-    """Every task, by batch, item and retry."""
-    where, parameters = _of_batch("batch_id", batch_id)
+    """Every task, by batch, item and retry; `owner` is its worker in the register, NULL if there is none."""
+    where, parameters = _of_batch("t.batch_id", batch_id)
     return stream(
         connection,
-        "SELECT batch_id, id, account_id, item_index, retry_number, is_current, custom_id, model, credits,"
-        " status, attempt, worker_id, completed_at_ms, video_url, error, failure_type"
-        f" FROM video_tasks{where} ORDER BY batch_id, item_index, retry_number, id",
+        "SELECT t.batch_id, t.id, t.account_id, t.item_index, t.retry_number, t.is_current, t.custom_id,"
+        " t.model, t.credits, t.status, t.attempt, w.id AS owner, t.completed_at_ms, t.video_url, t.error,"
+        " t.failure_type FROM video_tasks t LEFT JOIN workers w ON w.id = t.worker_id"
+        f"{where} ORDER BY t.batch_id, t.item_index, t.retry_number, t.id",
         **parameters,
     )
 
