@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from rushes.api.documents import VIDEOS, answers
 from rushes.api.parts import Parts
-from rushes.api.video_files import FILE_CONTENT, file_name_of, kept_response, refuse_unkept
+from rushes.api.video_files import FILE_ANSWERS, file_name_of, kept_response, refuse_unkept
 from rushes.domain.errors import NotFound
 from rushes.engine import videos
 from rushes.engine.file_links import FileLinks
@@ -25,11 +25,7 @@ router = APIRouter(tags=[VIDEOS])
         416,
         503,
         keyed=False,
-        ok={
-            200: {"description": "The file.", "content": FILE_CONTENT},
-            206: {"description": "The part that `Range` asked for.", "content": FILE_CONTENT},
-            304: {"description": "The asker has it already: `If-None-Match` names it."},
-        },
+        ok=FILE_ANSWERS,
     ),
 )
 async def get_file(

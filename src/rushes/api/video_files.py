@@ -30,8 +30,13 @@ KEPT_SECONDS: Final = 3600
 
 DOWNLOAD_SECONDS_MAX: Final = 3600.0
 
-FILE_CONTENT: Final = {
+_CONTENT: Final = {
     kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("video/mp4", "image/jpeg")
+}
+FILE_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The file.", "content": _CONTENT},
+    206: {"description": "The part that `Range` asked for.", "content": _CONTENT},
+    304: {"description": "The asker has it already: `If-None-Match` names it."},
 }
 
 _RANGE: Final = re.compile(r"bytes=[0-9 ,\-]{1,200}")

@@ -26,7 +26,7 @@ from rushes.api.documents import VIDEOS, answers
 from rushes.api.ids import public_id, video_place
 from rushes.api.parts import ApiParts, Parts
 from rushes.api.problems import Refusal, unknown_field
-from rushes.api.video_files import FILE_CONTENT, file_name_of, file_response, kept_response, refuse_unkept
+from rushes.api.video_files import FILE_ANSWERS, file_name_of, file_response, kept_response, refuse_unkept
 from rushes.domain.archive import ArchiveState
 from rushes.domain.catalogue import Catalogue
 from rushes.domain.errors import InputError
@@ -171,16 +171,7 @@ async def delete_video(video_id: VideoId, caller: Caller, parts: Parts) -> Respo
         416,
         422,
         502,
-        ok={
-            200: {
-                "description": "The file.",
-                "content": FILE_CONTENT,
-            },
-            206: {
-                "description": "The part that `Range` asked for.",
-                "content": FILE_CONTENT,
-            },
-        },
+        ok=FILE_ANSWERS,
     ),
 )
 async def download_video(
