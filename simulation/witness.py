@@ -121,13 +121,15 @@ class Witness:
     # --- polls --------------------------------------------------------------------------------------
 
     def poll_leaves(self, sender: Sender, provider: str, remote_task_id: str, now: float) -> None:
-        """A poll is handed to the network."""
+        """A poll is handed to the network. A question about an id that a callback has made up has no plan to keep."""
         group = self._traffic_of(sender.group, provider)
         self._hold_rate("polls", group.polls, self._limits.polls_per_second, now)
         traffic = self._traffic_of(sender.worker_id, provider)
         traffic.polls_under_way += 1
         under_way_max = self._limits.connections_max + CONFIRMATIONS_AT_ONCE_MAX
         self._hold("polls under way", traffic.polls_under_way, under_way_max)
+        if remote_task_id not in self.attempt_of_remote:
+            return
         self.last_poll_at[remote_task_id] = now
         polled_at = self._polled_at.setdefault(remote_task_id, {})
         before = polled_at.get(sender.worker_id, -inf)
