@@ -13,6 +13,8 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 
+from rushes import telemetry
+from rushes.domain.errors import StatementRefused
 from rushes.store import migrate
 from rushes.store.database import Database
 from simulation.bugs import BUGS, Bug
@@ -108,12 +110,25 @@ def hunt(*, seeds_max: int, tasks: int, processes: int) -> int:
 
 
 def find(bug: Bug, *, seeds_max: int, tasks: int) -> RunResult | None:
-    """The first seed from 1 on in which the planted bug breaks a promise."""
+    """The first seed from 1 on in which the planted bug breaks a promise.
+
+    Raises `RuntimeError` for a plant that fails by itself, which would show nothing.
+    """
     for seed in range(1, seeds_max + 1):
         result = run(seed, tasks=tasks, bug=bug.plant)
+        if _was_an_error(result):
+            raise RuntimeError(f'the plant "{bug.name}" fails by itself: seed {seed}: {result.message}')
         if result.violation is not None:
             return result
     return None
+
+
+def _was_an_error(result: RunResult) -> bool:
+    """Whether it ended with an error that no guard of the database and no check has raised."""
+    if result.violation == "LOGGED":
+        return telemetry.PROVIDER_RAISED in result.message
+    is_error = result.violation in ("RAISED", "TASK_RAISED")
+    return is_error and StatementRefused.__name__ not in result.message.splitlines()[0]
 
 
 def _processor_seconds() -> float:

@@ -1,7 +1,8 @@
 """Setting module attributes for a while: the engine's idle pauses, and planted bugs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import isfunction, signature
 from typing import Any
 
 from rushes.engine import dispatch, nudges, worker
@@ -26,8 +27,12 @@ class Patches:
         self._before: list[tuple[Any, str, Any]] = []
 
     def set(self, owner: Any, name: str, value: Any) -> Any:
-        """Set an attribute; returns its value before."""
+        """Set an attribute; returns its value before. A function must take every call that the one before took:
+        a planted bug that fails by itself would be found by seed 1, and show nothing.
+        """
         before = owner.__dict__[name]
+        if isfunction(before):
+            _require_same_calls(before, value, name)
         self._before.append((owner, name, before))
         setattr(owner, name, value)
         return before.__func__ if isinstance(before, staticmethod) else before
@@ -37,6 +42,17 @@ class Patches:
         while self._before:
             owner, name, before = self._before.pop()
             setattr(owner, name, before)
+
+
+def _require_same_calls(before: Callable[..., Any], value: Callable[..., Any], name: str) -> None:
+    parameters = signature(before).parameters.values()
+    by_place = [each for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+    by_name = {each.name: each for each in parameters if each.kind is each.KEYWORD_ONLY}
+    for arguments in (by_place, [each for each in by_place if each.default is each.empty]):
+        try:
+            signature(value).bind(*arguments, **by_name)
+        except TypeError as error:
+            raise TypeError(f"what is to stand in for {name}{signature(before)}: {error}") from None
 
 
 @contextmanager

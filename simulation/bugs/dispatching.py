@@ -15,7 +15,7 @@ from rushes.engine.poll import Poller
 from rushes.engine.steward import Steward
 from rushes.store import tasks
 from rushes.store.database import statement
-from rushes.store.tasks import ClaimedTask
+from rushes.store.tasks import ClaimedTask, OwnedTask
 from simulation import callbacks
 from simulation.bugs.bug import Bug
 from simulation.process import Process
@@ -100,9 +100,9 @@ def _in_flight_ignored(patches: Patches) -> None:
 
 
 def _remote_id_not_confirmed(patches: Patches) -> None:
-    async def take(self: Nudges, task_id: int) -> None:
-        candidate = self._candidates.pop(task_id)
-        self._sink.accepted(task_id, self._unconfirmed[task_id].attempt, candidate.remote_task_id)
+    async def take(self: Nudges, task: OwnedTask, candidate: Any) -> None:
+        self._drop(task.task_id, candidate)
+        self._sink.accepted(task.task_id, task.attempt, candidate.remote_task_id)
 
     patches.set(Nudges, "_confirm", take)
 

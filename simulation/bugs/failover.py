@@ -1,6 +1,7 @@
 """Bugs of failover and holding: what is sent, moved or ended although it must not be."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -56,8 +57,8 @@ def _moved_at_its_models_price(patches: Patches) -> None:
 
 
 def _waits_cut_short(patches: Patches) -> None:
-    def impatient(connection: Connection, *, wait_ms_max: int, now_ms: int) -> int:
-        return fail_waiting(connection, wait_ms_max=wait_ms_max // 4, now_ms=now_ms)
+    def impatient(connection: Connection, *, wait_ms_max: int, **more: Any) -> int:
+        return fail_waiting(connection, wait_ms_max=wait_ms_max // 4, **more)
 
     patches.set(steward, "fail_waiting", impatient)
 

@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from rushes.domain.errors import StatementRefused, StoreError
-from rushes.domain.task import BatchStatus, Failed, FailureType, NoAnswer, TaskStatus
+from rushes.domain.task import CANCELLED, BatchStatus, Failed, FailureType, NoAnswer, TaskStatus
 from rushes.engine import accept, settle
 from rushes.engine.poll import Poller
-from rushes.engine.settle import Applied, Committer, Group
+from rushes.engine.settle import Applied, BeforeClosing, Committer, Group
 from rushes.store import archive, batches, tasks
 from rushes.store.database import statement
 from rushes.store.tasks import FinishedTask
@@ -27,8 +27,8 @@ def _refund_without_guard(patches: Patches) -> None:
             if task_id not in done and isinstance(verdict, Failed):
                 row = connection.execute(
                     statement(
-                        "SELECT id, batch_id, account_id, attempt, credits, status FROM video_tasks"
-                        " WHERE id = :id AND status = 'failed'"
+                        "SELECT id, batch_id, account_id, attempt, credits, status, retry_number"
+                        " FROM video_tasks WHERE id = :id AND status = 'failed'"
                     ),
                     {"id": task_id},
                 ).first()
@@ -62,8 +62,13 @@ def _progress_overwrites_final(patches: Patches) -> None:
 def _finalized_before_the_last(patches: Patches) -> None:
     resolve = settle.resolve
 
-    def resolve_early(connection: Connection, finished: Sequence[FinishedTask], now_ms: int) -> int:
-        closed = resolve(connection, finished, now_ms)
+    def resolve_early(
+        connection: Connection,
+        finished: Sequence[FinishedTask],
+        now_ms: int,
+        before_closing: BeforeClosing | None = None,
+    ) -> int:
+        closed = resolve(connection, finished, now_ms, before_closing)
         for batch in batches.lock_counters(connection, {task.batch_id for task in finished}).values():
             if batch.finalized_at_ms is None and not batch.pending:
                 batches.close_batch(connection, batch.batch_id, BatchStatus.SUCCEEDED, now_ms)
@@ -96,14 +101,18 @@ def _events_outside_the_transaction(patches: Patches) -> None:
 
 
 def _cancel_fails_processing(patches: Patches) -> None:
+    fail_if_pending = tasks.fail_if_pending
+
     def cancel(
-        connection: Connection, batch_id: int, *, error: str, now_ms: int, **_more: object
+        connection: Connection, batch_id: int, *, error: str, now_ms: int, **more: Any
     ) -> list[FinishedTask]:
+        if error != CANCELLED:
+            return fail_if_pending(connection, batch_id, error=error, now_ms=now_ms, **more)
         rows = connection.execute(
             statement(
                 "UPDATE video_tasks SET status = 'failed', error = :error, failure_type = 'cancelled',"
                 " completed_at_ms = :now WHERE batch_id = :batch_id AND status IN ('pending', 'processing')"
-                " RETURNING id, batch_id, account_id, attempt, credits, status"
+                " RETURNING id, batch_id, account_id, attempt, credits, status, retry_number"
             ),
             {"error": error, "now": now_ms, "batch_id": batch_id},
         )
@@ -134,10 +143,10 @@ def _outcomes_dropped(patches: Patches) -> None:
 def _failed_poll_ends_the_task(patches: Patches) -> None:
     apply = Poller.apply
 
-    def apply_badly(self: Poller, task: Any, result: Any) -> None:
+    def apply_badly(self: Poller, task: Any, result: Any, **more: Any) -> None:
         if isinstance(result, NoAnswer) and not task.settling:
             result = Failed(result.error, FailureType.NETWORK)
-        apply(self, task, result)
+        apply(self, task, result, **more)
 
     patches.set(Poller, "apply", apply_badly)
 

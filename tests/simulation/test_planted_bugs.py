@@ -9,12 +9,14 @@ from simulation.faults import Weather
 from simulation.shrink import Shrunk, shrink
 from simulation.tempo import patched
 
+from rushes.engine.poll import Poller
+
 SEEDS_MAX = 6
 TASKS = 40
 
 QUICKLY_FOUND = {
     "lot order wrong": "RESERVE_ORDER_WRONG",
-    "finalize before last": "RAISED",
+    "finalize before last": "LOGGED",
     "commit before intent": "SENT_BEFORE_INTENT",
     "callback trusted": "ENDED_WITHOUT_CAUSE",
     "outbox outside": "EVENT_MISSING",
@@ -36,6 +38,22 @@ def test_a_planted_bug_is_found(name: str) -> None:
 
 def test_every_planted_bug_has_a_name_of_its_own() -> None:
     assert len({bug.name for bug in BUGS}) == len(BUGS) >= 12
+
+
+def test_every_plant_takes_the_calls_of_what_it_stands_in_for() -> None:
+    for bug in BUGS:
+        with patched() as patches:
+            bug.plant(patches)
+    with patched() as patches, pytest.raises(TypeError, match=r"apply\(self, task"):
+        patches.set(Poller, "apply", lambda _self, _task, _result: None)
+
+
+def test_a_plant_that_fails_by_itself_finds_nothing() -> None:
+    def plant(patches: Any) -> None:
+        patches.set(Poller, "apply", lambda _self, _task, _result, **_more: patches["no such key"])
+
+    with pytest.raises(RuntimeError, match="fails by itself"):
+        find(Bug("broken plant", "", plant), seeds_max=SEEDS_MAX, tasks=TASKS)
 
 
 def test_a_failing_seed_is_cut_down_to_a_regression_test() -> None:
