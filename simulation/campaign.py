@@ -13,8 +13,6 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 
-from rushes import telemetry
-from rushes.domain.errors import StatementRefused
 from rushes.store import migrate
 from rushes.store.database import Database
 from simulation.bugs import BUGS, Bug
@@ -26,6 +24,9 @@ SHOWN_FAILURES_MAX = 3
 """Failing seeds that are shrunk and shown; the others are only named."""
 
 TAIL_SHOWN = 25
+
+ERRORS = frozenset({"RAISED", "TASK_RAISED", "PROVIDER_RAISED"})
+"""How a run ends with an error that no check and no guard of the database has raised."""
 
 ROUND_SEEDS = 100
 """Seeds that are handed out at once: how often the aim of a campaign for crash points is looked at."""
@@ -116,19 +117,11 @@ def find(bug: Bug, *, seeds_max: int, tasks: int) -> RunResult | None:
     """
     for seed in range(1, seeds_max + 1):
         result = run(seed, tasks=tasks, bug=bug.plant)
-        if _was_an_error(result):
+        if result.violation in ERRORS:
             raise RuntimeError(f'the plant "{bug.name}" fails by itself: seed {seed}: {result.message}')
         if result.violation is not None:
             return result
     return None
-
-
-def _was_an_error(result: RunResult) -> bool:
-    """Whether it ended with an error that no guard of the database and no check has raised."""
-    if result.violation == "LOGGED":
-        return telemetry.PROVIDER_RAISED in result.message
-    is_error = result.violation in ("RAISED", "TASK_RAISED")
-    return is_error and StatementRefused.__name__ not in result.message.splitlines()[0]
 
 
 def _processor_seconds() -> float:

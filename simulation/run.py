@@ -22,6 +22,9 @@ from simulation.world import World
 
 TASKS_DEFAULT = 1000
 
+LOGGED_AS = {telemetry.SETTLE_REFUSED: "LOGGED", telemetry.PROVIDER_RAISED: "PROVIDER_RAISED"}
+"""Events of the log that end a run, and as what."""
+
 RUNS_PER_COLLECTION = 4
 """So many runs leave their cycles behind before they are collected; that takes longer than it should."""
 
@@ -174,9 +177,9 @@ def _listen(world: World) -> None:
     """Errors that the engine logs are bugs in it, or in the database's guards: they end the run."""
 
     def hear(_logger: object, _method: str, event: Any) -> Any:
-        if event["event"] in (telemetry.SETTLE_REFUSED, telemetry.PROVIDER_RAISED):
-            if event.get("error") != "Dead":
-                world.fail(Broken("LOGGED", repr(event)))
+        code = LOGGED_AS.get(event["event"])
+        if code is not None and event.get("error") != "Dead":
+            world.fail(Broken(code, repr(event)))
         raise structlog.DropEvent
 
     structlog.configure(

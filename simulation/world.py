@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from rushes.domain.catalogue import Catalogue
+from rushes.domain.errors import StatementRefused
 from rushes.engine import audit
 from rushes.providers.simulator import SimulatorKnobs
 from rushes.providers.transport import Response, TransportError
@@ -179,7 +180,9 @@ class World:
             except BaseException as error:
                 if process.is_buried:
                     raise
-                self.fail(Broken("RAISED", f"{process.name}: {_innermost(error)!r}"), error)
+                cause = _innermost(error)
+                code = "REFUSED" if isinstance(cause, StatementRefused) else "RAISED"
+                self.fail(Broken(code, f"{process.name}: {cause!r}"), error)
 
         self.loop.create_task(guarded(), context=process.context)
 

@@ -207,9 +207,10 @@ def retry_items(
     batch.failed -= len(again)
     batch.pending += len(again)
     batch.status = BatchStatus.PROCESSING.value
-    batch.credits_reserved += sum(retry.price for retry in again)
+    price = sum(retry.price for retry in again)
+    batch.credits_reserved += price
     batches.write_counters(connection, [batch])
     if batch.finalized_at_ms is not None:
         deliveries.reopen_feed(connection, batch_id)
-    retries.count(connection, {batch_id: (len(again), sum(retry.price for retry in again))})
+    retries.count(connection, {batch_id: (len(again), price)})
     return batches.insert_next_tries(connection, [retry.row() for retry in again], now_ms=now_ms), refusal
