@@ -64,6 +64,8 @@ def test_every_operation_is_described(idle_tenant: Tenant) -> None:
                     content = answer["content"]["application/problem+json"]
                     assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
                     assert content["example"]["status"] == int(status)
+            if "206" in operation["responses"]:
+                assert "304" in operation["responses"], name
             if path.startswith("/v1/"):
                 assert operation["security"] == [{"apiKey": []}, {"bearer": []}], name
                 assert {"401", "429", "500", "503"} <= operation["responses"].keys(), name

@@ -17,6 +17,7 @@ TASKS = 40
 QUICKLY_FOUND = {
     "lot order wrong": "RESERVE_ORDER_WRONG",
     "finalize before last": "LOGGED",
+    "cancel fails processing": "REFUSED",
     "commit before intent": "SENT_BEFORE_INTENT",
     "callback trusted": "ENDED_WITHOUT_CAUSE",
     "outbox outside": "EVENT_MISSING",
