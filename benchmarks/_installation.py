@@ -16,17 +16,19 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, text
 
 from benchmarks._server import RunningServer
-from rushes.domain.models import DEFAULT_CATALOGUE
-from rushes.domain.progress import ProgressMark
-from rushes.domain.schedule import PollSchedule
-from rushes.engine import accept
-from rushes.engine.worker import Worker, WorkerConfig
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.polling.progress import ProgressMark
+from rushes.domain.polling.schedule import PollSchedule
+from rushes.money import accept
 from rushes.providers.base import Provider, ProviderConfig, ProviderLimits
-from rushes.providers.grsai import GrsaiProvider
-from rushes.providers.http import HttpTransport
-from rushes.store import ledger, migrate
-from rushes.store.batches import NewTask
-from rushes.store.database import Database, is_postgresql
+from rushes.providers.families.grsai import GrsaiProvider
+from rushes.providers.http.client import HttpTransport
+from rushes.run.context import WorkerConfig
+from rushes.run.worker import Worker
+from rushes.store import ledger
+from rushes.store.database import Database
+from rushes.store.migrations import migrate
+from rushes.store.tasks import NewTask
 
 MODEL = "sora-2"
 CREDITS = 10
@@ -282,11 +284,12 @@ def new_worker(
     schedule: PollSchedule = AT_ONCE,
     lease_seconds: float = 30.0,
     worker_id: str | None = None,
+    begins_at_once: bool = False,
     **more: Any,
 ) -> Worker:
     """A worker as `wiring` builds it, but for its schedule. Polling at once, it also begins at once."""
     config = WorkerConfig(lease_seconds=lease_seconds)
-    if schedule is AT_ONCE:
+    if begins_at_once or schedule is AT_ONCE:
         config = replace(config, adopted_spread_seconds=0.0, adopted_polls_per_second=inf)
     ids = itertools.count()
     prefix = worker_id or f"bench-{next(_numbers)}"
@@ -339,8 +342,3 @@ def percentile(values: Sequence[float], share: float) -> float:
 def median(values: Sequence[float]) -> float:
     """The median."""
     return float(statistics.median(values))
-
-
-def has_postgresql_dialect(connection: Connection) -> bool:
-    """For the few statements of the benchmarks that differ."""
-    return is_postgresql(connection)

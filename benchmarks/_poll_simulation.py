@@ -13,10 +13,10 @@ from itertools import pairwise
 from statistics import NormalDist
 from typing import NamedTuple
 
-from rushes.domain.learned_schedule import LearnedSchedule
-from rushes.domain.models import DEFAULT_CATALOGUE
-from rushes.domain.progress import ProgressMark, next_mark
-from rushes.domain.schedule import PollBudget, PollSchedule
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.polling.learned_schedule import LearnedSchedule
+from rushes.domain.polling.progress import ProgressMark, next_mark
+from rushes.domain.polling.schedule import PollBudget, PollSchedule
 
 MODEL = "sora-2"
 

@@ -137,7 +137,12 @@ def _serving(url: str, key: str) -> Iterator[Server]:
             ],
             stdout=subprocess.PIPE,
             cwd=folder,
-            env={**environment, "RUSHES_DATABASE_URL": url},
+            env={
+                **environment,
+                "RUSHES_DATABASE_URL": url,
+                "RUSHES_CLIENTS_PER_ADDRESS_MAX": "4000",  # all clients are on this machine
+                "RUSHES_STREAMS_PER_ACCOUNT_MAX": "2000",
+            },
         )
         try:
             assert process.stdout is not None
@@ -268,10 +273,10 @@ async def _listen(server: Server, request: bytes, ready: "asyncio.Semaphore") ->
         status = await reader.readline()
         if b" 200 " not in status:
             raise AssertionError(status)
+        await reader.readuntil(b"\r\n\r\n")
+        ready.release()
         while line := await reader.readline():
-            if line.startswith(b"retry:"):
-                ready.release()
-            elif line.startswith(b"id: "):
+            if line.startswith(b"id: "):
                 numbers.append(int(line[4:]))
                 last = time.perf_counter()
             elif line == b"0\r\n":

@@ -21,6 +21,7 @@ from benchmarks._installation import (
 from benchmarks._server import ALWAYS_RUNNING, RunningServer, running_server
 from benchmarks.report import write_section
 from rushes.providers.base import ProviderLimits
+from rushes.run.meters import Meters
 from rushes.store.database import Database
 
 TASKS = 10_000
@@ -74,15 +75,18 @@ async def _measure(
     loop = asyncio.get_running_loop()
     late: list[float] = []
 
-    def hear(late_seconds: float) -> None:
-        # uvloop's clock stands still while callbacks run; what has passed since then counts too
-        late.append(late_seconds + max(0.0, time.monotonic() - loop.time()))
+    class Listening(Meters):
+        """Meters that keep every single lateness."""
+
+        def polled(self, *, late_seconds: float) -> None:
+            # uvloop's clock stands still while callbacks run; what has passed since then counts too
+            late.append(late_seconds + max(0.0, time.monotonic() - loop.time()))
 
     worker = new_worker(
         database,
         grsai_at(server, ProviderLimits(polls_per_second=limit)),
         schedule=IntervalSchedule(interval, spread=0.5),
-        on_late=hear,
+        meters=Listening(),
     )
     stop = asyncio.Event()
     running = asyncio.create_task(worker.run(stop))

@@ -29,8 +29,8 @@ from benchmarks._installation import (
 from benchmarks._server import ALWAYS_RUNNING, RunningServer, running_server
 from benchmarks.report import write_section
 from rushes.domain.task import Succeeded
-from rushes.engine.dispatch import claim_fairly
-from rushes.engine.settle import Group, apply_group
+from rushes.money.settle import Group, apply_group
+from rushes.run.lane.fairness import claim_fairly
 from rushes.store import workers
 from rushes.store.database import Database
 

@@ -26,8 +26,8 @@ from benchmarks._poll_simulation import (
     simulate,
 )
 from benchmarks.report import write_section
-from rushes.domain.learned_schedule import LAG_SECONDS_PER_POLL
-from rushes.domain.schedule import LadderSchedule, PollBudget, PollSchedule
+from rushes.domain.polling.learned_schedule import LAG_SECONDS_PER_POLL
+from rushes.domain.polling.schedule import LadderSchedule, PollBudget, PollSchedule
 
 PICTURE_PATH = Path(__file__).resolve().parent.parent / "docs" / "images" / "poll-times.svg"
 

@@ -31,10 +31,10 @@ from benchmarks._installation import (
 )
 from benchmarks.report import write_section
 from rushes.domain.task import Succeeded
-from rushes.engine.archive import recording_successes
-from rushes.engine.retries import retry_failed
-from rushes.engine.settle import GROUP_TASKS_MAX, Committer
+from rushes.files.due import recording_successes
+from rushes.money.retry import retry_failed
 from rushes.providers.base import RESULT_LINK_SECONDS
+from rushes.run.commit import GROUP_TASKS_MAX, Committer
 from rushes.store.database import Database
 
 SETTLED_PER_S_MIN = {"sqlite": 15_000.0, "postgresql": 8_000.0}
@@ -108,6 +108,11 @@ def _video_url(task_id: int) -> str:
     return f"https://file.example.com/video/{task_id}.mp4"
 
 
+async def _commit(committer: Committer) -> None:
+    while True:
+        await committer.commit_next()
+
+
 async def _engine_per_s(database: Database, tasks: int) -> float:
     """Verdicts of all tasks through a `Committer`, which groups them and commits on its own thread.
 
@@ -118,10 +123,9 @@ async def _engine_per_s(database: Database, tasks: int) -> float:
         database,
         worker_id=SEED_WORKER,
         now_ms=now_ms,
-        on_settled=lambda _task_id, _attempt, _outcome: None,
         before_closing=recording_successes({"grsai": RESULT_LINK_SECONDS}, then=retry_failed),
     )
-    running = asyncio.create_task(committer.run())
+    running = asyncio.create_task(_commit(committer))
     started = time.perf_counter()
     for task_id in task_ids:
         committer.verdict(task_id, 1, Succeeded(_video_url(task_id)))

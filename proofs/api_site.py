@@ -43,10 +43,10 @@ def _is_alive(url: str) -> bool:
         return False
 
 
-def new_key(site: Site, *, credits: int) -> str:
-    """A key without a limit, of the default account, which is given these credits."""
-    key = site.document("keys", "create", "--rate-limit-per-min", "0")["key"]
-    site.document("credits", "grant", str(credits))
+def new_key(site: Site, *, credits: int, account: str = "default") -> str:
+    """A key without a limit, of an account that is given these credits."""
+    key = site.document("keys", "create", "--account", account, "--rate-limit-per-min", "0")["key"]
+    site.document("credits", "grant", str(credits), "--account", account)
     return str(key)
 
 

@@ -17,7 +17,7 @@ from proofs.api_site import rows
 from proofs.processes import wait_until
 from proofs.result import ProofResult
 from proofs.stage import WEATHER, Pace, Stage, stage
-from rushes.providers.simulator import TaskReport
+from rushes.simulator import TaskReport
 
 TASKS = 946
 FILE_BYTES_MAX = 1_000_000

@@ -26,6 +26,7 @@ class OurTask:
     video_url: str | None
     error: str | None
     failure_type: str | None
+    provider_cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class Peek:
         """All that the equalities need."""
         tasks = self.rows(
             "SELECT id, batch_id, item_index, provider, api_model, prompt, credits, status, attempt,"
-            " remote_task_id, video_url, error, failure_type FROM video_tasks ORDER BY id"
+            " remote_task_id, video_url, error, failure_type, provider_cost FROM video_tasks ORDER BY id"
         )
         batches = self.rows(
             "SELECT public_id, request_id, status, total_count, pending_count + processing_count,"

@@ -16,8 +16,8 @@ from proofs.processes import Site, wait_until
 from proofs.result import ProofResult
 from proofs.service import Service
 from rushes.client import Client as RushesClient
-from rushes.engine.callbacks import callback_token
-from rushes.engine.nudges import NUDGE_INTERVAL_SECONDS
+from rushes.domain.callback_tokens import callback_token
+from rushes.run.nudges import NUDGE_INTERVAL_SECONDS
 
 TASKS = 10_000
 """How many callbacks."""

@@ -13,8 +13,8 @@ from proofs.postgresql import running_postgresql
 from proofs.processes import Site
 from proofs.result import ProofResult
 from rushes import AsyncClient
-from rushes.store import migrate
 from rushes.store.database import Database
+from rushes.store.migrations import migrate
 
 TASKS = 1000
 """How many keys."""

@@ -3,6 +3,8 @@
 import argparse
 import time
 
+from proofs import on_the_wire
+from proofs.on_the_wire import Wire
 from proofs.postgresql import PostgresqlServer, running_postgresql
 from proofs.processes import Process, wait_until
 from proofs.result import ProofResult
@@ -26,6 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """How many kills and workers."""
     parser.add_argument("--kills", type=int, default=50, help="default: %(default)s")
     parser.add_argument("--workers", type=int, default=3, help="default: %(default)s")
+    on_the_wire.add_option(parser)
 
 
 def run(options: argparse.Namespace) -> ProofResult:
@@ -37,13 +40,16 @@ def run(options: argparse.Namespace) -> ProofResult:
 def run_on(server: PostgresqlServer, options: argparse.Namespace) -> ProofResult:
     """Kill, start again, let them finish, compare."""
     database_url = server.new_database()
-    with stage(
-        "kill-postgresql", options, database_url=database_url, pace=Pace(in_flight_max=8 * options.workers)
-    ) as on:
+    wire = Wire() if options.submits_per_second else None
+    pace = Pace(in_flight_max=8 * options.workers)
+    more = on_the_wire.stage_arguments(options)
+    with stage("kill-postgresql", options, database_url=database_url, pace=pace, **more) as on:
         on.work.accept(on.site.environment)
         workers = on.start_workers(options.workers)
-        under_way = _kill(on, workers, options.kills)
+        under_way = _kill(on, workers, options.kills, wire)
         on.finish(workers)
+        if wire is not None:
+            wire.tell(on)
         on.compare(lossless=False)
         on.result.differ(on.not_given_up(under_way))
         on.result.headline = (
@@ -52,7 +58,7 @@ def run_on(server: PostgresqlServer, options: argparse.Namespace) -> ProofResult
         return on.result
 
 
-def _kill(on: Stage, workers: list[Process], kills: int) -> set[tuple[int, int]]:
+def _kill(on: Stage, workers: list[Process], kills: int, wire: Wire | None) -> set[tuple[int, int]]:
     """Kill that often; returns the attempts that were under way at a kill."""
     under_way: set[tuple[int, int]] = set()
     killed = hits = doubles = owned = 0
@@ -61,6 +67,7 @@ def _kill(on: Stage, workers: list[Process], kills: int) -> set[tuple[int, int]]
         chosen = _choose(on, workers, 2 if on.random.random() < TWO_SHARE and killed + 2 <= kills else 1)
         if not chosen:
             break  # one has ended by itself: the comparison names it
+        killed_at = time.monotonic()
         for index in chosen:
             workers[index].kill()
         time.sleep(SETTLED_BACKEND_SECONDS)
@@ -69,6 +76,8 @@ def _kill(on: Stage, workers: list[Process], kills: int) -> set[tuple[int, int]]
             owned += bool(on.peek.owned(workers[index].pid))
             hits += bool(caught)
             under_way |= caught
+            if wire is not None:
+                wire.judge(on, caught, killed_at)
             workers[index] = on.site.start("worker")
         killed += len(chosen)
         doubles += len(chosen) == 2

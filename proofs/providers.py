@@ -1,4 +1,4 @@
-"""`providers`: the same prompts at every provider in one run, each with every fault on, and Runway's bill."""
+"""`providers`: the same prompts at every provider in one run, each with every fault on, and the bills."""
 
 import argparse
 import asyncio
@@ -16,10 +16,10 @@ from proofs.postgresql import running_postgresql
 from proofs.result import ProofResult
 from proofs.stage import FINISH_SECONDS_MAX, Pace, Stage, stage
 from rushes import Rushes
-from rushes.domain.models import DEFAULT_CATALOGUE
-from rushes.providers.runway import API_VERSION
-from rushes.providers.simulator import TaskReport
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.providers.families.runway import API_VERSION
 from rushes.settings import Settings
+from rushes.simulator import TaskReport
 
 TASKS = 100
 """Items of each provider's batch."""
@@ -29,6 +29,8 @@ STORM = ("slow_seconds=1",)
 
 BILLED = "runway"
 """The provider that tells what each task cost."""
+
+PICTURE = "https://pictures.example/first.png"
 
 ASKED_MAX = 100
 """How often the simulator is asked for one task of its bill, faults and all."""
@@ -64,6 +66,7 @@ def _prove(options: argparse.Namespace, database_url: str | None) -> ProofResult
         on.finish(on.start_workers(options.workers))
         on.compare(lossless=True)
         _tell_each(on, models, options.tasks)
+        on.result.differ(_charges(on, models))
         on.result.differ(_reconcile(on))
         on.result.headline = (
             f"{options.tasks} prompts at each of {len(models)} providers in a storm of faults"
@@ -86,12 +89,25 @@ async def _accept(on: Stage, models: dict[str, list[str]]) -> None:
     async with Rushes(Settings.load(on.site.environment, env_file=None)) as rushes:
         for provider, names in models.items():
             items = [
-                {"prompt": prompt, "model": names[index % len(names)]}
+                _item(prompt, names[index % len(names)], with_picture=index // len(names) % 2 == 1)
                 for index, prompt in enumerate(on.work.prompts)
             ]
-            credits = sum(DEFAULT_CATALOGUE.get(item["model"]).credits for item in items)
+            credits = sum(_credits_of(item) for item in items)
             on.work.granted += credits
             await rushes.create_batch(items, request_id=provider, grant=credits)
+
+
+def _item(prompt: str, model: str, *, with_picture: bool) -> dict[str, str]:
+    """Half of the items start with a picture, at models that take the URL of one."""
+    first_frame = DEFAULT_CATALOGUE.get(model).media.get("first_frame")
+    if with_picture and first_frame is not None and "url" in first_frame.ways:
+        return {"prompt": prompt, "model": model, "first_frame": PICTURE}
+    return {"prompt": prompt, "model": model}
+
+
+def _credits_of(item: dict[str, str]) -> int:
+    options = {name: value for name, value in item.items() if name == "first_frame"}
+    return DEFAULT_CATALOGUE.get(item["model"]).price_of(options)
 
 
 def _tell_each(on: Stage, models: dict[str, list[str]], count: int) -> None:
@@ -119,6 +135,28 @@ def _tell_each(on: Stage, models: dict[str, list[str]], count: int) -> None:
 
 
 # --- the bill -----------------------------------------------------------------------------------------------
+
+
+def _charges(on: Stage, models: dict[str, list[str]]) -> Iterator[str]:
+    """What each provider's verdicts said that they charged, and what our books have of it."""
+    ours = {(task.provider, task.remote_task_id): task for task in on.peek.books().tasks}
+    remote = [task for task in on.service.report().tasks or () if task.charged is not None]
+    for provider in models:
+        charged = [
+            (mine, task)
+            for task in remote
+            if task.wire == provider and (mine := ours.get((provider, own_id(task.id)))) is not None
+        ]
+        if not charged:
+            continue
+        wrong = [task.id for mine, task in charged if mine.provider_cost != task.charged]
+        total = sum(task.charged or 0 for _, task in charged)
+        on.result.fact(
+            f"{provider}: costs reported / kept alike", f"{len(charged)} / {len(charged) - len(wrong)}"
+        )
+        on.result.fact(f"{provider}: charged, in its unit", f"{total:,.2f}")
+        if wrong:
+            yield f"{provider}: {len(wrong)} costs differ, such as those of {wrong[:3]}"
 
 
 def _reconcile(on: Stage) -> Iterator[str]:

@@ -13,9 +13,9 @@ from proofs.postgresql import running_postgresql
 from proofs.result import ProofResult
 from proofs.stage import Pace, Stage, stage
 from rushes import Rushes
-from rushes.domain.models import DEFAULT_CATALOGUE
-from rushes.providers.simulator import TaskReport
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.settings import Settings
+from rushes.simulator import TaskReport
 
 TASKS = 500
 """Items of each batch."""
@@ -217,7 +217,7 @@ def _differences(kept: Kept, policy: Mapping[str, Any]) -> Iterator[str]:
 def _replay(kept: Kept, policy: Mapping[str, Any]) -> Iterator[str]:
     """Decide again, from the ledger alone, what each commit had to re-roll; compare with what it reserved."""
     cap, stop_loss = policy.get("credits_max", math.inf), policy.get("stop_loss")
-    last = DEFAULT_CATALOGUE.get(policy["last_model"]).credits if "last_model" in policy else None
+    last = DEFAULT_CATALOGUE.get(policy["last_model"]).typical_credits if "last_model" in policy else None
     used = peak = passed = ended = 0
     is_stopped = False
     for number, commit in enumerate(kept.commits, start=1):
@@ -257,9 +257,12 @@ def _replay(kept: Kept, policy: Mapping[str, Any]) -> Iterator[str]:
 
 def _credits(kept: Kept) -> Iterator[str]:
     """The batch's row against the provider's own list of tasks, at the catalogue's prices."""
-    prices = {model.api_model: model.credits for model in DEFAULT_CATALOGUE}
-    bought = sum(prices[task.model] for task in kept.told)
-    delivered = sum(prices[task.model] for task in kept.told if task.final_answer == "succeeded")
+    # an API name may be several providers': the catalogue's first is the one that these batches ask for
+    prices = [DEFAULT_CATALOGUE.get(task.model).typical_credits for task in kept.told]
+    bought = sum(prices)
+    delivered = sum(
+        price for price, task in zip(prices, kept.told, strict=True) if task.final_answer == "succeeded"
+    )
     row = kept.row
     if (row.credits_reserved, row.credits_settled, row.credits_refunded) != (
         bought,

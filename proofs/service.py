@@ -11,7 +11,7 @@ from typing import Self
 import msgspec
 
 from proofs.processes import STOP_SECONDS_MAX, spawn
-from rushes.providers.simulator import SimulatorReport
+from rushes.simulator import SimulatorReport
 
 REPORT_SECONDS_MAX = 30.0
 

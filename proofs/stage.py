@@ -22,8 +22,9 @@ from proofs.equalities import Accounting, Circumstances, Comparison
 from proofs.processes import Process, Site, wait_until
 from proofs.result import ProofResult
 from proofs.service import Service
+from rushes.domain.callback_tokens import callback_token
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.errors import StoreError
-from rushes.domain.models import DEFAULT_CATALOGUE
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN
 from rushes.library import Rushes
 from rushes.settings import Settings
@@ -119,7 +120,7 @@ class Work:
     credits: int = field(init=False)
 
     def __post_init__(self) -> None:
-        prices = [DEFAULT_CATALOGUE.get(model).credits for model in self.models]
+        prices = [DEFAULT_CATALOGUE.get(model).typical_credits for model in self.models]
         self.credits = sum(itertools.islice(itertools.cycle(prices), len(self.prompts)))
 
     def items(self) -> list[dict[str, str]]:
@@ -137,7 +138,15 @@ class Work:
         if not path.exists():
             lines = [json.dumps(item, ensure_ascii=False) for item in self.items()]
             path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return ("run", path.name, "--grant", str(self.credits), "--request-id", f"proof-{self.batches}")
+        return (
+            "run",
+            path.name,
+            "--yes",
+            "--grant",
+            str(self.credits),
+            "--request-id",
+            f"proof-{self.batches}",
+        )
 
     def accept(self, environment: Mapping[str, str]) -> None:
         """Accept one more batch from this process, with the same request id until the database answers."""
@@ -201,13 +210,13 @@ class Stage:
         except subprocess.TimeoutExpired as error:
             self.result.differ([str(error)])
 
-    def finish(self, workers: Sequence[Process]) -> None:
+    def finish(self, workers: Sequence[Process], *, seconds_max: float = FINISH_SECONDS_MAX) -> None:
         """Let the workers end the work, stop them as SIGTERM does; what takes too long is a difference."""
         try:
             wait_until(
                 lambda: self.peek.open_tasks() == 0 or not any(worker.running for worker in workers),
                 "the end of all tasks",
-                seconds_max=FINISH_SECONDS_MAX,
+                seconds_max=seconds_max,
                 every=0.25,
             )
             for process in workers:
@@ -216,12 +225,28 @@ class Stage:
             self.result.differ([str(error)])
 
     def not_given_up(self, under_way: set[tuple[int, int]]) -> list[str]:
-        """Nobody knows what became of a submit whose process died, so it must end as unknown."""
-        return [
-            f"task {task.task_id} was being submitted at a kill and ended as {task.status} ({task.error})"
-            for task in self.peek.books().tasks
-            if (task.task_id, task.attempt) in under_way and task.error != SUBMIT_OUTCOME_UNKNOWN
-        ]
+        """Nobody knows what became of a submit whose process died, so it must end as unknown.
+
+        But for one that was certainly never sent: its task goes back.
+        """
+        came = {task.marker for task in self.service.report().tasks or ()}
+        now_at = {task.task_id: task for task in self.peek.books().tasks}
+        found = []
+        for task_id, attempt in sorted(under_way):
+            task = now_at[task_id]
+            if task.attempt == attempt and task.error != SUBMIT_OUTCOME_UNKNOWN:
+                found.append(
+                    f"task {task_id} was being submitted at a kill and ended as {task.status} ({task.error})"
+                )
+            elif task.attempt != attempt and self.marker(task_id, attempt) in came:
+                found.append(f"task {task_id} was on its way at a kill and was sent again")
+        return found
+
+    def marker(self, task_id: int, attempt: int) -> str:
+        """The callback URL by which the provider tells the attempt from all others, where it is given one."""
+        provider = self.peek.rows("SELECT provider FROM video_tasks WHERE id = :id", id=task_id)[0][0]
+        token = callback_token(CALLBACK_SECRET.encode(), task_id=task_id, attempt=attempt)
+        return f"{CALLBACK_BASE_URL}/callbacks/{provider}/{token}"
 
     def compare(self, *, lossless: bool, callbacks: bool = True) -> Accounting:
         """Audit the books, compare them with the provider's report, and put it all into the result."""

@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass
-class _Receiver:
+class Receiver:
     """Verifies what it gets with the official library; now and then it takes an event and answers 500."""
 
     port: int
@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> ProofResult:
             "RUSHES_POLL_INTERVAL_MAX_SECONDS": "0.5",
             "GRSAI_API_KEY": "any",
         }
-        receiver = _Receiver(free_port(), chance)
+        receiver = Receiver(free_port(), chance)
         knobs = ("render_seconds=2", "error=0.1")
         with (
             Service(folder / "simulator", preset="calm", knobs=knobs, seed=options.seed) as provider,
@@ -176,7 +176,7 @@ def _deliver(client: Client, database_url: str) -> int:
         time.sleep(1.0)
 
 
-def _compare(result: ProofResult, database_url: str, batch_id: str, receiver: _Receiver) -> None:
+def _compare(result: ProofResult, database_url: str, batch_id: str, receiver: Receiver) -> None:
     events = rows(database_url, "SELECT seq, type FROM batch_events ORDER BY seq")
     expected = {f"msg_{batch_id}_{row['seq']}": row["type"] for row in events}
     result.fact("events", len(expected))

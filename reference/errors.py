@@ -4,14 +4,15 @@ import ast
 import importlib
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from itertools import chain
 
 from reference.markdown import code, explained, first_paragraph, table
 from reference.source import assigned_docstrings, calls, modules, text_of
-from rushes.api.problems import CODE_OF_STATUS, Refusal, status_of
+from rushes.api.edge.problems import CODE_OF_STATUS, Refusal, status_of
 from rushes.domain import task
 from rushes.domain.errors import RushesError, StoreError
 from rushes.domain.task import FailureType
-from rushes.engine.violations import ViolationCode
+from rushes.money.audit.violations import ViolationCode
 
 INTRODUCTION = """# Errors
 
@@ -24,8 +25,9 @@ raises an exception with the same `code`; the command line says the message and 
 
 def kinds_of_error() -> list[type[RushesError]]:
     """Every class of the tree that rushes itself raises, below its root."""
-    for module in (*modules("client"), *modules("engine")):
+    for module in chain.from_iterable(map(modules, ("client", "run", "money", "files", "notify", "read"))):
         importlib.import_module(f"rushes.{module.removesuffix('.py').replace('/', '.')}")
+    importlib.import_module("rushes.cli.usage")
 
     def below(kind: type[RushesError]) -> Iterator[type[RushesError]]:
         for inner in kind.__subclasses__():
@@ -62,7 +64,7 @@ def _exceptions() -> Iterator[tuple[str, ...]]:
     for kind in sorted(kinds_of_error(), key=lambda kind: kind.code):
         meaning = explained(first_paragraph(kind.__doc__), kind.__name__, "give the class a docstring")
         status = status_of(kind)
-        never_answered = kind.__module__.startswith("rushes.client") or (
+        never_answered = kind.__module__.startswith(("rushes.client", "rushes.cli.")) or (
             status == HTTPStatus.INTERNAL_SERVER_ERROR and not issubclass(kind, StoreError)
         )
         yield (
@@ -118,18 +120,21 @@ def _failure_types() -> Iterator[tuple[str, str]]:
 
 def _violations() -> Iterator[tuple[str, str]]:
     """Each with its explanation, or else with the messages that the audit has for it."""
-    meanings, messages = assigned_docstrings("engine/violations.py", "ViolationCode"), _violation_messages()
+    meanings, messages = (
+        assigned_docstrings("money/audit/violations.py", "ViolationCode"),
+        _violation_messages(),
+    )
     for violation in ViolationCode:
         said = meanings.get(violation.name) or "; ".join(messages.get(violation.name, ()))
         yield (
             code(violation.value),
-            explained(said, violation.name, "a string under it in engine/violations.py"),
+            explained(said, violation.name, "a string under it in money/audit/violations.py"),
         )
 
 
 def _violation_messages() -> Mapping[str, dict[str, None]]:
     found: dict[str, dict[str, None]] = {}
-    for call in calls("engine"):
+    for call in calls("money"):
         for place, argument in enumerate(call.args[:-1]):
             match argument:
                 case ast.Attribute(value=ast.Name(id="ViolationCode" | "Code"), attr=name):

@@ -8,8 +8,8 @@ from reference.markdown import Undocumented, code, explained, table
 from reference.source import assigned_docstrings, calls
 from rushes import telemetry
 from rushes.domain.task import BatchStatus, TaskStatus
-from rushes.engine.events import EVENT_BYTES_MAX, event_document
-from rushes.store import schema
+from rushes.read.events import EVENT_BYTES_MAX, event_document
+from rushes.store.tables import schema
 
 AT_MS = 1_795_435_200_000
 BATCH_ID = "bat_5f1c0a9d3e7b24680f13579a"
@@ -37,7 +37,9 @@ def page() -> str:
     """The page. Raises `Undocumented` for an event without an explanation, and for one that nothing sends."""
     meanings = assigned_docstrings("telemetry.py")
     names = {
-        key: name for key, name in vars(telemetry).items() if key.isupper() and not key.startswith("METRIC_")
+        key: name
+        for key, name in vars(telemetry).items()
+        if key.isupper() and isinstance(name, str) and not key.startswith("METRIC_")
     }
     stored = {key: name for key, name in names.items() if name.startswith(("batch.", "video."))}
     logged = {key: name for key, name in names.items() if key not in stored}
@@ -81,6 +83,7 @@ def video_document() -> dict[str, Any]:
     """A `video.*` event, made by the code that makes them."""
     task = dict.fromkeys(column.name for column in schema.video_tasks.c) | {
         "item_index": 0,
+        "is_deleted": False,
         "custom_id": "boat",
         "status": TaskStatus.SUCCEEDED.value,
         "progress": 100,
@@ -90,6 +93,7 @@ def video_document() -> dict[str, Any]:
         "created_at_ms": AT_MS - 97_250,
         "completed_at_ms": AT_MS,
     }
+    task |= dict.fromkeys(("verdict", "verdict_reasons", "verdict_score", "verdict_by"))
     return event_document(telemetry.VIDEO_SUCCEEDED, AT_MS, _batch_row(), task)
 
 

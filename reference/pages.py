@@ -2,7 +2,7 @@
 
 import tempfile
 
-from reference import command_line, errors, events, http_api, metrics, settings
+from reference import command_line, errors, events, http_api, metrics, prompt_columns, settings
 from rushes import Rushes
 from rushes.service import Service
 from rushes.settings import Settings
@@ -22,6 +22,7 @@ async def all_pages() -> dict[str, str]:
                 await service.close()
     return {
         "command-line.md": command_line.page(),
+        "prompt-columns.md": prompt_columns.page(),
         "http-api.md": http_api.page(document),
         "settings.md": settings.page(),
         "metrics.md": metrics.page(families),

@@ -5,7 +5,7 @@ from typing import Any
 
 from reference.markdown import code, explained, table
 from reference.source import assigned_docstrings
-from rushes.cli import DEBUG_VARIABLE
+from rushes.cli.exits import DEBUG_VARIABLE
 from rushes.settings import Settings, field_name_of_variable
 
 INTRODUCTION = """---
@@ -23,7 +23,7 @@ names misspelt variables.
 
 def page() -> str:
     """The page. Raises `Undocumented` for a field without a docstring."""
-    meanings = assigned_docstrings("settings.py", "Settings")
+    meanings = assigned_docstrings("setting_fields.py", "SettingFields")
     schemas = Settings.model_json_schema(by_alias=True)["properties"]
     rows = []
     for setting in Settings.load({}, env_file=None).effective():
@@ -31,10 +31,8 @@ def page() -> str:
         meaning = explained(meanings.get(field), setting.name, f"give `Settings.{field}` a docstring")
         default = "" if setting.value == "(not set)" else code(setting.value)
         rows.append((code(setting.name), default, _takes(schemas[setting.name]), meaning))
-    debug = assigned_docstrings("cli/__init__.py")["DEBUG_VARIABLE"]
-    rows.append(
-        (code(DEBUG_VARIABLE), "", "anything", explained(debug, DEBUG_VARIABLE, "in cli/__init__.py"))
-    )
+    debug = assigned_docstrings("cli/exits.py")["DEBUG_VARIABLE"]
+    rows.append((code(DEBUG_VARIABLE), "", "anything", explained(debug, DEBUG_VARIABLE, "in cli/exits.py")))
     return INTRODUCTION + table(("Variable", "Default", "Takes", "Meaning"), rows)
 
 

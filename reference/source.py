@@ -13,7 +13,7 @@ PACKAGE = Path(str(importlib.util.find_spec("rushes").origin)).parent  # type: i
 
 @cache
 def tree_of(module: str) -> ast.Module:
-    """The syntax tree of `module`, a path under the package such as `engine/poll.py`."""
+    """The syntax tree of `module`, a path under the package such as `run/poll.py`."""
     text = (PACKAGE / module).read_text()
     # what the garbage collector runs while CPython 3.11 makes a tree can upset its count of the depth, which
     # ends in a SystemError (gh-106905)

@@ -3,7 +3,7 @@
 Ends with one line, `seeds … tasks … crashes … violations … log sha256 …`, and exits with 1 when a promise
 was broken. A long campaign is run in parts with `--record FILE`: what it has run is not run again, and the
 report sums up all of it. `--crash-points 10000` goes on, seed after seed, until processes were killed that
-often. `--bugs` plants each bug of simulation/bugs instead and prints in how many seeds it is found.
+often. `--reach` counts how often each branch of the engine is met. `--bugs` plants each bug of simulation/bugs instead and prints in how many seeds it is found.
 """
 
 import argparse
@@ -29,10 +29,19 @@ def main() -> int:
         "--crash-points", type=int, metavar="N", help="seeds without end, until so many kills"
     )
     parser.add_argument("--bugs", action="store_true", help="plant bugs, one by one, until each is found")
+    parser.add_argument(
+        "--reach", action="store_true", help="count how often each branch of the engine is met"
+    )
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table of --reach into this page")
     parser.add_argument("--no-shrink", action="store_true", help="report failing seeds as they are")
     chosen = parser.parse_args()
     if chosen.bugs:
         return campaign.hunt(seeds_max=chosen.seeds, tasks=chosen.tasks, processes=chosen.processes)
+    if chosen.reach:
+        seeds = range(chosen.seed, chosen.seed + chosen.seeds)
+        return campaign.reach_in(
+            seeds=seeds, tasks=chosen.tasks, processes=chosen.processes, page=chosen.write
+        )
     try:
         record = None if chosen.record is None else Record(chosen.record, tasks=chosen.tasks)
     except RecordRefused as error:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, text
 
-from rushes.store import migrate
 from rushes.store.database import Database
+from rushes.store.migrations import migrate
+from simulation import reach
 from simulation.bugs import BUGS, Bug
 from simulation.report import Outcome, Record, Report
 from simulation.run import RunResult, run
@@ -108,6 +110,40 @@ def hunt(*, seeds_max: int, tasks: int, processes: int) -> int:
                 say(f"{bug.name:34} {result.seed:>13}  {result.violation}")
     say(f"bugs {len(BUGS)} found {len(BUGS) - missed} tasks per seed {tasks}")
     return 1 if missed else 0
+
+
+def reach_in(*, seeds: Iterable[int], tasks: int, processes: int, page: Path | None) -> int:
+    """Count how often each branch of the engine is met and print the table, or put it into a page.
+
+    Returns 1 when one is met too seldom, a promise was broken, or an exemption is of a branch that is gone.
+    """
+    counts = [0] * len(reach.installed().branches)
+    done = violations = 0
+    with _workers(processes) as each:
+        for result, met in each(partial(_reached, tasks=tasks), list(seeds)):
+            done += result.tasks
+            violations += result.violation is not None
+            counts = [before + now for before, now in zip(counts, met, strict=True)]
+            if result.violation is not None:
+                say(f"seed {result.seed}: {result.violation} {result.message.splitlines()[0]}")
+    reached = reach.Reached(reach.installed().branches, counts, done)
+    if page is None:
+        say(reached.table())
+    else:
+        reach.put_into(page, reached.table())
+    missed, stale = reached.missed(), reached.stale_exemptions()
+    for branch, count in missed:
+        say(f"met {count} times, {reached.needed:g} are needed: {branch.name}")
+    for name in stale:
+        say(f"no such branch any more, remove its exemption: {name}")
+    say(f"branches {len(counts)} missed {len(missed)} tasks {done} violations {violations}")
+    return 1 if missed or stale or violations else 0
+
+
+def _reached(seed: int, *, tasks: int) -> tuple[RunResult, list[int]]:
+    counters = reach.installed()
+    counters.take()
+    return run(seed, tasks=tasks), counters.take()
 
 
 def find(bug: Bug, *, seeds_max: int, tasks: int) -> RunResult | None:

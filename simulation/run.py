@@ -11,14 +11,16 @@ from typing import Any
 import structlog
 
 from rushes import telemetry
-from simulation.broken import Broken
-from simulation.faults import Fault, draw_faults
-from simulation.journal import PostgresqlStore, SqliteStore, Store
-from simulation.loop import NothingLeft, VirtualLoop
-from simulation.plan import Plan, draw_plan
-from simulation.process import Dead
 from simulation.tempo import IDLE_TEMPO, Patches, patched
-from simulation.world import World
+from simulation.truth.broken import Broken
+from simulation.truth.journal import PostgresqlStore, SqliteStore, Store
+from simulation.world.faults import draw_faults
+from simulation.world.ground import Dead
+from simulation.world.history import live
+from simulation.world.kinds import Fault
+from simulation.world.loop import NothingLeft, VirtualLoop
+from simulation.world.plan import Plan, draw_plan
+from simulation.world.world import World
 
 TASKS_DEFAULT = 1000
 
@@ -108,7 +110,7 @@ def _run(plan: Plan, faults: list[Fault], store: Store) -> RunResult:
     _listen(world)
     try:
         try:
-            loop.run_until_complete(world.live())
+            loop.run_until_complete(live(world))
         except NothingLeft as error:
             world.fail(Broken("NOTHING_LEFT", str(error)))
         except (Dead, RuntimeError):

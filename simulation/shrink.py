@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any, TypeVar
 
-from simulation.faults import Fault
-from simulation.plan import Plan, PlannedBatch
 from simulation.run import RunResult, run
 from simulation.tempo import Patches
+from simulation.world.kinds import Fault
+from simulation.world.plan import Plan, PlannedBatch
 
 RUNS_MAX = 300
 """Simulations that one shrinking may take."""
@@ -30,11 +30,11 @@ class Shrunk:
         It carries the plan as well as the faults, so that it stays the same run when seeds draw others.
         """
         result = self.result
-        imports = {"simulation.plan": {"Plan", "PlannedBatch"}, "simulation": {"run"}}
-        imports["rushes.engine.steward"] = {"UnconfirmedPolicy"}
+        imports = {"simulation.world.plan": {"Plan", "PlannedBatch"}, "simulation": {"run"}}
+        imports["rushes.run.context"] = {"UnconfirmedPolicy"}
         imports["rushes.providers.base"] = {"ProviderLimits"}
         if result.faults:
-            imports["simulation.faults"] = {type(fault).__name__ for fault in result.faults}
+            imports["simulation.world.kinds"] = {type(fault).__name__ for fault in result.faults}
         lines = [f"from {module} import {', '.join(sorted(imports[module]))}" for module in sorted(imports)]
         faults = "".join(f"        {_source(fault)},\n" for fault in result.faults)
         return (

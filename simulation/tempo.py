@@ -5,15 +5,16 @@ from contextlib import contextmanager
 from inspect import isfunction, signature
 from typing import Any
 
-from rushes.engine import dispatch, nudges, worker
+from rushes.run import nudges, upkeep
+from rushes.run.lane import claim
 
 IDLE_TEMPO = (
-    (dispatch, "IDLE_SECONDS", 30.0),
-    (worker, "HOUSE_SECONDS_MAX", 9.0),
-    (worker, "UPKEEP_SECONDS", 45.0),
-    (worker, "PROGRESS_SECONDS", 15.0),
-    (worker, "LEARNED_SECONDS", 150.0),
-    (nudges, "LOOK_SECONDS", 5.0),
+    (claim, "IDLE_SECONDS", 30.0),
+    (upkeep, "PASS_SECONDS_MAX", 9.0),
+    (upkeep, "CLEAN_UP_SECONDS", 45.0),
+    (upkeep, "PROGRESS_SECONDS", 15.0),
+    (upkeep, "LEARNED_SECONDS", 150.0),
+    (nudges, "CHECK_SECONDS", 5.0),
     (nudges, "SWEEP_SECONDS", 60.0),
 )
 """Longer pauses of a worker with nothing to do: a simulated hour then costs a fraction of a second.

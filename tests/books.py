@@ -6,17 +6,19 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from rushes.domain.acceptance.best_of import Acceptance, BestOf
+from rushes.domain.acceptance.gate import Thresholds
 from rushes.domain.credits import LotKind
-from rushes.domain.prompts import TaskDraft
+from rushes.domain.input.prompts import TaskDraft
+from rushes.domain.retries import NO_RETRIES, RetryPolicy
 from rushes.domain.task import Failed, FailureType, Succeeded, Verdict
-from rushes.engine.accept import BatchRequest, accept_batch, request_hash
-from rushes.engine.audit import audit
-from rushes.engine.dispatch import claim_fairly
-from rushes.engine.settle import Applied, Group, apply_group
+from rushes.money.accept import BatchRequest, accept_batch, request_hash
+from rushes.money.audit.audit import audit
+from rushes.money.settle import Applied, Group, apply_group
+from rushes.run.lane.fairness import claim_fairly
 from rushes.store import ledger, workers
-from rushes.store.batches import NewTask
 from rushes.store.database import Database
-from rushes.store.tasks import ClaimedTask
+from rushes.store.tasks import ClaimedTask, NewTask
 
 PROVIDER = "grsai"
 WORKER = "worker-1"
@@ -48,7 +50,15 @@ def new_tasks(credits_per_item: Sequence[int]) -> list[NewTask]:
     ]
 
 
-def request(account_id: int, credits_per_item: Sequence[int], *, request_id: str = "r-1") -> BatchRequest:
+def request(
+    account_id: int,
+    credits_per_item: Sequence[int],
+    *,
+    request_id: str = "r-1",
+    gate: Thresholds | None = None,
+    best_of: BestOf | None = None,
+    retry_policy: RetryPolicy = NO_RETRIES,
+) -> BatchRequest:
     """A request for a batch of these prices."""
     items = new_tasks(credits_per_item)
     return BatchRequest(
@@ -57,6 +67,8 @@ def request(account_id: int, credits_per_item: Sequence[int], *, request_id: str
         request_id=request_id,
         request_hash=request_hash([TaskDraft(item.prompt, item.model, item.options) for item in items]),
         tasks=items,
+        acceptance=Acceptance(gate, best_of),
+        retry_policy=retry_policy,
     )
 
 
@@ -83,11 +95,18 @@ class Books:
             expires_at_ms=expires_at_ms,
         )
 
-    def accept(self, account_id: int, credits_per_item: Sequence[int], *, name: str = "bat_1") -> int:
+    def accept(
+        self,
+        account_id: int,
+        credits_per_item: Sequence[int],
+        *,
+        name: str = "bat_1",
+        **asked: Any,
+    ) -> int:
         """A batch with one task per price; returns its row id."""
         accepted = self.database.run(
             accept_batch,
-            request(account_id, credits_per_item, request_id=name),
+            request(account_id, credits_per_item, request_id=name, **asked),
             public_id=name,
             now_ms=self.now_ms,
         )
@@ -164,6 +183,8 @@ class Books:
                 ("batch_reservations", "batch_id, line"),
                 ("video_tasks", "id"),
                 ("task_attempts", "task_id, attempt"),
+                ("remote_ids", "key"),
+                ("contested_remote_ids", "task_id, attempt, remote_task_id"),
                 ("task_resolutions", "task_id"),
                 ("ledger_entries", "account_id, seq"),
                 ("batch_events", "batch_id, seq"),

@@ -7,14 +7,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 
-from rushes.store import migrate
 from rushes.store.database import Database
+from rushes.store.migrations import migrate
 
 _numbers = itertools.count()
 
 DIALECTS = ("sqlite", "postgresql")
+
+# How fast examples are drawn says something of a busy machine, and nothing of the code.
+# `make test` draws the same ones every time, `make wide` others.
+settings.register_profile(
+    "same", derandomize=True, suppress_health_check=[HealthCheck.too_slow], deadline=None
+)
+settings.register_profile(
+    "wide", derandomize=False, suppress_health_check=[HealthCheck.too_slow], deadline=None, print_blob=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 @pytest.fixture(scope="session")

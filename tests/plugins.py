@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ACME = """
-from rushes.domain.catalogue import Model
+from rushes.plugin import Model
 
 MODELS = [
     Model(

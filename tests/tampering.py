@@ -7,8 +7,8 @@ from typing import TypeVar
 import psycopg
 from sqlalchemy import Connection
 
-from rushes.store import schema
 from rushes.store.database import Database
+from rushes.store.tables import schema
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN
-from rushes.providers.simulator import SimulatorKnobs, running_simulator
+from rushes.simulator import SimulatorKnobs, running_simulator
 from tests.cli.process import QUICK, Shell
 
 GUIDE = (Path(__file__).parent.parent / "docs" / "guides" / "backups.md").read_text()

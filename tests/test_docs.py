@@ -11,12 +11,24 @@ from typing import Any
 
 import pytest
 from cyclopts import App
-from reference import command_line, errors, events, http_api, metrics, pages, settings
+from reference import (
+    command_line,
+    errors,
+    events,
+    http_api,
+    metrics,
+    pages,
+    prompt_columns,
+    settings,
+)
+from reference.catalogue.page import page
 from reference.markdown import Undocumented
 
 from rushes import telemetry
 from rushes.cli.app import app
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.errors import RushesError
+from rushes.domain.input.prompts import OWN_FIELDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -50,6 +62,13 @@ def test_the_command_writes_these_pages_with_the_usage_of_rushes(reference: dict
         assert f"## rushes {name}\n" in written
 
 
+def test_the_page_of_models_is_that_of_the_catalogue() -> None:
+    assert (DOCS / "models.md").read_text() == page(), "run python -m reference.catalogue"
+    for model in DEFAULT_CATALOGUE:
+        name = model.name.rpartition("/")[2]
+        assert f"`{name}`" in page()
+
+
 def test_every_page_has_one_place_in_the_navigation(reference: dict[str, str]) -> None:
     nav = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]
     by_hand = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
@@ -68,7 +87,7 @@ def test_every_command_and_option_is_in_the_reference(reference: dict[str, str])
         section = re.search(rf"^#+ rushes {name}$(.*?)(?=^#+ rushes |\Z)", page, re.MULTILINE | re.DOTALL)
         assert section, name
         if command.default_command is not None:
-            for argument in command.assemble_argument_collection():
+            for argument in command_line.shown_arguments(command):
                 assert f"`{argument.name}" in section[1], f"{name} {argument.name}"
 
 
@@ -85,6 +104,19 @@ def test_every_setting_is_in_the_reference_with_its_default(reference: dict[str,
     assert len(names) > 20
     assert set(rows) == names | {"RUSHES_DEBUG"}
     assert "| `RUSHES_LEASE_SECONDS` | `30` |" in reference["settings.md"]
+
+
+def test_every_column_of_a_prompt_file_is_in_the_reference(reference: dict[str, str]) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", reference["prompt-columns.md"], re.MULTILINE)
+    options = {name for model in DEFAULT_CATALOGUE for name in model.options}
+    assert len(options) > 5
+    assert set(rows) == OWN_FIELDS | options
+
+
+def test_a_column_that_nothing_explains_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompt_columns, "OWN_FIELDS", OWN_FIELDS | {"mood"})
+    with pytest.raises(Undocumented, match="mood"):
+        prompt_columns.page()
 
 
 def test_every_metric_is_in_the_reference(reference: dict[str, str]) -> None:
@@ -153,7 +185,7 @@ def test_a_route_parameter_or_field_without_description_is_refused() -> None:
     operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
     with pytest.raises(Undocumented, match="prompt"):
         http_api.page(document)
-    schema["properties"]["prompt"]["description"] = "What shall be seen."
+    schema["properties"]["prompt"]["description"] = "What the video shows."
     assert "### GET /v1/a" in http_api.page(document)
 
 
@@ -172,7 +204,7 @@ def test_a_metric_that_is_not_answered_is_refused() -> None:
 
 
 def test_an_error_without_docstring_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    silent = type("Silent", (RushesError,), {"__module__": "rushes.engine.silent", "code": "SILENT"})
+    silent = type("Silent", (RushesError,), {"__module__": "rushes.money.silent", "code": "SILENT"})
     kinds = [*errors.kinds_of_error(), silent]
     monkeypatch.setattr(errors, "kinds_of_error", lambda: kinds)
     with pytest.raises(Undocumented, match="Silent"):

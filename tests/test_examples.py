@@ -1,6 +1,8 @@
-"""The worked example of a provider, really installed: its own test passes, and it makes videos."""
+"""The worked examples of providers, really installed: their own tests pass, and they make videos."""
 
+import ast
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -10,10 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from rushes import plugin
 from tests.cli.process import Shell
-from tests.engine.harness import QUICK
+from tests.harness import QUICK
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "acme"
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "acme"
+FACADES = {"rushes.plugin", "rushes.testing"}
 KEY = "acme-canary-11"
 
 
@@ -99,3 +104,44 @@ def _copied(tmp_path: Path) -> Path:
     for name in ("pyproject.toml", "rushes_acme.py"):
         (copy / name).write_bytes((EXAMPLE / name).read_bytes())
     return copy
+
+
+def test_the_provider_of_the_docs_keeps_the_contract(tmp_path: Path) -> None:
+    blocks = re.findall(
+        r"```python\n# (\w+\.py)\n(.*?)```", (ROOT / "docs" / "providers.md").read_text(), re.S
+    )
+    assert [name for name, _ in blocks] == ["rushes_lumen.py", "test_rushes_lumen.py"]
+    for name, text in blocks:
+        assert rushes_modules(text) <= FACADES
+        (tmp_path / name).write_text(text)
+    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_rushes_lumen.py")
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-2000:]
+    assert re.search(r"\b1[0-9] passed", ended.stdout), ended.stdout[-500:]
+
+
+def test_the_example_imports_from_the_facades_alone() -> None:
+    for path in EXAMPLE.glob("*.py"):
+        assert rushes_modules(path.read_text()) <= FACADES
+    assert rushes_modules((EXAMPLE / "rushes_acme.py").read_text()) == {"rushes.plugin"}
+
+
+def test_the_facade_explains_each_of_its_names() -> None:
+    text = str(plugin.__doc__)
+    named = set(re.findall(r"`(\w+)`", text))
+    assert set(plugin.__all__) - named == set()
+    assert {name for name in named if hasattr(plugin, name)} == set(plugin.__all__)
+
+
+def rushes_modules(source: str) -> set[str]:
+    """The modules of rushes that the source imports from."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.ImportFrom(module=str(module)) if module.split(".")[0] == "rushes":
+                found.add(module)
+            case ast.Import(names=names):
+                found |= {alias.name for alias in names if alias.name.split(".")[0] == "rushes"}
+            case _:
+                pass
+    return found

@@ -8,14 +8,24 @@ from typing import Any
 import pytest
 import structlog
 
-from rushes.domain.task import Accepted, FailureType, NoAnswer, Processing, Throttled, Unknown
-from rushes.providers.base import Provider, SubmitRequest
+from rushes.domain.task import (
+    Accepted,
+    FailureType,
+    NoAnswer,
+    NotSent,
+    Processing,
+    Succeeded,
+    Throttled,
+    Unknown,
+)
+from rushes.provider_wiring import build_providers, catalogue_of, try_providers
+from rushes.providers.base import Provider, SignsCallbacks, SubmitRequest
 from rushes.providers.contained import within
-from rushes.providers.simulator import running_simulator
+from rushes.providers.inputs import InputFile, TakesUploads
 from rushes.settings import Settings
-from rushes.wiring import build_providers, catalogue_of, try_providers
+from rushes.simulator import running_simulator
 from tests.cli.process import Shell
-from tests.engine.harness import QUICK, knobs, rushes_on
+from tests.harness import QUICK, knobs, rushes_on
 from tests.plugins import ACME, install_plugin
 
 KEY = "plug-in-canary-7d31"
@@ -164,12 +174,12 @@ def test_what_a_plug_in_does_wrong_at_a_submit_is_unknown(
     [
         *MISDEEDS,
         ("return Processing('5')", "Expected `int | null`, got `str` - at `$.progress`"),
-        ("return Succeeded('')", "told of a success without a URL"),
-        ("return Succeeded('https://x/' + 'a' * 8192)", "told of a success whose URL is none"),
-        ("return Succeeded('https://x/\\0')", "told of a success whose URL is none"),
-        ("return Processing(150)", "told of a progress that is not 0 to 100"),
-        ("return Processing(-1)", "told of a progress that is not 0 to 100"),
-        ("return Processing(10**30)", "told of a progress that is not 0 to 100"),
+        ("return Succeeded('')", "reported a success without a URL"),
+        ("return Succeeded('https://x/' + 'a' * 8192)", "reported a success with an invalid URL"),
+        ("return Succeeded('https://x/\\0')", "reported a success with an invalid URL"),
+        ("return Processing(150)", "reported a progress outside 0 to 100"),
+        ("return Processing(-1)", "reported a progress outside 0 to 100"),
+        ("return Processing(10**30)", "reported a progress outside 0 to 100"),
         ("return Failed('no', 'model error')", "at `$.failure_type`"),
         ("return Accepted('1')", "answered with Accepted"),
     ],
@@ -183,6 +193,52 @@ def test_what_a_plug_in_does_wrong_at_a_poll_is_no_answer(
     assert result.error.startswith("the provider acme ")
     assert trouble in result.error
     assert KEY not in result.error
+
+
+@pytest.mark.parametrize(
+    ("cost", "is_kept"),
+    [
+        ("2.5, 'USD'", True),
+        ("10 ** 400, 'USD'", False),
+        ("float('nan'), 'USD'", False),
+        ("float('inf'), 'USD'", False),
+        ("-1, 'USD'", False),
+        ("True, 'USD'", False),
+        ("{'amount': 3}, 'USD'", False),
+        ("2.5, 5", False),
+    ],
+)
+def test_an_odd_cost_of_a_plug_in_is_none_and_its_verdict_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cost: str, is_kept: bool
+) -> None:
+    code = with_method(POLL, f"return Succeeded('https://x/1.mp4', 10 ** 30, {cost})")
+    result = asyncio.run(built(tmp_path, monkeypatch, code).poll_remote_task("acme-1"))
+    expected = (2.5, "USD") if is_kept else (None, None)
+    assert result == Succeeded("https://x/1.mp4", 100, *expected)
+
+
+SIGNED = "def callback_is_genuine(self, body, headers):"
+
+
+@pytest.mark.parametrize(
+    ("body", "is_genuine"),
+    [
+        ("return headers['x-acme'] == body.decode()", True),
+        ("return headers['x-other'] == body.decode()", False),
+        ("return 'yes'", False),
+        ("raise SystemExit(2)", False),
+    ],
+)
+def test_a_plug_in_says_which_callbacks_are_its_service_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, is_genuine: bool
+) -> None:
+    provider = built(tmp_path, monkeypatch, with_method(SIGNED, body))
+    assert isinstance(provider, SignsCallbacks)
+    assert provider.callback_is_genuine(b"1", {"x-acme": "1"}) is is_genuine
+
+
+def test_a_plug_in_without_signatures_checks_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not isinstance(built(tmp_path, monkeypatch, GOOD), SignsCallbacks)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +261,35 @@ def test_a_plug_in_that_is_not_even_asynchronous_is_contained(
 ) -> None:
     provider = built(tmp_path, monkeypatch, with_method("def submit(self, request):", "return Accepted('1')"))
     assert isinstance(asyncio.run(provider.submit(SubmitRequest("acme-1", "a fox"))), Unknown)
+
+
+UPLOAD = "async def upload_input(self, file):"
+
+
+@pytest.mark.parametrize(
+    ("body", "trouble"),
+    [
+        *MISDEEDS,
+        ("return 5", "answered with int"),
+        ("return ''", "gave an address for a file that is none"),
+        ("return 'a\\nb'", "gave an address for a file that is none"),
+    ],
+)
+def test_a_file_that_a_plug_in_does_not_take_properly_is_not_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, trouble: str
+) -> None:
+    provider = built(tmp_path, monkeypatch, with_method(UPLOAD, body))
+    assert isinstance(provider, TakesUploads)
+    outcome = asyncio.run(provider.upload_input(InputFile(data=b"1")))
+    assert isinstance(outcome, NotSent)
+    assert trouble in outcome.reason
+    assert KEY not in outcome.reason
+
+
+def test_a_plug_in_may_take_files_before_a_submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = built(tmp_path, monkeypatch, with_method(UPLOAD, "return f'acme://{file.data.decode()}'"))
+    assert isinstance(provider, TakesUploads)
+    assert asyncio.run(provider.upload_input(InputFile(data=b"1"))) == "acme://1"
 
 
 def test_a_cancelled_submit_of_a_plug_in_is_cancelled(

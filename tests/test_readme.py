@@ -10,18 +10,20 @@ from pathlib import Path
 import pytest
 
 from rushes.cli import main
+from rushes.cli.app import COMMANDS, app_with
 from rushes.domain.task import FINAL_STATUSES, TRANSITIONS, TaskStatus
-from rushes.providers.simulator import SimulatorKnobs, running_simulator
+from rushes.simulator import SimulatorKnobs, running_simulator
 from tests.api.harness import running_service
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+whole_app = app_with(COMMANDS)
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
-def test_the_diagram_shows_exactly_the_transitions(page: str) -> None:
-    diagram = re.search(r"```mermaid\nstateDiagram-v2\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+def test_the_diagram_shows_exactly_the_transitions() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    diagram = re.search(r"```mermaid\nstateDiagram-v2\n(.*?)```", page, re.DOTALL)
     assert diagram is not None
     arrows = set(re.findall(r"^\s*(\S+) --> ([^\s:]+)", diagram[1], re.MULTILINE))
     expected = {(before.value, after.value) for before, afters in TRANSITIONS.items() for after in afters}
@@ -44,6 +46,18 @@ def test_every_command_that_is_named_exists(capsys: pytest.CaptureFixture[str]) 
         assert row is not None
         for command in re.findall(r"`([a-z]+)`", row[0]):
             assert main([group, command, "--help"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_table_has_every_command(page: str) -> None:
+    text = (ROOT / page).read_text()
+    rows = [row for row in re.findall(r"^\|.*\|$", text, re.MULTILINE) if row.startswith("| `rushes ")]
+    named = [name for row in rows for name in re.findall(r"`rushes ([a-z]+)`", row)]
+    assert sorted(named) == sorted(COMMANDS)
+    for row in rows:
+        first, *others = re.findall(r"`rushes ([a-z]+)`", row)
+        inner = [name for name in whole_app[first] if not name.startswith("-")]
+        assert others or set(inner) <= set(re.findall(r"`([a-z]+)`", row)), f"{page}: {first} has {inner}"
 
 
 def test_the_make_targets_and_pages_that_are_named_exist() -> None:

@@ -7,31 +7,34 @@
 `{reason}`. The service does not exist; everything else here works as it would with one that does.
 """
 
-from typing import Annotated, Literal, assert_never
+from typing import Any, Literal, assert_never
 
 import msgspec
 
-from rushes.domain.catalogue import Model
-from rushes.domain.options import WholeNumber
-from rushes.domain.task import (
-    Failed,
-    FailureType,
-    PollResult,
-    Processing,
-    Rejected,
-    SubmitOutcome,
-)
-from rushes.providers.answers import (
+from rushes.plugin import (
     NO_SUCH_ID,
     UNDECODABLE,
+    Failed,
+    FailureType,
+    HttpProvider,
+    Model,
+    PollResult,
+    Processing,
+    Provider,
+    ProviderConfig,
+    Rejected,
+    Response,
+    SubmitOutcome,
+    SubmitRequest,
+    WholeNumber,
     accepted,
     failure_type_of_text,
     path_segment,
+    progress_of,
+    require_same_task,
     succeeded,
+    words_in,
 )
-from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
-from rushes.providers.http_provider import HttpProvider
-from rushes.providers.transport import Response
 
 MODELS = [
     Model(
@@ -58,9 +61,9 @@ class _Video(msgspec.Struct, frozen=True):
 class _State(msgspec.Struct, frozen=True):
     job: str
     state: Literal["rendering", "done", "broken", "forbidden"]
-    percent: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+    percent: Any = None
     video: _Video | None = None
-    reason: str | None = None
+    reason: Any = None
 
 
 class _Refusal(msgspec.Struct, frozen=True):
@@ -101,20 +104,22 @@ class AcmeProvider(HttpProvider):
             url = f"{self.host}/jobs/{path_segment(remote_task_id)}"
         except ValueError:
             return NO_SUCH_ID
-        return await self.send_poll("GET", url, None, self._verdict)
+        return await self.send_poll("GET", url, None, lambda body: self._verdict(body, remote_task_id))
 
-    def _verdict(self, body: bytes) -> PollResult:
+    def _verdict(self, body: bytes, asked: str) -> PollResult:
         state = _decode_state(body)
+        require_same_task(asked, state.job)
         match state.state:
             case "rendering":
-                return Processing(state.percent)
+                return Processing(progress_of(state.percent))
             case "done":
                 return succeeded(state.video.href if state.video else "", 100)
             case "broken":
-                text = self.words.clean(state.reason or "broken")
+                text = self.words.clean(words_in(state.reason) or "broken")
                 return Failed(text, failure_type_of_text(text) or FailureType.MODEL_ERROR)
             case "forbidden":
-                return Failed(self.words.clean(state.reason or "forbidden"), FailureType.OUTPUT_MODERATION)
+                text = self.words.clean(words_in(state.reason) or "forbidden")
+                return Failed(text, FailureType.OUTPUT_MODERATION)
             case other:
                 assert_never(other)
 

@@ -1,6 +1,6 @@
 """The provider keeps rushes' contract."""
 
-from rushes.providers.base import SubmitRequest
+from rushes.plugin import SubmitRequest
 from rushes.testing import ProviderCase, Reply, conformance_suite
 from rushes_acme import build
 
@@ -19,6 +19,7 @@ TestAcme = conformance_suite(
         failed=[Reply({"job": "j-1", "state": "broken", "reason": "out of memory"})],
         failed_message="out of memory",
         moderated=[Reply({"job": "j-1", "state": "forbidden", "reason": "no weapons"})],
+        odd_fields=frozenset({"percent", "reason"}),
         unknown_task=[Reply({"reason": "no such job"}, status=404)],
         rejected=[Reply({"reason": "the text is too long"}, status=422)],
     )

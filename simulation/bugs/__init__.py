@@ -4,7 +4,7 @@ The database's own guards (primary keys, checks, triggers) stay in place: a bug 
 as a refused statement in the worker's log, which the simulation also counts as a failure.
 """
 
-from simulation.bugs import dispatching, failover, money, ownership, rerolls, settling
+from simulation.bugs import answers, dispatching, failover, money, ownership, rerolls, settling
 from simulation.bugs.bug import Bug
 
 BUGS: tuple[Bug, ...] = (
@@ -14,6 +14,7 @@ BUGS: tuple[Bug, ...] = (
     *settling.BUGS,
     *ownership.BUGS,
     *dispatching.BUGS,
+    *answers.BUGS,
 )
 
 __all__ = ["BUGS", "Bug"]

@@ -5,33 +5,33 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from rushes.engine import steward
-from rushes.engine.accept import fail_waiting
-from rushes.engine.worker import Worker
-from rushes.store import waiting
+from rushes.money.accept import fail_waiting
+from rushes.run import upkeep
+from rushes.run.lane.claim import Claims
+from rushes.store.tasks import waiting
 from simulation.bugs.bug import Bug
 from simulation.tempo import Patches
 
 
 def _held_tasks_sent(patches: Patches) -> None:
-    patches.set(Worker, "_sendable", lambda _self, _provider: None)
+    patches.set(Claims, "_models_to_send", lambda _self: None)
 
 
 def _sent_tasks_moved(patches: Patches) -> None:
     def movable(
         connection: Connection, alias: str, model: str, *, limit: int, **_more: object
-    ) -> list[tuple[int, str]]:
+    ) -> list[tuple[int, str, int]]:
         rows = connection.execute(
             text(
-                "SELECT id, options FROM video_tasks WHERE status IN ('pending', 'processing')"
+                "SELECT id, options, credits FROM video_tasks WHERE status IN ('pending', 'processing')"
                 " AND alias = :alias AND model = :model LIMIT :limit"
             ),
             {"alias": alias, "model": model, "limit": limit},
         )
-        return [(row[0], row[1]) for row in rows]
+        return [(row[0], row[1], row[2]) for row in rows]
 
-    def move(connection: Connection, rows: Sequence[tuple[int, str, str, str]]) -> int:
-        for task_id, model, provider, api_model in rows:
+    def move(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
+        for task_id, model, provider, api_model, *_charge in rows:
             connection.execute(
                 text("UPDATE video_tasks SET model = :m, provider = :p, api_model = :a WHERE id = :id"),
                 {"id": task_id, "m": model, "p": provider, "a": api_model},
@@ -45,7 +45,7 @@ def _sent_tasks_moved(patches: Patches) -> None:
 def _moved_at_its_models_price(patches: Patches) -> None:
     move_if_pending = waiting.move_if_pending
 
-    def move(connection: Connection, rows: Sequence[tuple[int, str, str, str]]) -> int:
+    def move(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
         for task_id, *_ in rows:
             connection.execute(
                 text("UPDATE video_tasks SET credits = 10 WHERE id = :id AND status = 'pending'"),
@@ -60,7 +60,7 @@ def _waits_cut_short(patches: Patches) -> None:
     def impatient(connection: Connection, *, wait_ms_max: int, **more: Any) -> int:
         return fail_waiting(connection, wait_ms_max=wait_ms_max // 4, **more)
 
-    patches.set(steward, "fail_waiting", impatient)
+    patches.set(upkeep, "fail_waiting", impatient)
 
 
 BUGS = (

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from rushes.domain import credits  # noqa: A004 - the module, as everywhere
 from rushes.domain.credits import Lot, Part, Reservation, ResolutionKind
-from rushes.engine import accept, retries
+from rushes.money import accept
+from rushes.money import retry as retries
 from rushes.store import ledger
 from simulation.bugs.bug import Bug
 from simulation.tempo import Patches

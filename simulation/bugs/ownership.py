@@ -7,25 +7,26 @@ from typing import Any
 from sqlalchemy import Connection
 
 from rushes.domain.task import Failed, FailureType
-from rushes.engine.dispatch import Dispatcher
-from rushes.engine.settle import SettleOutcome
-from rushes.engine.shares import Shares
-from rushes.engine.steward import Steward
-from rushes.engine.worker import Worker
+from rushes.run.adopt import Adoption
+from rushes.run.commit import SettleOutcome
+from rushes.run.lane.claim import Claims
+from rushes.run.lane.lane import Lane
+from rushes.run.lease import OwnLease
+from rushes.run.shares import Shares
 from rushes.store import tasks, workers
 from rushes.store.database import statement
-from rushes.store.tasks import owned_task_from_row
+from rushes.store.tasks import guards, owned_task_from_row
 from simulation.bugs.bug import Bug
 from simulation.tempo import Patches
 
 
 def _lease_not_checked_at_claim(patches: Patches) -> None:
     patches.set(workers, "require_lease", lambda _connection, _worker_id, _now_ms: None)
-    patches.set(Worker, "_may_send", lambda self: not self._stopping)
+    patches.set(OwnLease, "permits_sending", lambda self: not self.is_ending)
 
 
 def _lease_not_checked_at_send(patches: Patches) -> None:
-    patches.set(Worker, "_may_send", lambda self: not self._stopping)
+    patches.set(OwnLease, "permits_sending", lambda self: not self.is_ending)
 
 
 def _lease_not_checked_at_adoption(patches: Patches) -> None:
@@ -43,16 +44,16 @@ def _lease_not_checked_at_adoption(patches: Patches) -> None:
 
 def _owner_not_compared(patches: Patches) -> None:
     def still_owned(connection: Connection) -> str:
-        return f"{tasks._still_at_attempt(connection)} AND :worker_id IS NOT NULL"
+        return f"{guards.still_at_attempt(connection)} AND :worker_id IS NOT NULL"
 
-    patches.set(tasks, "_still_owned", still_owned)
+    patches.set(guards, "still_owned", still_owned)
 
 
 def _attempt_not_compared(patches: Patches) -> None:
     def still_processing(_connection: Connection) -> str:
         return "video_tasks.id = v.id AND +video_tasks.status = 'processing'"
 
-    patches.set(tasks, "_still_at_attempt", still_processing)
+    patches.set(guards, "still_at_attempt", still_processing)
 
 
 def _double_adoption(patches: Patches) -> None:
@@ -70,17 +71,17 @@ def _double_adoption(patches: Patches) -> None:
 
 
 def _lost_adoptions_forgotten(patches: Patches) -> None:
-    async def forget(self: Steward) -> None:
-        self._memory_in_doubt = False
+    async def forget(self: Adoption) -> None:
+        self._set_doubt(False)
 
-    patches.set(Steward, "_remember", forget)
+    patches.set(Adoption, "_recall", forget)
 
 
 def _lost_claims_forgotten(patches: Patches) -> None:
-    async def forget(self: Dispatcher) -> None:
-        self._claim_in_doubt = False
+    async def forget(self: Claims) -> None:
+        self._is_in_doubt = False
 
-    patches.set(Dispatcher, "_return_lost_claims", forget)
+    patches.set(Claims, "_return_lost_claims", forget)
 
 
 def _known_task_given_up(patches: Patches) -> None:
@@ -92,36 +93,46 @@ def _known_task_given_up(patches: Patches) -> None:
         failure_type: FailureType,
         **more: Any,
     ) -> Any:
+        unnamed = give_up_unnamed(connection, rows, error=error, failure_type=failure_type, **more)
         verdicts = [(task_id, attempt, Failed(error, failure_type)) for task_id, attempt in rows]
-        return tasks.finish_if_owned(connection, verdicts, **more)
+        return [*unnamed, *tasks.finish_if_owned(connection, verdicts, **more)]
 
+    give_up_unnamed = tasks.give_up_if_unnamed
     patches.set(tasks, "give_up_if_unnamed", give_up)
 
 
 def _own_task_forgotten(patches: Patches) -> None:
     async def release(self: Shares, lane: Any, count: int) -> int:
-        newest = (task for task in reversed(lane.tasks.values()) if not task.settling)
+        newest = (task for task in reversed(lane.attempts.polled.values()) if not task.settling)
         rows = [(task.task_id, task.attempt) for task in islice(newest, count)]
         released = await self._database.transact(
             workers.release_share_if_owned, rows, worker_id=self._worker_id, now_ms=self._now_ms()
         )
         for task_id in released:
-            lane.forget(task_id)
+            lane.poller.forget(task_id)
         return count
 
     patches.set(Shares, "_release", release)
 
 
 def _end_forgets_the_next_attempt(patches: Patches) -> None:
-    def on_settled(self: Worker, task_id: int, _attempt: int, _outcome: SettleOutcome) -> None:
-        for lane in self.lanes.values():
-            if task_id in lane.poller.tasks:
-                lane.poller.forget(task_id)
+    def end(self: Lane, task_id: int, _attempt: int, _outcome: SettleOutcome) -> bool:
+        self.poller.forget(task_id)
+        return False
 
-    patches.set(Worker, "_on_settled", on_settled)
+    patches.set(Lane, "end", end)
+
+
+def _record_not_read(patches: Patches) -> None:
+    patches.set(Adoption, "_return_never_sent", lambda _self, _adopted: None)
 
 
 BUGS = (
+    Bug(
+        "record not read",
+        "what a dead worker never sent is of unknown outcome, as if it had",
+        _record_not_read,
+    ),
     Bug("lease not checked at claim", "a worker claims without a lease", _lease_not_checked_at_claim),
     Bug(
         "lease not checked at send",

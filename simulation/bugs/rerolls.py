@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 
 from rushes.domain.retries import StopLoss
-from rushes.engine.retries import Retry
-from rushes.store import retries
-from rushes.store.retries import Rerolls
+from rushes.money.retry import Retry
+from rushes.store.tasks import retries
+from rushes.store.tasks.retries import Rerolls
 from simulation.bugs.bug import Bug
 from simulation.tempo import Patches
 

@@ -7,12 +7,13 @@ from sqlalchemy import Connection
 
 from rushes.domain.errors import StatementRefused, StoreError
 from rushes.domain.task import CANCELLED, BatchStatus, Failed, FailureType, NoAnswer, TaskStatus
-from rushes.engine import accept, settle
-from rushes.engine.poll import Poller
-from rushes.engine.settle import Applied, BeforeClosing, Committer, Group
+from rushes.money import accept, settle
+from rushes.money.settle import Applied, BeforeClosing, Group
+from rushes.run.commit import Committed, Committer
+from rushes.run.lane.poll import Poller
 from rushes.store import archive, batches, tasks
 from rushes.store.database import statement
-from rushes.store.tasks import FinishedTask
+from rushes.store.tasks import FinishedTask, ends, guards, progress
 from simulation.bugs.bug import Bug
 from simulation.tempo import Patches
 
@@ -33,7 +34,7 @@ def _refund_without_guard(patches: Patches) -> None:
                     {"id": task_id},
                 ).first()
                 if row is not None:
-                    finished.append(tasks._finished(row, TaskStatus.PROCESSING))
+                    finished.append(ends._finished(row, TaskStatus.PROCESSING))
         return finished
 
     patches.set(tasks, "finish_if_owned", finish_always)
@@ -43,17 +44,17 @@ def _status_not_compared(patches: Patches) -> None:
     def at_attempt(_connection: Connection) -> str:
         return "video_tasks.id = v.id AND +video_tasks.attempt = v.attempt"
 
-    patches.set(tasks, "_still_at_attempt", at_attempt)
+    patches.set(guards, "still_at_attempt", at_attempt)
 
 
 def _progress_overwrites_final(patches: Patches) -> None:
     def record(connection: Connection, rows: Sequence[Any], **_more: Any) -> None:
         connection.execute(
             statement(
-                f"UPDATE video_tasks SET progress = v.progress FROM {tasks._PROGRESS.sql(connection)}"
+                f"UPDATE video_tasks SET progress = v.progress FROM {progress._PROGRESS.sql(connection)}"
                 " WHERE video_tasks.id = v.id AND +video_tasks.attempt = v.attempt"
             ),
-            tasks._PROGRESS.parameters(connection, rows),
+            progress._PROGRESS.parameters(connection, rows),
         )
 
     patches.set(tasks, "record_progress_if_owned", record)
@@ -67,8 +68,9 @@ def _finalized_before_the_last(patches: Patches) -> None:
         finished: Sequence[FinishedTask],
         now_ms: int,
         before_closing: BeforeClosing | None = None,
+        **more: Any,
     ) -> int:
-        closed = resolve(connection, finished, now_ms, before_closing)
+        closed = resolve(connection, finished, now_ms, before_closing, **more)
         for batch in batches.lock_counters(connection, {task.batch_id for task in finished}).values():
             if batch.finalized_at_ms is None and not batch.pending:
                 batches.close_batch(connection, batch.batch_id, BatchStatus.SUCCEEDED, now_ms)
@@ -90,11 +92,12 @@ def _events_outside_the_transaction(patches: Patches) -> None:
     def keep(_connection: Connection, events: Any, now_ms: int) -> None:
         kept.append((events, now_ms))
 
-    def report_then_insert(self: Committer, group: Group, applied: Applied) -> None:
-        report(self, group, applied)
+    def report_then_insert(self: Committer, group: Group, applied: Applied, seconds: float) -> Committed:
+        committed: Committed = report(self, group, applied, seconds)
         while kept:
             events, now_ms = kept.pop()
             self._database.run(insert, events, now_ms)
+        return committed
 
     patches.set(batches, "insert_events", keep)
     patches.set(Committer, "_report", report_then_insert)
@@ -116,13 +119,13 @@ def _cancel_fails_processing(patches: Patches) -> None:
             ),
             {"error": error, "now": now_ms, "batch_id": batch_id},
         )
-        return [tasks._finished(row, TaskStatus.PENDING) for row in rows]
+        return [ends._finished(row, TaskStatus.PENDING) for row in rows]
 
     patches.set(tasks, "fail_if_pending", cancel)
 
 
 def _outcomes_dropped(patches: Patches) -> None:
-    async def commit_once(self: Committer, group: Group) -> None:
+    async def commit_once(self: Committer, group: Group) -> Committed:
         try:
             applied = await self._database.transact(
                 settle.apply_group,
@@ -134,8 +137,8 @@ def _outcomes_dropped(patches: Patches) -> None:
         except StatementRefused:
             raise
         except StoreError:
-            return
-        self._report(group, applied)
+            return Committed()
+        return self._report(group, applied, 0.0)
 
     patches.set(Committer, "_commit", commit_once)
 
@@ -143,10 +146,10 @@ def _outcomes_dropped(patches: Patches) -> None:
 def _failed_poll_ends_the_task(patches: Patches) -> None:
     apply = Poller.apply
 
-    def apply_badly(self: Poller, task: Any, result: Any, **more: Any) -> None:
+    def apply_badly(self: Poller, task: Any, result: Any, asked_at: float | None = None) -> None:
         if isinstance(result, NoAnswer) and not task.settling:
             result = Failed(result.error, FailureType.NETWORK)
-        apply(self, task, result, **more)
+        apply(self, task, result, asked_at)
 
     patches.set(Poller, "apply", apply_badly)
 
@@ -169,11 +172,12 @@ def _files_noted_later(patches: Patches) -> None:
         kept.append((finished, more))
         return len(finished)
 
-    def report_then_note(self: Committer, group: Group, applied: Applied) -> None:
-        report(self, group, applied)
+    def report_then_note(self: Committer, group: Group, applied: Applied, seconds: float) -> Committed:
+        committed: Committed = report(self, group, applied, seconds)
         while kept:
             finished, more = kept.pop()
             self._database.run(add_due, finished, **more)
+        return committed
 
     patches.set(archive, "add_due", keep)
     patches.set(Committer, "_report", report_then_note)

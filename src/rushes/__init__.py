@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rushes.client import AsyncClient, Client
-    from rushes.domain.catalogue import Catalogue, Model
+    from rushes.domain.catalogue.catalogue import Catalogue
+    from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+    from rushes.domain.catalogue.model import Model
     from rushes.domain.errors import InsufficientCredits, RushesError
-    from rushes.domain.models import DEFAULT_CATALOGUE
     from rushes.domain.task import (
         TRANSITIONS,
         BatchStatus,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from rushes.library import Rushes
     from rushes.settings import Settings
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "DEFAULT_CATALOGUE",
@@ -51,11 +52,11 @@ __all__ = [
 
 _HOME = {
     "AsyncClient": "rushes.client",
-    "DEFAULT_CATALOGUE": "rushes.domain.models",
-    "Catalogue": "rushes.domain.catalogue",
+    "DEFAULT_CATALOGUE": "rushes.domain.catalogue.families",
+    "Catalogue": "rushes.domain.catalogue.catalogue",
     "Client": "rushes.client",
     "InsufficientCredits": "rushes.domain.errors",
-    "Model": "rushes.domain.catalogue",
+    "Model": "rushes.domain.catalogue.model",
     "Rushes": "rushes.library",
     "RushesError": "rushes.domain.errors",
     "Settings": "rushes.settings",

@@ -19,7 +19,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from rushes import telemetry
-from rushes.engine.gauges import PROVIDER_STATES, Gauges, WorkerReport, read_gauges
+from rushes.domain.margin import NO_VALUATION, Valuation
+from rushes.read.installation.gauges import PROVIDER_STATES, Gauges, WorkerReport, read_gauges
+from rushes.read.installation.troubles import TroubleGroup
+from rushes.read.margins import NOTHING_EARNED, earned_today
 from rushes.store import archive
 from rushes.store.database import Database
 
@@ -31,6 +34,18 @@ ARCHIVE_REMEMBERED_SECONDS: Final = 30.0
 """The same for the sums over all stored files."""
 
 _HTTP_BOUNDS_SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_POLL_COUNTERS: Final = (
+    (
+        telemetry.METRIC_ABOUT_ANOTHER_TASK,
+        "Polls that were answered about another task than the one asked about.",
+        "about_another_task",
+    ),
+    (
+        telemetry.METRIC_LINES_PAUSED,
+        "Minutes in which polls went without lines, after an answer about another task.",
+        "lines_paused",
+    ),
+)
 _HISTOGRAMS: Final = (
     (telemetry.METRIC_POLL_LATENESS, "How late polls were started.", "poll_lateness_seconds"),
     (telemetry.METRIC_SETTLE_GROUP, "Outcomes per settling transaction.", "settle_group_size"),
@@ -48,8 +63,11 @@ class ServiceMetrics:
         now_ms: Callable[[], int],
         own_worker: Callable[[], WorkerReport | None] = lambda: None,
         listener_count: Callable[[], int] = lambda: 0,
+        valuation: Valuation = NO_VALUATION,
     ) -> None:
         self._database = database
+        self._valuation = valuation
+        self._earned: Mapping[str, Any] = NOTHING_EARNED
         self._now_ms = now_ms
         self._own_worker = own_worker
         self._listener_count = listener_count
@@ -93,6 +111,7 @@ class ServiceMetrics:
             self._read_at_ms = now_ms
             if now_ms - self._archive_read_at_ms > ARCHIVE_REMEMBERED_SECONDS * 1000:
                 self._archive = await self._database.read(archive.totals)
+                self._earned = await self._database.read(earned_today, self._valuation, now_ms=now_ms)
                 self._archive_read_at_ms = now_ms
         return generate_latest(self._registry)
 
@@ -125,6 +144,8 @@ class ServiceMetrics:
             "Files still to be stored whose links die within half an hour.",
             gauges.archive_at_risk_count,
         )
+        yield from _earned_families(self._earned)
+        yield _troubled(gauges.troubles)
         yield _number(telemetry.METRIC_NUDGES, "Callbacks that wait for a worker.", gauges.nudge_count)
         yield _number(
             telemetry.METRIC_EVENT_LISTENERS, "Open streams of events here.", self._listener_count()
@@ -137,6 +158,41 @@ class ServiceMetrics:
         yield from _worker_families(list(reports.values()))
 
 
+def _earned_families(earned: Mapping[str, Any]) -> Iterator[Metric]:
+    cost = GaugeMetricFamily(
+        telemetry.METRIC_PROVIDER_COST,
+        "What providers charged for tasks that ended today (UTC), where it is known.",
+        labels=("currency",),
+    )
+    for currency, amount in earned["provider_cost"].items():
+        cost.add_metric((currency,), float(amount))
+    yield cost
+    margin = GaugeMetricFamily(
+        telemetry.METRIC_MARGIN,
+        "What is left today (UTC) of the credits' value after costs; absent when it is not known.",
+        labels=("currency",),
+    )
+    if earned["margin"] is not None:
+        margin.add_metric((earned["margin"]["currency"],), float(earned["margin"]["amount"]))
+    yield margin
+    yield _number(
+        telemetry.METRIC_COST_UNKNOWN,
+        "Tasks that ended today (UTC) and whose cost nobody knows.",
+        earned["cost_unknown_count"],
+    )
+
+
+def _troubled(groups: Iterable[TroubleGroup]) -> Metric:
+    family = GaugeMetricFamily(
+        telemetry.METRIC_TROUBLED_TASKS,
+        "Open tasks whose last answer was not understood, by the question and the reason's kind.",
+        labels=("provider", "question", "reason"),
+    )
+    for group in groups:
+        family.add_metric((group.provider, group.question, group.kind), group.task_count)
+    return family
+
+
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
@@ -147,7 +203,7 @@ class _FromDatabase(Collector):
         self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        """See `Collector`."""
+        """The families as they are now; Prometheus asks at each scrape."""
         return self._families()
 
 
@@ -162,6 +218,15 @@ def _worker_families(reports: Iterable[WorkerReport]) -> Iterator[Metric]:
     )
     polls = CounterMetricFamily(
         telemetry.METRIC_POLLS, "Polls by outcome.", labels=("worker", "provider", "outcome")
+    )
+    counters = [
+        (CounterMetricFamily(name, text, labels=("worker", "provider")), key)
+        for name, text, key in _POLL_COUNTERS
+    ]
+    unanswered = CounterMetricFamily(
+        telemetry.METRIC_POLLS_UNANSWERED,
+        "Polls that brought no answer that is understood, by the reason's kind.",
+        labels=("worker", "provider", "reason"),
     )
     submits = CounterMetricFamily(
         telemetry.METRIC_SUBMITS, "Submits by outcome.", labels=("worker", "provider", "outcome")
@@ -179,6 +244,11 @@ def _worker_families(reports: Iterable[WorkerReport]) -> Iterator[Metric]:
         for provider, counts in meters.get("polls", {}).items():
             for outcome in ("processing", "succeeded", "failed", "transient_errors"):
                 polls.add_metric((worker, provider, outcome), counts[outcome])
+            for counter, key in counters:
+                counter.add_metric((worker, provider), counts.get(key, 0))
+        for provider, counts in meters.get("polls_unanswered", {}).items():
+            for kind, count in counts.items():
+                unanswered.add_metric((worker, provider, kind), count)
         for provider, counts in meters.get("submits", {}).items():
             for outcome, count in counts.items():
                 submits.add_metric((worker, provider, outcome), count)
@@ -188,6 +258,8 @@ def _worker_families(reports: Iterable[WorkerReport]) -> Iterator[Metric]:
     yield in_flight
     yield states
     yield polls
+    yield from (counter for counter, _ in counters)
+    yield unanswered
     yield submits
     for family, _key in histograms:
         yield family

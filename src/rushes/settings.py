@@ -1,363 +1,70 @@
-"""Every setting, its default and its check: one frozen object, made once at start.
+"""The settings of a process: one frozen object, made once at start. Every field is in `setting_fields`.
 
 Values come from the environment, then from a `.env` file, then from the defaults here. A blank value
 counts as not set. The values of a `.env` file are taken as written, without `${…}` substitution.
-Nothing but `wiring` and the command line reads this object.
+Read where parts are built (`wiring`, `provider_wiring`, `service`), by the library and the command line.
 """
 
-import ipaddress
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from io import StringIO
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, Final, Self
 
-from dotenv import dotenv_values
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
     PrivateAttr,
     SecretStr,
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from rushes.config_file import FILE_NAME, ConfigFile, ProviderInstance, operators_catalogue, read_config
+from rushes.domain.acceptance.gate import Thresholds
 from rushes.domain.archive import Retention
-from rushes.domain.catalogue import Catalogue
+from rushes.domain.catalogue.catalogue import Catalogue, default_model
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.catalogue.instances import at_homes_with_keys
+from rushes.domain.catalogue.options import nearest
 from rushes.domain.errors import InputError, SettingsError
-from rushes.domain.models import DEFAULT_CATALOGUE
-from rushes.domain.options import nearest
-from rushes.domain.prompts import parse_json
+from rushes.domain.margin import Valuation
+from rushes.domain.secrets import weakness
+from rushes.providers.http.proxies import Proxies, read_proxies
 from rushes.providers.registry import PLUGIN_PREFIX, installed_providers, plugin_models, variables_of
-
-DEFAULT_ENV_FILE = Path(".env")
-GRSAI_HOST_MAINLAND = "https://grsai.dakka.com.cn"
-POLL_INTERVAL_MIN_SECONDS = 1.0
-POLL_INTERVAL_MAX_SECONDS = 30.0
-MODELS_FILE_BYTES_MAX = 1024 * 1024
-ENV_FILE_BYTES_MAX = 1024 * 1024
-DASHBOARD_SECRET_CHARACTERS_MIN = 12
-MASK = "********"
-
-SettingSource: TypeAlias = Literal["environment", "env file", "default"]
+from rushes.setting_fields import SettingFields
+from rushes.setting_values import (
+    PROXY_VARIABLES,
+    EffectiveSetting,
+    ProviderAccount,
+    SettingSource,
+    UnknownVariable,
+    account_of_instance,
+    check_instances,
+    check_provider_url,
+    first_problem,
+    shown,
+)
+from rushes.store.connections.place import DEFAULT_ENV_FILE, read_env_file
 
 _PREFIXES = ("RUSHES_", "GRSAI_")
 _PLUGIN_FIELDS = {"plugin_keys": "_KEY", "plugin_hosts": "_HOST"}
-_DATABASE_SCHEMES = frozenset({"sqlite", "postgresql", "postgres", "postgresql+psycopg"})
-_ARCHIVE_SCHEMES = frozenset({"file", "s3", "gs", "az"})
 ARCHIVE_OFF = "none"
-_PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
+
+VERTEX: Final = "vertex"
+"""The provider that needs a bucket beside its key."""
 
 
-class EffectiveSetting(NamedTuple):
-    """One line of `rushes doctor`; `value` never holds a secret."""
+class Settings(SettingFields):
+    """All settings. Make it with `Settings.load`; keyword arguments by field name are for tests."""
 
-    name: str
-    value: str
-    source: SettingSource
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderAccount:
-    """Where a provider is and the key for it; `missing` names the variable without which it cannot be used.
-
-    `host` is "" for another package's provider that is to use its own default.
-    """
-
-    host: str = ""
-    key: str = field(default="", repr=False)
-    missing: str | None = None
-
-
-class UnknownVariable(NamedTuple):
-    """A variable with one of rushes' prefixes that no setting has; `suggestion` is the nearest name."""
-
-    name: str
-    suggestion: str | None
-
-
-def _parts_of_url(value: str) -> SplitResult:
-    """An http(s) URL with a host and a sound port and nothing that could hide a secret."""
-    try:
-        parts = urlsplit(value)
-        hostname, _ = parts.hostname, parts.port  # reading the port checks it
-    except ValueError:
-        raise ValueError("must be a URL such as https://example.com") from None
-    if parts.scheme not in ("http", "https") or not hostname or not _PRINTABLE_ASCII.fullmatch(value):
-        raise ValueError("must be a http or https URL such as https://example.com")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not carry a user name or password")
-    if parts.query or parts.fragment or "?" in value or "#" in value:
-        raise ValueError("must not have a query or fragment")
-    return parts
-
-
-def _check_base_url(value: str) -> str:
-    _parts_of_url(value)
-    return value.rstrip("/")
-
-
-def _check_provider_host(value: str) -> str:
-    if _parts_of_url(value).path not in ("", "/"):
-        raise ValueError("must be scheme://host[:port] without a path")
-    return _check_provider_url(value)
-
-
-def _check_provider_url(value: str) -> str:
-    parts = _parts_of_url(value)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        raise ValueError("must be https; plain http is for loopback addresses only (the key travels with it)")
-    return value.rstrip("/")
-
-
-def _is_loopback(hostname: str) -> bool:
-    try:
-        return ipaddress.ip_address(hostname).is_loopback
-    except ValueError:
-        return hostname == "localhost"
-
-
-def _check_database_url(value: str) -> str:
-    scheme, separator, rest = value.partition("://")
-    if not separator or scheme not in _DATABASE_SCHEMES:
-        raise ValueError("must start with sqlite:///, postgresql:// or postgres://")
-    if scheme == "sqlite" and rest and not rest.startswith("/"):
-        raise ValueError("a SQLite file needs three slashes (sqlite:///file.db), or four for a full path")
-    if any(not character.isprintable() for character in value):
-        raise ValueError("has control characters")
-    return value
-
-
-def _check_archive_url(value: str) -> str:
-    scheme, separator, rest = value.partition("://")
-    if not value.isprintable():
-        raise ValueError("has control characters")
-    if not separator:
-        return value
-    if scheme not in _ARCHIVE_SCHEMES:
-        raise ValueError("must be none, a folder, or s3://bucket/…, gs://bucket/… or az://container/…")
-    if "@" in rest or "?" in rest or "#" in rest:
-        raise ValueError("must carry no credentials or query: set those in the service's own variables")
-    if scheme == "file" and not rest.startswith("/"):
-        raise ValueError("a folder's URL needs three slashes: file:///folder")
-    if scheme != "file" and not rest.partition("/")[0]:
-        raise ValueError("must name a bucket, as in s3://bucket/prefix")
-    return value
-
-
-def _check_data_dir(value: Path) -> Path:
-    if "?" in str(value) or "\0" in str(value):
-        raise ValueError('must not have "?" in its name: it becomes part of the database URL')
-    try:
-        return value.expanduser()
-    except RuntimeError:
-        raise ValueError("has a ~ that stands for no home folder") from None
-
-
-def _check_secret(value: SecretStr) -> SecretStr:
-    if not _PRINTABLE_ASCII.fullmatch(value.get_secret_value()):
-        raise ValueError("must be printable ASCII without spaces: it travels in HTTP headers")
-    return value
-
-
-def _check_dashboard_secret(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value()) < DASHBOARD_SECRET_CHARACTERS_MIN:
-        raise ValueError(
-            f"must have at least {DASHBOARD_SECRET_CHARACTERS_MIN} characters: it opens everything"
-        )
-    return value
-
-
-def _read_models(value: object) -> object:
-    """The overrides as an object: from inline JSON, or from the JSON file of that path."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if not text.startswith("{"):
-        try:
-            with Path(text).expanduser().open("rb") as file:
-                data = file.read(MODELS_FILE_BYTES_MAX + 1)
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a path"
-            raise ValueError(f"must be a JSON object or the path of a JSON file: {reason}") from None
-        if len(data) > MODELS_FILE_BYTES_MAX:
-            raise ValueError(f"the file has more than {MODELS_FILE_BYTES_MAX} bytes")
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise ValueError("the file is not UTF-8") from None
-    return parse_json(text)
-
-
-def _read_json(value: object) -> object:
-    return parse_json(value) if isinstance(value, str) else value
-
-
-Seconds: TypeAlias = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Rate: TypeAlias = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
-Days: TypeAlias = Annotated[float, Field(gt=0, le=36_500, allow_inf_nan=False)]
-Count: TypeAlias = Annotated[int, Field(ge=1, le=10_000_000)]
-Secret: TypeAlias = Annotated[SecretStr, AfterValidator(_check_secret)]
-ProviderHost: TypeAlias = Annotated[str, AfterValidator(_check_provider_host)]
-ProviderUrl: TypeAlias = Annotated[str, AfterValidator(_check_provider_url)]
-
-
-def _env(name: str, default: Any, *, shown: bool = True) -> Any:
-    return Field(default, validation_alias=name, repr=shown)
-
-
-class Settings(BaseSettings):
-    """All settings. Make it with `Settings.load`; keyword arguments by field name are for tests.
-
-    The environment and the `.env` file are arguments of `load`, so pydantic-settings' own sources, which
-    read the process's environment by themselves, are turned off.
-    """
-
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, validate_default=True, hide_input_in_errors=True
-    )
-
-    data_dir: Annotated[Path, AfterValidator(_check_data_dir)] = _env("RUSHES_DATA_DIR", Path("rushes-data"))
-    """Folder of the SQLite file and whatever else is kept on disk; made when first needed."""
-    database_url: Annotated[str, AfterValidator(_check_database_url)] = Field(
-        default_factory=lambda valid: f"sqlite:///{valid.get('data_dir', 'rushes-data')}/rushes.db",
-        validation_alias="RUSHES_DATABASE_URL",
-        repr=False,
-    )
-    """`sqlite:///file`, `postgresql://…` or `postgres://…`, kept as given; never print its password."""
-    sqlite_busy_timeout_seconds: Seconds = _env("RUSHES_SQLITE_BUSY_TIMEOUT_SECONDS", 10.0)
-    """How long a SQLite transaction waits for another process's lock."""
-
-    archive_url: Annotated[str, AfterValidator(_check_archive_url)] = Field(
-        default_factory=lambda valid: f"{valid.get('data_dir', 'rushes-data')}/archive",
-        validation_alias="RUSHES_ARCHIVE_URL",
-    )
-    """Where finished videos are kept: a folder, `s3://bucket/prefix`, `gs://…`, `az://…`, or `none`."""
-    archive_file_bytes_max: Annotated[int, Field(ge=1, le=5_000_000_000)] = _env(
-        "RUSHES_ARCHIVE_FILE_BYTES_MAX", 512 * 1024 * 1024
-    )
-    """A larger file is refused."""
-    archive_downloads_max: Annotated[int, Field(ge=1, le=256)] = _env("RUSHES_ARCHIVE_DOWNLOADS_MAX", 8)
-    """Files that one process fetches at the same time."""
-
-    archive_keep_days: Days | None = _env("RUSHES_ARCHIVE_KEEP_DAYS", None)
-    """Days after which a stored video is removed; not set, it is kept for ever."""
-    archive_keep_days_by_account: Annotated[dict[str, Days | None], BeforeValidator(_read_json)] = Field(
-        default_factory=dict, validation_alias="RUSHES_ARCHIVE_KEEP_DAYS_BY_ACCOUNT"
-    )
-    """The same for single accounts, as JSON: `{"acme": 90, "archive": null}`; null is for ever."""
-
-    base_url: Annotated[str, AfterValidator(_check_base_url)] | None = _env("RUSHES_BASE_URL", None)
-    """The public URL of this service, without a slash at its end; it turns callbacks on."""
-    worker_secret: Secret | None = _env("RUSHES_WORKER_SECRET", None)
-    """What `POST /internal/batch-worker` must carry; without it that route is off."""
-    webhook_secret: Secret | None = _env("RUSHES_WEBHOOK_SECRET", None)
-    """The secret behind callback tokens and webhook signatures."""
-    metrics_token: Secret | None = _env("RUSHES_METRICS_TOKEN", None)
-    """What `GET /metrics` must carry as a bearer token; without it that page is open."""
-    dashboard_secret: Annotated[Secret, AfterValidator(_check_dashboard_secret)] | None = _env(
-        "RUSHES_DASHBOARD_SECRET", None
-    )
-    """What operators sign in to the dashboard with; without it there is none."""
-    allow_private_urls: bool = _env("RUSHES_ALLOW_PRIVATE_URLS", False)
-    """Whether result files and webhooks may live on private addresses, for tests and intranets."""
-
-    poll_interval_max_seconds: Seconds = _env("RUSHES_POLL_INTERVAL_MAX_SECONDS", POLL_INTERVAL_MAX_SECONDS)
-    """The longest time between two polls of a task that is not overdue.
-
-    Left to its default, the wait for a task's first poll may be longer: nobody looks at a render after half a
-    minute that takes seven. Set, it bounds that wait too.
-    """
-    poll_interval_min_seconds: Seconds = Field(
-        default_factory=lambda valid: min(
-            POLL_INTERVAL_MIN_SECONDS, valid.get("poll_interval_max_seconds", POLL_INTERVAL_MIN_SECONDS)
-        ),
-        validation_alias="RUSHES_POLL_INTERVAL_MIN_SECONDS",
-    )
-    """The shortest time between two polls of a task; by default 1, or the ceiling if that is less."""
-    lease_seconds: Seconds = _env("RUSHES_LEASE_SECONDS", 30.0)
-    """How long a silent worker keeps its tasks."""
-    unconfirmed_grace_seconds: Annotated[float, Field(ge=0, le=7 * 86_400, allow_inf_nan=False)] = _env(
-        "RUSHES_UNCONFIRMED_GRACE_SECONDS", 900.0
-    )
-    """How long a submit of unknown outcome may wait for its callback before the policy decides."""
-    unconfirmed_policy: Literal["refund", "resubmit"] = _env("RUSHES_UNCONFIRMED_POLICY", "refund")
-    """What then happens: give the credits back, or submit once more as a new attempt."""
-    wait_seconds_max: Annotated[float, Field(gt=0, le=365 * 86_400, allow_inf_nan=False)] = _env(
-        "RUSHES_WAIT_SECONDS_MAX", 7 * 86_400.0
-    )
-    """How long a task may wait to be sent, held or in a queue, before it fails and is refunded."""
-    failover_queue_max: Count | None = _env("RUSHES_FAILOVER_QUEUE_MAX", None)
-    """How many tasks may wait for a provider before those under an alias go to its next model."""
-
-    grsai_api_key: Secret | None = _env("GRSAI_API_KEY", None)
-    """The provider key of Grsai."""
-    grsai_host: ProviderHost = _env("GRSAI_HOST", GRSAI_HOST_MAINLAND)
-    """`scheme://host[:port]` of Grsai; plain http to loopback only, as for every provider."""
-    gemini_api_key: Secret | None = _env("GEMINI_API_KEY", None)
-    """The key of Google's Gemini API."""
-    gemini_host: ProviderHost = _env("GEMINI_HOST", "https://generativelanguage.googleapis.com")
-    """`scheme://host[:port]` of the Gemini API."""
-    fal_key: Secret | None = _env("FAL_KEY", None)
-    """The key of fal."""
-    fal_host: ProviderHost = _env("FAL_HOST", "https://queue.fal.run")
-    """`scheme://host[:port]` of fal's queue."""
-    runwayml_api_secret: Secret | None = _env("RUNWAYML_API_SECRET", None)
-    """The key of Runway's API."""
-    runwayml_host: ProviderHost = _env("RUNWAYML_HOST", "https://api.dev.runwayml.com")
-    """`scheme://host[:port]` of Runway's API."""
-    openai_video_api_key: Secret | None = _env("OPENAI_VIDEO_API_KEY", None)
-    """The key of a server with OpenAI's `/v1/videos`, such as another rushes."""
-    openai_video_base_url: ProviderUrl | None = _env("OPENAI_VIDEO_BASE_URL", None)
-    """Where that server is, up to `/v1`: `https://videos.example.com/v1`. OpenAI's own has closed."""
-    request_timeout_seconds: Seconds = _env("RUSHES_REQUEST_TIMEOUT_SECONDS", 30.0)
-    """The time-out of one request to a provider."""
-    submits_per_second: Rate | None = _env("RUSHES_SUBMITS_PER_SECOND", None)
-    """Submits a second at each provider, instead of the provider's own limit."""
-    polls_per_second: Rate | None = _env("RUSHES_POLLS_PER_SECOND", None)
-    """Polls a second at each provider, instead of the provider's own limit."""
-    in_flight_tasks_max: Count | None = _env("RUSHES_IN_FLIGHT_TASKS_MAX", None)
-    """Tasks at each provider at the same time, instead of the provider's own limit."""
-    connections_max: Annotated[int, Field(ge=1, le=10_000)] | None = _env("RUSHES_CONNECTIONS_MAX", None)
-    """Connections to each provider, instead of the provider's own limit."""
-
-    plugin_keys: dict[str, Secret] = Field(default_factory=dict, repr=False)
-    """Keys of other packages' providers, by variable: `RUSHES_PROVIDER_<NAME>_KEY`."""
-    plugin_hosts: dict[str, ProviderUrl] = Field(default_factory=dict)
-    """Hosts of other packages' providers, by variable: `RUSHES_PROVIDER_<NAME>_HOST`."""
-
-    models: Annotated[dict[str, dict[str, Any]], BeforeValidator(_read_models)] = Field(
-        default_factory=dict, validation_alias="RUSHES_MODELS"
-    )
-    """Changes to the model catalogue, see `Catalogue.with_overrides`: JSON, or the path of a JSON file."""
-
+    _config: ConfigFile = PrivateAttr(default_factory=ConfigFile)
     _sources: dict[str, SettingSource] = PrivateAttr(default_factory=dict)
     _unknown: tuple[UnknownVariable, ...] = PrivateAttr(default=())
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments only; see the class."""
-        return (init_settings,)
+    _named: dict[str, str] = PrivateAttr(default_factory=dict)
+    """Values of the variables that the configuration file names."""
 
     @model_validator(mode="after")
-    def _check_poll_intervals(self) -> "Settings":
-        if self.poll_interval_min_seconds > self.poll_interval_max_seconds:
-            raise ValueError(
-                f"RUSHES_POLL_INTERVAL_MIN_SECONDS: {self.poll_interval_min_seconds:g} is more than"
-                f" RUSHES_POLL_INTERVAL_MAX_SECONDS ({self.poll_interval_max_seconds:g})"
-            )
+    def _check_proxies(self) -> Self:
+        _ = self.proxies
         return self
 
     @classmethod
@@ -370,7 +77,7 @@ class Settings(BaseSettings):
         Raises `SettingsError` naming the first variable that cannot work, never with a secret's value.
         """
         from_process = os.environ if environ is None else environ
-        from_file = {} if env_file is None else _read_env_file(env_file)
+        from_file = {} if env_file is None else read_env_file(env_file)
         known = tuple(field_name_of_variable())
         values: dict[str, str] = {}
         sources: dict[str, SettingSource] = {}
@@ -379,7 +86,7 @@ class Settings(BaseSettings):
             ("environment", from_process),
         )
         for source, layer in layers:
-            for name, value in layer.items():
+            for name, value in _with_upper_case_proxies(layer).items():
                 if (name.startswith(_PREFIXES) or name in known) and value.strip():
                     values[name], sources[name] = value.strip(), source
         given: dict[str, Any] = {name: value for name, value in values.items() if name in known}
@@ -390,14 +97,31 @@ class Settings(BaseSettings):
                 if name.startswith(PLUGIN_PREFIX) and name.endswith(suffix)
             }
         known += (*given["plugin_keys"], *given["plugin_hosts"])
+        config = _read_config(values)
+        named: dict[str, str] = {}
+        for name in {name for instance in config.providers.values() for name in instance.variables}:
+            for source, layer in layers:
+                if layer.get(name, "").strip():
+                    named[name], sources[name] = layer[name].strip(), source
+            known += (name,)
+        if config.path is not None:
+            given["RUSHES_CONFIG"] = str(config.path)  # also where it was found beside the data folder
+        for name, written in (
+            ("RUSHES_DEFAULT_MODEL", config.default_model),
+            ("RUSHES_CREDIT_VALUE", config.credit_value),
+        ):
+            if written is not None and name not in given:
+                given[name], sources[name] = written, "rushes.toml"
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
-            raise _settings_error(error) from None
+            raise first_problem(error, apart=frozenset(_PLUGIN_FIELDS)) from None
+        settings._config, settings._named = config, named
         settings._sources.update({name: source for name, source in sources.items() if name in known})
         settings._unknown = tuple(
             UnknownVariable(name, nearest(name, known)) for name in sorted(values) if name not in known
         )
+        check_instances(config, named, settings._host_of)
         settings.catalogue()
         return settings
 
@@ -411,6 +135,38 @@ class Settings(BaseSettings):
         return self._unknown
 
     @property
+    def config_file(self) -> Path | None:
+        """The configuration file that was read, if there is one."""
+        return self._config.path
+
+    @property
+    def currency_rates(self) -> Mapping[str, Fraction]:
+        """What one of another currency is worth in that of the credit value."""
+        return self._config.rates
+
+    @property
+    def valuation(self) -> Valuation:
+        """How credits and costs are compared."""
+        return Valuation(self.credit_value, self.currency_rates)
+
+    @property
+    def proxies(self) -> Proxies:
+        """Which proxy leads where; raises `ValueError` for one that cannot be used."""
+        fields = field_name_of_variable()
+        values = {name: getattr(self, fields[name]) for name in PROXY_VARIABLES}
+        return read_proxies({name: value for name, value in values.items() if value})
+
+    @property
+    def provider_instances(self) -> Mapping[str, ProviderInstance]:
+        """More accounts and hosts of installed providers, by their names."""
+        return self._config.providers
+
+    @property
+    def gate_thresholds(self) -> Thresholds:
+        """What an acceptable clip is in batches with a gate that do not say otherwise."""
+        return self._config.gate
+
+    @property
     def archive_retention(self) -> Retention:
         """How long stored videos are kept."""
         return Retention(self.archive_keep_days, self.archive_keep_days_by_account)
@@ -420,21 +176,69 @@ class Settings(BaseSettings):
         """Where finished videos are kept; None when they are not."""
         return None if self.archive_url.lower() == ARCHIVE_OFF else self.archive_url
 
+    @property
+    def upload_place(self) -> str:
+        """Where files that go into videos are kept: in the archive or, without one, in the data folder."""
+        return self.archive_place or str(self.data_dir / "uploads")
+
+    def weak_secrets(self) -> dict[str, str]:
+        """The operator's secrets that are too weak, and why, by variable."""
+        secrets = {
+            "RUSHES_WEBHOOK_SECRET": self.webhook_secret,
+            "RUSHES_WORKER_SECRET": self.worker_secret,
+            "RUSHES_METRICS_TOKEN": self.metrics_token,
+            "RUSHES_DASHBOARD_SECRET": self.dashboard_secret,
+        }
+        return {
+            variable: problem
+            for variable, secret in secrets.items()
+            if secret is not None and (problem := weakness(secret.get_secret_value()))
+        }
+
     def provider_accounts(self) -> dict[str, ProviderAccount]:
-        """Host and key of every installed provider, or what is missing."""
-        return {name: self.provider_account(name) for name in installed_providers()}
+        """Host and key of every installed provider and its instances, or what is missing."""
+        return {
+            name: self.provider_account(name) for name in (*installed_providers(), *self.provider_instances)
+        }
 
     def provider_account(self, provider: str) -> ProviderAccount:
-        """Host and key of a provider, or what is missing."""
+        """Host and key of a provider or an instance, or what is missing."""
+        instance = self.provider_instances.get(provider)
+        if instance is not None:
+            return account_of_instance(instance, self._named, host=self._host_of(instance.like) or "")
         variables = variables_of(provider)
         fields = field_name_of_variable()
         if variables.key in fields:
-            key, host = getattr(self, fields[variables.key]), getattr(self, fields[variables.host])
+            key = getattr(self, fields[variables.key])
         else:
-            key, host = self.plugin_keys.get(variables.key), self.plugin_hosts.get(variables.host, "")
+            key = self.plugin_keys.get(variables.key)
+        host = self._host_of(provider)
         if key is None or host is None:
             return ProviderAccount(missing=variables.key if key is None else variables.host)
+        if provider == VERTEX and self.vertex_storage_uri is None:
+            return ProviderAccount(missing="VERTEX_STORAGE_URI")
         return ProviderAccount(host, key.get_secret_value())
+
+    def provider_extra(self, like: str) -> dict[str, str]:
+        """Settings of one family alone."""
+        match like:
+            case "vertex":
+                return {"storage_uri": self.vertex_storage_uri or ""}
+            case "kling":
+                return _webhook_secret(self.kling_webhook_secret)
+            case "replicate":
+                return _webhook_secret(self.replicate_webhook_secret)
+            case _:
+                return {}
+
+    def _host_of(self, provider: str) -> str | None:
+        """Where a provider is; None for one that must be configured, "" for another package's own default."""
+        variable = variables_of(provider).host
+        field_name = field_name_of_variable().get(variable)
+        if field_name is None:
+            return self.plugin_hosts.get(variable, "")
+        host: str | None = getattr(self, field_name)
+        return host
 
     def catalogue(self, base: Catalogue = DEFAULT_CATALOGUE) -> Catalogue:
         """The models, those of other packages and the operator's overrides included.
@@ -447,38 +251,34 @@ class Settings(BaseSettings):
         missing = {
             name: f"{account.missing} is not set" for name, account in accounts.items() if account.missing
         }
+        base = Catalogue(at_homes_with_keys(base, missing), base.definitions)
+        found = operators_catalogue(base, self._config, self.models)
         if len(missing) < len(accounts):
-            base = base.with_unavailable(missing)
+            found = found.with_unavailable(missing)
         try:
-            return base.with_overrides(self.models)
+            return found.with_default_model(self.default_model or default_model(found, missing))
         except InputError as error:
-            raise SettingsError(f"RUSHES_MODELS: {error.message}", variable="RUSHES_MODELS") from None
+            if self._sources.get("RUSHES_DEFAULT_MODEL") == "rushes.toml":
+                raise self._config.refused(("default_model",), f"default_model: {error.message}") from None
+            raise SettingsError(
+                f"RUSHES_DEFAULT_MODEL: {error.message}", variable="RUSHES_DEFAULT_MODEL"
+            ) from None
 
     def effective(self) -> list[EffectiveSetting]:
         """Every setting in its order here, as text, secrets masked, with where it came from."""
         values = {name: getattr(self, field_name) for name, field_name in field_name_of_variable().items()}
         return [
-            EffectiveSetting(name, _shown(name, value), self._sources.get(name, "default"))
-            for name, value in {**values, **self.plugin_keys, **self.plugin_hosts}.items()
+            EffectiveSetting(name, shown(name, value), self._sources.get(name, "default"))
+            for name, value in {**values, **self.plugin_keys, **self.plugin_hosts, **self._secrets()}.items()
         ]
 
-
-def _shown(variable: str, value: Any) -> str:
-    match value:
-        case None:
-            return "(not set)"
-        case SecretStr():
-            return MASK
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return f"{value:g}"
-        case dict():
-            return ", ".join(value) or "(not set)"
-        case _ if variable == "RUSHES_DATABASE_URL":
-            return masked_database_url(value)
-        case _:
-            return str(value)
+    def _secrets(self) -> dict[str, SecretStr | None]:
+        """The variables that only the configuration file names."""
+        names = {name for instance in self.provider_instances.values() for name in instance.variables}
+        return {
+            name: SecretStr(self._named[name]) if name in self._named else None
+            for name in sorted(names - field_name_of_variable().keys())
+        }
 
 
 def field_name_of_variable() -> dict[str, str]:
@@ -490,40 +290,22 @@ def field_name_of_variable() -> dict[str, str]:
     }
 
 
-def masked_database_url(url: str) -> str:
-    """A database URL for people: passwords, before the host or in the query, are masked."""
-    scheme, separator, rest = url.partition("://")
-    # up to the last "@", because a password may hold "@", "/" and ":" when its author forgot to quote it
-    rest = re.sub(r"^([^:@]*):.*@", rf"\1:{MASK}@", rest, flags=re.DOTALL)
-    rest = re.sub(r"(?i)([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&]*", rf"\1{MASK}", rest)
-    return f"{scheme}{separator}{rest}"
+def _with_upper_case_proxies(layer: Mapping[str, str]) -> Mapping[str, str]:
+    """`https_proxy` and its like under their names in upper case; where both are set the lower one counts."""
+    lower = {name: layer[name.lower()] for name in PROXY_VARIABLES[1:] if layer.get(name.lower(), "").strip()}
+    return {**layer, **lower}
 
 
-def _read_env_file(path: Path) -> dict[str, str]:
-    """The file's variables; {} when it is not a file (`.env` is also a common name for a folder)."""
-    try:
-        if not path.is_file():
-            return {}
-        with path.open("rb") as file:
-            data = file.read(ENV_FILE_BYTES_MAX + 1)
-        if len(data) > ENV_FILE_BYTES_MAX:
-            raise SettingsError(f"{path}: more than {ENV_FILE_BYTES_MAX} bytes")
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: not UTF-8") from None
-    values = dotenv_values(stream=StringIO(text), interpolate=False)
-    return {name: value for name, value in values.items() if value is not None}
+def _read_config(values: Mapping[str, str]) -> ConfigFile:
+    """The configuration file; an empty one when none is named and there is none beside the data folder."""
+    named = values.get("RUSHES_CONFIG")
+    if named is None:
+        folder = Path(values.get("RUSHES_DATA_DIR", "rushes-data")).expanduser().parent
+        if not (folder / FILE_NAME).is_file():
+            return ConfigFile()
+    path = folder / FILE_NAME if named is None else Path(named).expanduser()
+    return read_config(path, installed_providers(), check_provider_url)
 
 
-def _settings_error(error: ValidationError) -> SettingsError:
-    """The first problem in one line. Pydantic's messages name what is expected, never the value given."""
-    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    message = problem["msg"].removeprefix("Value error, ")
-    message = " ".join(message.replace("Input should", "should").split())
-    if not problem["loc"]:  # a check between two settings names them itself
-        return SettingsError(message)
-    parts = [str(part) for part in problem["loc"] if part not in _PLUGIN_FIELDS]
-    variable, place = parts[0], ": ".join(parts)
-    return SettingsError(f"{place}: {message}", variable=variable)
+def _webhook_secret(secret: SecretStr | None) -> dict[str, str]:
+    return {} if secret is None else {"webhook_secret": secret.get_secret_value()}

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import create_engine, text
 
-from rushes.providers.simulator import SimulatorThread, running_simulator
-from rushes.store import migrate
+from rushes.simulator import SimulatorThread, running_simulator
 from rushes.store.database import Database
+from rushes.store.migrations import migrate
 from tests.api.harness import RunningService, Tenant, running_service
-from tests.engine.harness import knobs
+from tests.harness import knobs
 
 DIALECTS = ("sqlite", "postgresql")
 

@@ -14,7 +14,7 @@ import httpx2
 from rushes.library import Rushes
 from rushes.service import Service, create_key
 from rushes.settings import Settings
-from tests.engine.harness import QUICK
+from tests.harness import QUICK
 
 T = TypeVar("T")
 
@@ -190,6 +190,14 @@ class Tenant:
             seconds_max=seconds_max,
         )
 
+    def lost_item(self, prompt: str) -> str:
+        """The id of an item whose submit's answer was lost and that was given up; the provider must be so."""
+        batch_id: str = self.batch(prompt)["batch_id"]
+        assert self.finished(batch_id)["failed_count"] == 1
+        (item,) = self.get(f"/v1/batches/{batch_id}/items")["items"]
+        assert item["error"] == "SUBMIT_OUTCOME_UNKNOWN", item
+        return f"{batch_id}-0"
+
 
 def assert_problem(answer: httpx2.Response) -> dict[str, Any]:
     """The answer is a problem document with all its fields."""
@@ -202,6 +210,13 @@ def assert_problem(answer: httpx2.Response) -> dict[str, Any]:
     assert document["message"] == document["detail"]
     assert "\n" not in document["message"]
     return document
+
+
+def code_of(document: Mapping[str, Any]) -> str:
+    """The code of a refusal, in either of its shapes."""
+    said = document["error"]
+    code: str = said["code"] if isinstance(said, dict) else said
+    return code
 
 
 def eventually(

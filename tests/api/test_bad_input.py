@@ -7,14 +7,16 @@ import time
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import httpx2
 import pytest
 
-from rushes.api import bodies, server
+from rushes.api.edge import bodies, protocol, server
 from tests.api.harness import (
     PROBLEM_FIELDS,
     RunningService,
     Tenant,
     assert_problem,
+    code_of,
     eventually,
     running_service,
 )
@@ -232,14 +234,22 @@ def test_a_streamed_body_over_the_limit_is_cut_off(idle_tenant: Tenant) -> None:
             yield b" " * 1_000_000
 
     answer = idle_tenant.request("POST", "/v1/videos", content=endless(), headers=JSON)
-    assert (answer.status_code, answer.json()["error"]) == (413, "BODY_TOO_LARGE")
+    assert (answer.status_code, code_of(answer.json())) == (413, "BODY_TOO_LARGE")
 
 
 def test_an_unknown_path_and_a_wrong_method_are_problems_too(idle_tenant: Tenant) -> None:
-    for path in ("/", "/v1", "/v1/", "/v2/batches", "/v1/batches/", "/v1//batches", "/v1/batches/bat_1/none"):
+    for path in (
+        "/none",
+        "/v1",
+        "/v1/",
+        "/v2/batches",
+        "/v1/batches/",
+        "/v1//batches",
+        "/v1/batches/bat_1/none",
+    ):
         assert idle_tenant.request("GET", path).json()["error"] == "NOT_FOUND"
     answer = idle_tenant.request("PUT", "/v1/batches")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
     assert idle_tenant.request("DELETE", "/v1/videos/video_1").status_code == 404
 
 
@@ -296,7 +306,7 @@ def test_a_compressed_body_is_refused(idle_tenant: Tenant) -> None:
 def test_a_client_that_sends_its_head_too_slowly_is_dropped(
     idle_service: RunningService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS_MAX", 0.4)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS_MAX", 0.4)
     address = urlsplit(idle_service.base_url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ")
@@ -339,7 +349,7 @@ def test_a_client_that_never_reads_its_export_holds_nobody_up(idle_service: Runn
 def test_a_client_that_never_reads_is_dropped_in_the_end(
     idle_service: RunningService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "STALLED_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(protocol, "STALLED_SECONDS_MAX", 0.3)
     tenant = idle_service.tenant()
     batch_id = tenant.batch(*("x" * 3900 for _ in range(4000)))["batch_id"]
     request = (
@@ -363,11 +373,18 @@ def test_a_client_that_never_reads_is_dropped_in_the_end(
 
 
 def test_one_client_too_many_is_told_so(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "allowed_connections", lambda: 5)
+    monkeypatch.setattr(server, "allowed_connections", lambda _wanted: 5)
     with running_service(database_url, with_worker=False) as service, contextlib.ExitStack() as stack:
         address = urlsplit(service.base_url)
+        tenant = service.tenant()
+        slow_body = (
+            f"POST /v1/batches HTTP/1.1\r\nhost: x\r\nx-api-key: {tenant.key}\r\n"
+            "content-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 100\r\n\r\n"
+        ).encode()
         for _ in range(5):
-            stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
+            busy = stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
+            busy.sendall(slow_body)
+            assert busy.recv(100).startswith(b"HTTP/1.1 100 ")
         with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
             refused = until_closed(connection)
         assert refused.startswith(b"HTTP/1.1 503 ")
@@ -405,3 +422,76 @@ def test_a_header_cannot_put_anything_into_the_answer(idle_service: RunningServi
         b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-request-id: a\r\n evil: 1\r\nconnection: close\r\n\r\n",
     )
     assert b"evil" not in injected.lower()
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "message"),
+    [
+        ("/v1/batches?limit=0", "limit", 'must be a whole number from 1 to 100, not "0"'),
+        ("/v1/batches?limit=1e3", "limit", 'must be a whole number from 1 to 100, not "1e3"'),
+        (
+            f"/v1/batches?limit={'9' * 5000}",
+            "limit",
+            f'must be a whole number from 1 to 100, not "{"9" * 60}…"',
+        ),
+        ("/v1/events?after=-1", "after", 'must be a whole number from 0 to 9007199254740991, not "-1"'),
+        (
+            "/v1/batches?status=succeded",
+            "status",
+            "must be one of pending, processing, running, succeeded, partial, failed, cancelled,"
+            ' not "succeded"; did you mean "succeeded"?',
+        ),
+        ("/v1/batches?order=up", "order", 'must be one of asc, desc, not "up"'),
+        ("/v1/batches?model=", "model", "must not be empty"),
+        (f"/v1/batches?request_id={'x' * 129}", "request_id", "must have at most 128 characters, not 129"),
+        ("/v1/batches?request_id=a%00b", "request_id", 'must be printable text, not "a\\u0000b"'),
+        (f"/v1/batches?created_after={'1' * 41}", "created_after", "must have at most 40 characters, not 41"),
+    ],
+)
+def test_a_parameter_is_refused_in_the_words_of_all_refusals(
+    idle_tenant: Tenant, path: str, field: str, message: str
+) -> None:
+    refused = idle_tenant.request("GET", path)
+    problem = refused.json()
+    assert refused.status_code == 422
+    assert (problem["field"], problem["message"]) == (field, f"{field}: {message}")
+    assert problem["errors"] == [{"field": field, "message": message}]
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/usage?to=",
+        "/v1/usage?from=",
+        "/v1/batches?created_after=",
+        "/v1/batches?created_before=",
+        "/v1/credits/ledger?from=",
+        "/v1/credits/ledger?to=",
+    ],
+)
+def test_a_time_at_the_ends_of_the_calendar_is_no_crash(idle_tenant: Tenant, path: str, moment: str) -> None:
+    assert idle_tenant.request("GET", path + moment).status_code in (200, 422)
+
+
+@pytest.mark.parametrize(
+    "name", ["x-api-key", "authorization", "idempotency-key", "x-request-id", "content-type", "Last-Event-ID"]
+)
+def test_a_header_with_two_values_is_refused_and_one_that_is_repeated_is_not(
+    idle_tenant: Tenant, name: str
+) -> None:
+    right = {"x-api-key": idle_tenant.key, "authorization": f"Bearer {idle_tenant.key}"}.get(
+        name, "application/json" if name == "content-type" else "7"
+    )
+    before = len(idle_tenant.get("/v1/batches")["data"])
+    own = [("x-api-key", idle_tenant.key)] * (name != "x-api-key")
+    body = json.dumps({"items": [{"prompt": "a"}]}).encode()
+    given = [*own, *([] if name == "content-type" else JSON.items()), (name, right)]
+    with httpx2.Client(base_url=idle_tenant.base_url, trust_env=False) as client:
+        refused = client.post("/v1/batches", content=body, headers=[*given, (name, "other")])
+        assert refused.status_code == 400
+        message = f"the header {name.lower()} is there twice, with different values"
+        assert assert_problem(refused)["message"] == message
+        assert len(idle_tenant.get("/v1/batches")["data"]) == before
+        taken = client.post("/v1/batches", content=body, headers=[*given, (name, right)])
+        assert taken.status_code == 201, taken.text

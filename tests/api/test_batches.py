@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from rushes.api import models
-from rushes.providers.simulator import running_simulator
-from tests.api.harness import RunningService, Tenant, assert_problem, running_service
-from tests.engine.harness import knobs
+from rushes.api.shapes import models
+from rushes.simulator import running_simulator
+from tests.api.harness import RunningService, Tenant, assert_problem, code_of, running_service
+from tests.harness import knobs
 
 
 def test_a_batch_runs_to_its_end_and_every_answer_has_the_documented_shape(tenant: Tenant) -> None:
@@ -130,7 +130,7 @@ def test_an_id_in_the_header_that_is_no_utf_8_is_refused(idle_tenant: Tenant, pa
     body = {"prompt": "a"} if path == "/v1/videos" else {"items": [{"prompt": "a"}]}
     headers = {"Idempotency-Key": "commande-é".encode("latin-1")}
     refused = idle_tenant.post(path, body, status=422, headers=headers)
-    assert (refused["error"], refused["field"]) == ("INVALID_INPUT", "Idempotency-Key")
+    assert (code_of(refused), refused["field"]) == ("INVALID_INPUT", "Idempotency-Key")
     assert "must be UTF-8" in refused["message"]
     assert idle_tenant.get("/v1/credits/balance")["reserved"] == 0
 
@@ -175,7 +175,7 @@ def test_every_faulty_item_is_named_with_its_index(idle_tenant: Tenant) -> None:
     items = [
         {"prompt": "fine"},
         {"prompt": " "},
-        {"prompt": "x", "duration": 11},
+        {"prompt": "x", "duration": 16},
         {"prompt": "y", "colour": 1},
     ]
     refused = idle_tenant.post("/v1/batches", {"items": items}, status=422)
@@ -210,7 +210,14 @@ def test_a_quote_prices_the_same_body_and_writes_nothing(idle_service: RunningSe
     assert quoted["required_credits"] == 80
     assert quoted["sufficient"] is False
     assert {model["model"]: model["credits"] for model in quoted["models"]} == {"sora-2": 20, "veo-pro": 60}
+    assert quoted["items"] == [
+        {"index": 0, "model": "sora-2", "credits": 10},
+        {"index": 1, "model": "sora-2", "credits": 10},
+        {"index": 2, "model": "veo-pro", "credits": 60},
+    ]
+    assert "provider_cost" not in str(quoted), "what a provider charges is for operators only"
     finish = quoted["expected_finish"]
+    assert quoted["finish_seconds"] == {"p50": finish["p50_seconds"], "p95": finish["p95_seconds"]}
     assert 0 < finish["p50_seconds"] < finish["p95_seconds"]
     assert finish["p50_seconds"] > 400  # a Veo's typical time
     after = {table: idle_service.rows(f"SELECT COUNT(*) AS n FROM {table}") for table in before}
@@ -304,11 +311,15 @@ def test_an_export_has_every_item_exactly_as_it_is(idle_tenant: Tenant) -> None:
     as_lines = idle_tenant.request("GET", f"/v1/batches/{batch_id}/export")
     assert as_lines.headers["content-type"].startswith("application/x-ndjson")
     assert [json.loads(line)["prompt"] for line in as_lines.text.splitlines()] == prompts
-    as_csv = idle_tenant.request("GET", f"/v1/batches/{batch_id}/export", params={"format": "csv"})
+    exact = {"format": "csv", "raw": "true"}
+    as_csv = idle_tenant.request("GET", f"/v1/batches/{batch_id}/export", params=exact)
     assert as_csv.headers["content-type"].startswith("text/csv")
     rows = list(csv.DictReader(io.StringIO(as_csv.text, newline="")))
     assert [row["prompt"] for row in rows] == prompts
     assert rows[3]["item_id"] == f"{batch_id}-3"
+    safe = idle_tenant.request("GET", f"/v1/batches/{batch_id}/export", params={"format": "csv"})
+    rows = list(csv.DictReader(io.StringIO(safe.text, newline="")))
+    assert [row["prompt"] for row in rows] == ["'=1+1", *prompts[1:]]
 
 
 def test_ten_thousand_items_are_one_batch_and_one_more_is_none(idle_service: RunningService) -> None:
@@ -324,5 +335,5 @@ def test_a_webhook_needs_the_operators_secret(new_database_url: Callable[[str], 
     with running_service(new_database_url("sqlite"), environment=without, with_worker=False) as running:
         refused = running.tenant().batch("a", webhook_url="http://127.0.0.1:9/x", status=422)
         assert refused["field"] == "webhook_url"
-        assert "RUSHES_WEBHOOK_SECRET" in refused["message"]
+        assert "sends no webhooks" in refused["message"]
         assert_problem(running.tenant().request("GET", "/v1/credits/ledger", params={"limit": 0}))

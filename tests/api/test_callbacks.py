@@ -12,11 +12,11 @@ import httpx2
 import pytest
 
 from rushes.api import operators
-from rushes.engine import nudges
-from rushes.engine.callbacks import callback_token
-from rushes.providers.simulator import SimulatorThread, running_simulator
+from rushes.domain.callback_tokens import callback_token
+from rushes.run import nudges
+from rushes.simulator import SimulatorThread, running_simulator
 from tests.api.harness import SECRETS, RunningService, assert_problem, eventually, running_service
-from tests.engine.harness import knobs
+from tests.harness import knobs
 
 CALLBACKS = 600
 """How many forged and replayed ones are sent."""
@@ -102,6 +102,19 @@ def test_completion_is_seen_within_a_second_of_the_callback(
         assert_seen_within_a_second(service, called_back_at_ms)
 
 
+def test_ark_s_callback_hurries_the_poll_of_its_task(
+    database_url: str, called_back_at_ms: dict[int, float]
+) -> None:
+    with running_simulator(knobs(render_seconds=1.0, callback_progress=False)) as simulator:
+        ark = {"ARK_API_KEY": "a-key", "ARK_HOST": f"{simulator.base_url}/api/v3"}
+        with called_back(database_url, simulator, ark) as service:
+            tenant = service.tenant()
+            items = [{"prompt": f"p{n}", "model": "seedance-2.0-mini"} for n in range(5)]
+            batch_id = tenant.post("/v1/batches", {"items": items}, status=201)["batch_id"]
+            assert tenant.finished(batch_id, seconds_max=15)["status"] == "succeeded"
+            assert_seen_within_a_second(service, called_back_at_ms)
+
+
 def test_a_callback_to_one_process_reaches_the_worker_in_another_within_a_second(
     new_database_url: Callable[[str], str], called_back_at_ms: dict[int, float]
 ) -> None:
@@ -158,7 +171,7 @@ def test_a_forged_id_is_never_adopted(database_url: str) -> None:
                 service, unknown, {"id": forged, "status": "succeeded", "url": "https://evil/"}
             )
             assert (answer.status_code, answer.json()) == (200, {"success": True})
-            time.sleep(nudges.LOOK_SECONDS)
+            time.sleep(nudges.CHECK_SECONDS)
         time.sleep(1.5)
         row = task_row(service, mine)
         assert (row["remote_task_id"], row["status"], row["video_url"]) == (None, "processing", None)

@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
-from rushes.engine.callbacks import callback_token
-from rushes.engine.webhook_secrets import webhook_secret
-from rushes.providers.simulator import running_simulator
+from rushes.domain.callback_tokens import callback_token
+from rushes.notify.secrets import webhook_secret
+from rushes.simulator import running_simulator
 from tests.api.harness import Tenant, eventually
 from tests.api.scripted import Said, scripted
 from tests.api.test_callbacks import free_port
 from tests.api.test_serve import CANARIES as OLDER_CANARIES
 from tests.api.test_serve import new_tenant, serving
 from tests.cli.process import QUICK, Shell
-from tests.engine.harness import knobs
-from tests.engine.test_notify import Receiver
+from tests.harness import knobs
+from tests.notify.test_notify import Receiver
 
 CANARIES = {**OLDER_CANARIES, "RUSHES_DASHBOARD_SECRET": "dashboard-secret-canary-2be4d7"}
 PROVIDER_KEY = CANARIES["GRSAI_API_KEY"]
-PAGES = ("/", "/batches", "/accounts", "/workers", "/webhooks", "/sign-in", "/none")
+PAGES = ("/", "/batches", "/accounts", "/system", "/deliveries", "/sign-in", "/none")
 
 
 def secrets_of(tenant: Tenant) -> dict[str, bytes]:
@@ -164,10 +164,18 @@ PROVIDERS = {
     "GEMINI_API_KEY": "GEMINI_HOST",
     "FAL_KEY": "FAL_HOST",
     "RUNWAYML_API_SECRET": "RUNWAYML_HOST",
+    "ARK_API_KEY": "ARK_HOST",
+    "BYTEPLUS_API_KEY": "BYTEPLUS_HOST",
+    "DASHSCOPE_API_KEY": "DASHSCOPE_HOST",
+    "MINIMAX_API_KEY": "MINIMAX_HOST",
+    "XAI_API_KEY": "XAI_HOST",
     "OPENAI_VIDEO_API_KEY": "OPENAI_VIDEO_BASE_URL",
 }
 PROVIDER_KEYS = {name: f"{name.lower().replace('_', '-')}-canary-5d7e" for name in PROVIDERS}
-MODELS = ("sora-2", "minimax-h3", "gemini-omni", "fal-veo3.1", "runway-gen4.5", "openai-sora-2")
+MODELS = (
+    *("sora-2", "minimax-h3", "gemini-omni", "fal-veo3.1", "runway-gen4.5", "openai-sora-2"),
+    *("seedance-2.0", "ark-intl/seedance-2.0", "wan-3.0", "minimax-h3-max", "grok-imagine-video"),
+)
 """One of each provider."""
 
 

@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from rushes import AsyncClient, Client
-from rushes.api import events, models
+from rushes.api.shapes import account, models, results, webhooks
 from rushes.client import (
     ClientClosed,
     RateLimited,
@@ -29,10 +29,10 @@ from rushes.client import (
 from rushes.client.event_stream import frames_of
 from rushes.domain import errors
 from rushes.domain.downloads import DownloadedFile
-from rushes.providers.simulator import running_simulator
+from rushes.simulator import running_simulator
 from tests.api.harness import RunningService, Tenant, eventually, running_service
 from tests.api.scripted import Line, Said, scripted
-from tests.engine.harness import knobs
+from tests.harness import knobs
 
 KEY = "rsh_any"
 
@@ -125,8 +125,11 @@ def test_events_come_once_and_in_order_although_the_line_breaks(tenant: Tenant) 
         line.close()
 
 
-def test_without_its_events_a_batch_is_polled(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "LISTENERS_PER_ACCOUNT_MAX", 0)
+def test_without_its_events_a_batch_is_polled(
+    service: RunningService, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert service.service is not None
+    monkeypatch.setattr(service.service.events, "_listeners_per_account_max", 0)
     with Client(tenant.base_url, tenant.key, tries_max=1) as client:
         batch = client.create_batch(["a"])
         with pytest.raises(RateLimited) as refused:
@@ -174,8 +177,8 @@ def test_asynchronous_and_many_at_once(tenant: Tenant) -> None:
 
 
 def test_pages_are_walked_to_the_end(idle_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rushes.client.asynchronous.PAGE_ITEMS", 7)
-    monkeypatch.setattr("rushes.client.asynchronous.PAGE_BATCHES", 2)
+    monkeypatch.setattr("rushes.client.account.PAGE_ITEMS", 7)
+    monkeypatch.setattr("rushes.client.account.PAGE_BATCHES", 2)
     made = [idle_client.create_batch([f"p{n}" for n in range(20)])["batch_id"] for _ in range(5)]
     assert [batch["batch_id"] for batch in idle_client.batches()] == made[::-1]
     assert [item["index"] for item in idle_client.items(made[0])] == list(range(20))
@@ -198,6 +201,8 @@ def test_templates_cancels_exports_and_webhooks(idle_client: Client, tmp_path: P
     assert size == (tmp_path / "items.jsonl").stat().st_size
     assert [row["prompt"] for row in rows] == ["a red boat", "a blue boat"]
     assert idle_client.export(made["batch_id"], tmp_path / "items.csv", format="csv") > 0
+    exact = idle_client.export(made["batch_id"], tmp_path / "exact.csv", format="csv", raw=True)
+    assert exact == (tmp_path / "exact.csv").stat().st_size > 0
     assert idle_client.webhook_secret().startswith("whsec_")
     delivery = eventually(lambda: list(idle_client.deliveries()), lambda found: found != [])[0]
     assert idle_client.replay_delivery(delivery["delivery_id"])["delivery_id"] == delivery["delivery_id"]
@@ -426,11 +431,21 @@ def test_the_key_does_not_follow_a_redirect_to_another_place(tmp_path: Path) -> 
         (answers.Batch, models.Batch),
         (answers.Item, models.Item),
         (answers.CancelledBatch, models.CancelledBatch),
+        (answers.CancelledItem, models.CancelledItem),
         (answers.RetriedItem, models.RetriedItem),
         (answers.Quote, models.QuoteAnswer),
         (answers.Balance, models.Balance),
         (answers.LedgerEntry, models.LedgerEntry),
-        (answers.Delivery, models.Delivery),
+        (answers.Delivery, webhooks.Delivery),
+        (answers.BatchManifest, results.BatchManifest),
+        (answers.NewKey, account.NewKeyAnswer),
+        (answers.Usage, account.Usage),
+        (answers.UsageRow, account.UsageRow),
+        (answers.AccountEvent, account.AccountEvent),
+        (answers.ManifestFile, results.ManifestFile),
+        (answers.Endpoint, webhooks.Endpoint),
+        (answers.EndpointWithSecret, webhooks.EndpointAnswer),
+        (answers.EndpointTest, webhooks.EndpointTest),
         (answers.Attempt, models.Attempt),
         (answers.Rerolls, models.BatchRerolls),
         (answers.PassRates, models.PassRates),
@@ -450,7 +465,9 @@ def test_the_client_loads_nothing_of_the_service() -> None:
         "fastapi",
         "pydantic",
         "rushes.store",
-        "rushes.engine",
+        "rushes.money",
+        "rushes.run",
+        "rushes.read",
         "rushes.library",
     }
 

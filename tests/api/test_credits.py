@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from rushes.api import models
+from rushes.api.shapes import models
 from tests.api.harness import RunningService, Tenant
 
 

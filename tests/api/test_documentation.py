@@ -13,15 +13,23 @@ import httpx2
 import pytest
 from standardwebhooks import WebhookVerificationError
 
-from rushes.api.problems import _STATUS_OF
-from rushes.engine.callbacks import callback_token
-from rushes.providers.simulator import running_simulator
+from rushes import api
+from rushes.api.edge.problems import _STATUS_OF, CODE_OF_STATUS
+from rushes.database_wiring import wall_clock_ms
+from rushes.domain.callback_tokens import callback_token
+from rushes.simulator import SimulatorThread, running_simulator
 from tests.api.harness import SECRETS, RunningService, Tenant, eventually, running_service
-from tests.engine.harness import knobs
-from tests.engine.test_notify import Receiver
+from tests.files import media_samples as samples
+from tests.harness import knobs
+from tests.notify.test_notify import Receiver
+
+PICTURE = samples.png()
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "api.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+REQUESTS = re.findall(r"```json\n({\"custom_id\".*?)```", PAGE, re.DOTALL)[0].encode()
+"""The page's file of requests."""
+
 CURLS = [
     command.strip()
     for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
@@ -39,6 +47,7 @@ def words_of(command: str, variables: dict[str, str]) -> tuple[str, str, dict[st
     lexer = shlex.split(command)
     method, url, body = None, "", None
     headers: dict[str, str] = {}
+    fields: dict[str, str] = {}
     words = iter(lexer[1:])
     for word in words:
         match word:
@@ -47,14 +56,28 @@ def words_of(command: str, variables: dict[str, str]) -> tuple[str, str, dict[st
             case "-H":
                 name, _, value = filled(next(words)).partition(": ")
                 headers[name] = value
+            case "--data-binary":
+                assert next(words) == "@boat.png"
+                body = PICTURE
             case "-d":
-                body = next(words).encode()
+                body = filled(next(words)).encode()
+            case "-F":
+                field, _, value = next(words).partition("=")
+                fields[field] = value
             case "-o":
                 next(words)
             case "-N":
                 pass
             case _:
                 url = filled(word)
+    if fields:
+        form = httpx2.Request(
+            "POST",
+            "http://a",
+            data={name: value for name, value in fields.items() if not value.startswith("@")},
+            files={name: (value[1:], REQUESTS) for name, value in fields.items() if value.startswith("@")},
+        )
+        headers["content-type"], body = form.headers["content-type"], form.read()
     return method or ("GET" if body is None else "POST"), url, headers, body
 
 
@@ -64,6 +87,20 @@ def ask(http: httpx2.Client, command: str, variables: dict[str, str]) -> httpx2.
     return http.request(method, url, headers=headers, content=body)
 
 
+def remote_id_of(simulator: SimulatorThread, prompt: str) -> str:
+    """The one that the provider gave the task with this prompt."""
+    (found,) = [task.id for task in simulator.report().tasks or () if task.prompt == prompt]
+    return found
+
+
+def link_of_upload(service: RunningService, upload_id: str) -> str:
+    """The end of the address that a video service gets for the upload."""
+    running = service.service
+    assert running is not None
+    upload = service.ask(lambda _rushes: running.app.state.parts.uploads.kept(upload_id))
+    return running.links.upload_link(upload, now_ms=wall_clock_ms()).rpartition("/")[2]
+
+
 def finished(tenant: Tenant, batch_id: str) -> None:
     """Wait for its end."""
     tenant.finished(batch_id, seconds_max=30)
@@ -71,7 +108,7 @@ def finished(tenant: Tenant, batch_id: str) -> None:
 
 def test_every_example_of_the_page_works(new_database_url: Callable[[str], str], tmp_path: Path) -> None:
     """In the page's order; what the page says is failed or cancelled is made so first."""
-    kept = {"RUSHES_ARCHIVE_URL": str(tmp_path / "archive")}
+    kept = {"RUSHES_ARCHIVE_URL": str(tmp_path / "archive"), "RUSHES_IN_FLIGHT_TASKS_MAX": "2"}
     with (
         running_simulator(knobs(render_seconds=0.2, error=1.0)) as simulator,
         Receiver().running() as receiver,
@@ -89,26 +126,43 @@ def test_every_example_of_the_page_works(new_database_url: Callable[[str], str],
         }
         for command in CURLS:
             command = command.replace("https://example.com/hooks/rushes", receiver.url)
-            if "/cancel" in command:
+            command = command.replace("https://example.com/hooks/shop", f"{receiver.url}/shop")
+            if "input_file_id" in command:
+                simulator.use(knobs(render_seconds=5.0))
+            if "/cancel" in command and "$BATCH" in command:
                 simulator.use(knobs(render_seconds=30.0))
-                variables["BATCH"], before = tenant.batch("to cancel")["batch_id"], variables["BATCH"]
+                many = tenant.batch(*("to cancel" for _ in range(4)))["batch_id"]
+                variables["BATCH"], before = many, variables["BATCH"]
+                command = command.replace("/items/0/", "/items/3/")  # which waits: two are in flight
             if command.endswith("/content -o boat.mp4"):
                 eventually(
                     lambda: tenant.get(f"/v1/videos/{variables['VIDEO']}"),
                     lambda video: video["status"] == "completed",
                 )
-            if "/files/" in command:
+            if "$URL/files/" in command:
                 item = eventually(
                     lambda: tenant.get(f"/v1/batches/{variables['VIDEO']}/items")["items"][0],
                     lambda item: item["archive"]["state"] == "stored",
                 )
                 variables["FILE"] = item["video_url"].rpartition("/")[2]
+            if command.partition(" -d ")[0].endswith("/verdict"):
+                eventually(
+                    lambda: tenant.get(f"/v1/batches/{variables['BATCH']}/items")["items"][0]["status"],
+                    lambda status: status == "succeeded",
+                )
+            if "/adopt" in command:
+                simulator.use(knobs(render_seconds=0.2, submit_accepted_then_reset=1.0))
+                variables["ITEM"] = tenant.lost_item("its answer was lost")
+                simulator.use(knobs(render_seconds=0.2))
+                command = command.replace("1a2b3c4d-remote", remote_id_of(simulator, "its answer was lost"))
             answer = ask(http, command, variables)
             assert answer.status_code < 300, (command, answer.text)
             document: Any = {}
-            if answer.headers.get("content-type", "").startswith("application/json"):
+            if answer.headers.get("content-type", "").partition(";")[0] == "application/json":
                 document = answer.json()
-            if "/cancel" in command:
+            if "$JOB/cancel" in command:
+                simulator.use(knobs(render_seconds=0.2))
+            if "/cancel" in command and "$BATCH" in command:
                 variables["BATCH"] = before
                 simulator.use(knobs(render_seconds=0.2, error=1.0))
             if "/retry" in command:
@@ -119,6 +173,17 @@ def test_every_example_of_the_page_works(new_database_url: Callable[[str], str],
                 eventually(lambda: len(receiver.received), lambda count: count >= 3)
             if command.endswith("""'{"prompt": "a paper boat"}'"""):
                 variables["VIDEO"] = document["id"]
+            if "--data-binary" in command:
+                variables["PICTURE"] = document["upload_id"]
+                variables["PICTURE_LINK"] = link_of_upload(service, document["upload_id"])
+            if "/v1/keys -d" in command:
+                variables["KEY_ID"] = str(document["key_id"])
+            if "/hook/shop" in command:
+                variables["ENDPOINT"] = document["endpoint"]["endpoint_id"]
+            if "/openai/v1/files -F" in command:
+                variables["UPLOAD"] = document["id"]
+            if "input_file_id" in command:
+                variables["JOB"] = document["id"]
             if "deliveries?" in command:
                 variables["DELIVERY"] = document["data"][0]["delivery_id"]
         assert len(CURLS) >= 27
@@ -127,12 +192,16 @@ def test_every_example_of_the_page_works(new_database_url: Callable[[str], str],
 def test_every_route_of_the_document_has_an_example(idle_tenant: Tenant) -> None:
     names = {"URL": "", "KEY": "k", "WORKER_SECRET": "w", "METRICS_TOKEN": "m", "TOKEN": "{token}"}
     names["FILE"] = "{token}"
-    names |= {"BATCH": "{batch_id}", "VIDEO": "{video_id}", "DELIVERY": "{delivery_id}"}
+    names |= {"UPLOAD": "{file_id}", "JOB": "{batch_id}", "PICTURE": "{upload_id}", "PICTURE_LINK": "{token}"}
+    names |= {"ITEM": "{item_id}", "BATCH": "{batch_id}", "VIDEO": "{video_id}", "DELIVERY": "{delivery_id}"}
+    names |= {"ENDPOINT": "{endpoint_id}", "KEY_ID": "{key_id}"}
     shown = set()
     for command in CURLS:
         method, url, _, _ = words_of(command, names)
         path = url.partition("?")[0].replace("/items/0/", "/items/{item}/").replace("/grsai/", "/{provider}/")
-        shown.add((method, path))
+        path = path.replace("/models/sora-2", "/models/{model}")
+        if not path.startswith("/api/"):  # of the earlier service: the same routes by other names
+            shown.add((method, path))
     document = idle_tenant.get("/openapi.json")
     routes = {
         (method.upper(), path) for path, operations in document["paths"].items() for method in operations
@@ -142,9 +211,12 @@ def test_every_route_of_the_document_has_an_example(idle_tenant: Tenant) -> None
 
 
 def test_every_code_of_the_error_tree_that_is_answered_is_named() -> None:
-    tenants = {kind.code for kind in _STATUS_OF if kind.code not in ("NOT_AUTHORISED", "INVALID_SETTING")}
-    unnamed = {code for code in tenants if f"`{code}`" not in PAGE}
-    assert unnamed <= {"URL_REFUSED", "URL_UNREACHABLE"}, unnamed
+    of_the_tree = {kind.code for kind in _STATUS_OF if kind.code not in ("NOT_AUTHORISED", "INVALID_SETTING")}
+    source = "".join(path.read_text() for path in Path(api.__file__).parent.rglob("*.py"))
+    own = re.findall(r'(?:Refusal|_stop|_refuse|_problem)\(\s*\d{3},\s*"([A-Z_]+)"', source)
+    assert len(own) >= 20
+    unnamed = {code for code in {*of_the_tree, *own, *CODE_OF_STATUS.values()} if f"`{code}`" not in PAGE}
+    assert unnamed == set()
 
 
 @pytest.mark.parametrize("word", ["openai.OpenAI", "import Client"])
@@ -211,3 +283,13 @@ def test_the_receiver_takes_an_event_once_and_no_forgery(
     assert capsys.readouterr().out.count(batch_id) == 1
     with pytest.raises(WebhookVerificationError):
         names["receive"](secret, headers, body.replace(b"video", b"voodo"))
+
+
+def test_the_table_of_clients_is_there_and_every_call_works() -> None:
+    """`make clients` makes it, and refuses a table that is another one."""
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| (yes|no) \|$", PAGE, re.MULTILINE)
+    assert len(rows) >= 55
+    assert [row for row in rows if row[2] == "no"] == []
+    assert {"openai (Python)", "openai (Node)", "litellm", "the earlier service's flow"} <= {
+        r[0] for r in rows
+    }

@@ -8,11 +8,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from rushes.api import events
-from rushes.api.event_shapes import Event, StreamedEvent
-from rushes.providers.simulator import running_simulator
+from rushes.api import event_hub
+from rushes.api.shapes.events import Event, StreamedEvent
+from rushes.simulator import running_simulator
 from tests.api.harness import RunningService, Tenant, eventually, running_service
-from tests.engine.harness import knobs
+from tests.harness import knobs
 
 
 def parsed(stream: str) -> list[tuple[int, str, dict[str, Any]]]:
@@ -88,7 +88,7 @@ def test_many_listeners_see_the_same(database_url: str) -> None:
 def test_more_events_than_one_page_and_than_the_tail_arrive_complete(
     idle_service: RunningService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "PAGE_EVENTS_MAX", 7)
+    monkeypatch.setattr(event_hub, "PAGE_EVENTS_MAX", 7)
     tenant = idle_service.tenant()
     batch_id = tenant.batch(*(f"p{n}" for n in range(40)))["batch_id"]
     seen: list[str] = []
@@ -102,7 +102,7 @@ def test_more_events_than_one_page_and_than_the_tail_arrive_complete(
 
 
 def test_a_quiet_stream_is_kept_alive(idle_service: RunningService, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(event_hub, "KEEP_ALIVE_SECONDS", 0.1)
     tenant = idle_service.tenant()
     batch_id = tenant.batch()["batch_id"]
     with tenant.http.stream("GET", f"/v1/batches/{batch_id}/events") as answer:
@@ -115,7 +115,8 @@ def test_a_quiet_stream_is_kept_alive(idle_service: RunningService, monkeypatch:
 
 
 def test_listeners_are_bounded(idle_service: RunningService, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "LISTENERS_PER_ACCOUNT_MAX", 2)
+    assert idle_service.service is not None
+    monkeypatch.setattr(idle_service.service.events, "_listeners_per_account_max", 2)
     tenant = idle_service.tenant()
     batch_id = tenant.batch()["batch_id"]
     path = f"/v1/batches/{batch_id}/events"
@@ -147,3 +148,17 @@ def test_a_service_stops_although_streams_are_open(database_url: str) -> None:
         listening.join(5)
         assert time.monotonic() - started < 5
         assert len(texts) == 1, "the stream ended in order, not by a broken connection"
+
+
+def test_a_replay_tells_what_happened_and_not_how_the_batch_is_now(tenant: Tenant) -> None:
+    batch_id = tenant.batch("a", "b")["batch_id"]
+    batch = tenant.finished(batch_id)
+    found = [
+        (event["data"]["status"], event["data"]["completed_at"])
+        for event in tenant.get("/v1/events?limit=500")["data"]
+        if event["type"].startswith("batch.") and event["data"]["batch_id"] == batch_id
+    ]
+    assert found == [("processing", None), ("succeeded", batch["completed_at"])]
+    told = parsed(followed(tenant, batch_id).text)
+    streamed = [document["data"] for _, kind, document in told if kind.startswith("batch.")]
+    assert [(data["status"], data["completed_at"]) for data in streamed] == found

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from rushes.providers.simulator import running_simulator
+from rushes.simulator import running_simulator
 from tests.api.harness import Tenant, eventually, running_service
-from tests.engine.harness import FAST
+from tests.harness import FAST
 
 NOBODY = "http://127.0.0.1:1"
 ALIAS = {"any-veo": {"alias_of": ["fal-veo3.1", "veo-flash"], "credits": 21}}

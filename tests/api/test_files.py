@@ -9,11 +9,11 @@ import httpx2
 import pytest
 
 from rushes.client import Client
-from rushes.engine.file_links import LINK_STEP_SECONDS, FileLinks
-from rushes.engine.video_pictures import can_decode
-from rushes.providers.simulator import running_simulator
+from rushes.files.links import LINK_STEP_SECONDS, FileLinks
+from rushes.files.video_pictures import can_decode
+from rushes.simulator import running_simulator
 from tests.api.harness import RunningService, Tenant, assert_problem, eventually, running_service
-from tests.engine.harness import knobs
+from tests.harness import knobs
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_what_was_refused_is_not_handed_on(tenant: Tenant, refused: dict[str, An
     path = f"/v1/videos/{refused['item_id']}/content"
     for variant in ("video", "thumbnail"):
         answer = tenant.request("GET", path, params={"variant": variant})
-        assert (answer.status_code, assert_problem(answer)["error"]) == (410, "VIDEO_REFUSED")
+        assert (answer.status_code, assert_problem(answer)["error"]["code"]) == (410, "VIDEO_REFUSED")
 
 
 def test_another_account_has_no_part_in_it(running: RunningService, stored: dict[str, Any]) -> None:

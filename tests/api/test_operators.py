@@ -1,7 +1,7 @@
 """Health, metrics and the tick: what an operator sees and runs."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import httpx2
@@ -10,10 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import create_engine, text
 
 from rushes import telemetry
-from rushes.api import models
-from rushes.providers.simulator import SimulatorThread, running_simulator
+from rushes.api.shapes import models
+from rushes.simulator import SimulatorThread, running_simulator
 from tests.api.harness import SECRETS, RunningService, assert_problem, eventually, running_service
-from tests.engine.harness import knobs
+from tests.harness import knobs
 
 
 def get(service: RunningService, path: str, **headers: str) -> httpx2.Response:
@@ -157,14 +157,17 @@ def test_every_metric_name_stands_in_telemetry(service: RunningService) -> None:
     assert {family.removesuffix("_total") for family in families} == names
 
 
+TOKEN = "scrape-me-every-15-s"
+
+
 def test_a_metrics_token_closes_the_page(new_database_url: Callable[[str], str]) -> None:
     with running_service(
-        new_database_url("sqlite"), environment={"RUSHES_METRICS_TOKEN": "scrape-me"}, with_worker=False
+        new_database_url("sqlite"), environment={"RUSHES_METRICS_TOKEN": TOKEN}, with_worker=False
     ) as running:
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer"}):
             answer = get(running, "/metrics", **headers)
             assert (answer.status_code, assert_problem(answer)["error"]) == (401, "METRICS_UNAUTHORIZED")
-        assert get(running, "/metrics", authorization="Bearer scrape-me").status_code == 200
+        assert get(running, "/metrics", authorization=f"Bearer {TOKEN}").status_code == 200
 
 
 # --- the tick -------------------------------------------------------------------------------------------
@@ -212,3 +215,123 @@ def test_without_a_worker_secret_there_is_no_tick(new_database_url: Callable[[st
     ) as running:
         answer = tick(running, "anything")
         assert (answer.status_code, assert_problem(answer)["error"]) == (503, "WORKER_SECRET_NOT_SET")
+
+
+# --- an item and the video that was made for it ---------------------------------------------------------
+
+
+def adopt(service: RunningService, item_id: str, body: object, secret: str | None = None) -> httpx2.Response:
+    """With the operator's secret, unless another one is given."""
+    return httpx2.post(
+        f"{service.base_url}/internal/items/{item_id}/adopt",
+        headers={"x-worker-secret": SECRETS["RUSHES_WORKER_SECRET"] if secret is None else secret},
+        json=body,
+        timeout=30,
+        trust_env=False,
+        verify=False,
+    )
+
+
+def test_an_item_whose_submits_answer_was_lost_gets_its_video(database_url: str) -> None:
+    with (
+        running_simulator(knobs(render_seconds=0.2, submit_accepted_then_reset=1.0)) as simulator,
+        running_service(database_url, simulator.base_url) as service,
+    ):
+        tenant = service.tenant(credits=100)
+        item_id = tenant.lost_item("a boat")
+        available = tenant.get("/v1/credits/balance")["available"]
+        simulator.use(knobs(render_seconds=0.2))
+        (made,) = simulator.report().tasks or ()
+        for secret in ("", "wrong"):
+            answer = adopt(service, item_id, {"remote_task_id": made.id}, secret)
+            assert (answer.status_code, assert_problem(answer)["error"]) == (401, "WORKER_UNAUTHORIZED")
+        answer = adopt(service, item_id, {"remote_task_id": made.id, "account": tenant.account})
+        assert answer.status_code == 200, answer.text
+        batch = models.Batch.model_validate(answer.json())
+        assert (batch.status, batch.succeeded_count, batch.failed_count) == ("succeeded", 1, 0)
+        (item,) = tenant.get(f"/v1/batches/{batch.batch_id}/items")["items"]
+        assert item["status"] == "succeeded"
+        assert tenant.get("/v1/credits/balance")["available"] == available - batch.credits_settled
+        assert service.ask(lambda rushes: rushes.audit()).ok
+        again = adopt(service, item_id, {"remote_task_id": made.id})
+        assert (again.status_code, assert_problem(again)["error"]) == (400, "ITEM_NOT_ADOPTABLE")
+
+
+@pytest.mark.parametrize(
+    ("item", "body", "status", "code", "message"),
+    [
+        ("{item}", {"remote_task_id": "no-such"}, 404, "NOT_FOUND", "knows no such remote task"),
+        ("{item}", {"remote_task_id": "x", "account": "nobody"}, 404, "NOT_FOUND", "no account"),
+        ("{item}", {"remote_task_id": ""}, 422, "INVALID_INPUT", "remote_task_id"),
+        ("{item}", {"remote_task_id": 7}, 422, "INVALID_INPUT", "remote_task_id"),
+        ("{item}", {"remote_task_id": "x" * 100_000}, 422, "INVALID_INPUT", "remote_task_id"),
+        ("{item}", {"remote_id": "x"}, 422, "INVALID_INPUT", "remote_id"),
+        ("{item}", {"remote_task_id": "x", "account": 7}, 422, "INVALID_INPUT", "account"),
+        ("{item}", ["x"], 422, "INVALID_INPUT", "must be a JSON object"),
+        ("{item}9", {"remote_task_id": "x"}, 404, "NOT_FOUND", "no item 9"),
+        ("bat_none-0", {"remote_task_id": "x"}, 404, "NOT_FOUND", "no batch"),
+        ("bat_none", {"remote_task_id": "x"}, 404, "NOT_FOUND", "no item with this id"),
+    ],
+)
+def test_what_cannot_be_adopted_is_refused_with_its_reason(
+    lost: tuple[RunningService, str], item: str, body: object, status: int, code: str, message: str
+) -> None:
+    service, item_id = lost
+    before = service.rows("SELECT * FROM video_tasks")
+    answer = adopt(service, item.format(item=item_id).replace("-09", "-9"), body)
+    problem = assert_problem(answer)
+    assert (answer.status_code, problem["error"]) == (status, code), problem
+    assert message in problem["message"]
+    assert service.rows("SELECT * FROM video_tasks") == before
+
+
+@pytest.fixture(scope="module")
+def lost(
+    session_database_url: Callable[[str], str],
+) -> Iterator[tuple[RunningService, str]]:
+    """A service and an item of it whose submit's answer was lost."""
+    with (
+        running_simulator(knobs(render_seconds=0.2, submit_accepted_then_reset=1.0)) as simulator,
+        running_service(session_database_url("sqlite"), simulator.base_url) as service,
+    ):
+        item_id = service.tenant().lost_item("a boat")
+        simulator.use(knobs(render_seconds=0.2))
+        yield service, item_id
+
+
+def test_without_a_worker_secret_nothing_is_adopted(new_database_url: Callable[[str], str]) -> None:
+    with running_service(
+        new_database_url("sqlite"), environment={"RUSHES_WORKER_SECRET": ""}, with_worker=False
+    ) as running:
+        answer = adopt(running, "bat_none-0", {"remote_task_id": "x"})
+        assert (answer.status_code, assert_problem(answer)["error"]) == (503, "WORKER_SECRET_NOT_SET")
+
+
+def test_a_provider_is_paused_and_resumed_over_the_api(service: RunningService) -> None:
+    secret = {"x-worker-secret": SECRETS["RUSHES_WORKER_SECRET"]}
+
+    def post(path: str, body: object = None, headers: dict[str, str] = secret) -> httpx2.Response:
+        return httpx2.post(
+            f"{service.base_url}/internal/providers/{path}", json=body, headers=headers, trust_env=False
+        )
+
+    for wrong, status in ((None, 422), ({"reason": 7}, 422), ({"reason": " "}, 422), ({"why": "x"}, 422)):
+        assert assert_problem(post("grsai/pause", wrong))["status"] in (status, 400, 415)
+    assert post("grsai/pause", {"reason": "x"}, {"x-worker-secret": "wrong"}).status_code == 401
+    assert post("nobody/pause", {"reason": "x"}).status_code == 404
+    assert post("nobody/resume").status_code == 404
+    answer = post("grsai/pause", {"reason": "every render is black"})
+    models.ProviderState.model_validate(answer.json())
+    assert (answer.json()["paused"], answer.json()["changed"]) == (True, True)
+    assert post("grsai/pause", {"reason": "again"}).json()["changed"] is False
+    tenant = service.tenant()
+    batch_id = tenant.batch("waits for the provider")["batch_id"]
+    reason = eventually(
+        lambda: tenant.get(f"/v1/batches/{batch_id}")["eta_reason"], lambda found: found is not None
+    )
+    assert reason == "held: grsai is paused", "a tenant hears neither who nor why"
+    assert tenant.get(f"/v1/batches/{batch_id}")["pending_count"] == 1
+    resumed = post("grsai/resume").json()
+    assert (resumed["paused"], resumed["changed"]) == (False, True)
+    assert post("grsai/resume").json()["changed"] is False
+    assert tenant.finished(batch_id)["succeeded_count"] == 1

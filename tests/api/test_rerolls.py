@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from rushes.providers.simulator import running_simulator
+from rushes.simulator import running_simulator
 from tests.api.harness import Tenant, running_service
-from tests.engine.harness import knobs
+from tests.harness import knobs
 
 ITEMS = 50
 CAP = 200

@@ -15,14 +15,14 @@ import httpx2
 import pytest
 
 from rushes.domain.api_key import is_api_key
-from rushes.engine.callbacks import callback_token
-from rushes.engine.webhook_secrets import webhook_secret
-from rushes.providers.simulator import SimulatorThread, running_simulator
+from rushes.domain.callback_tokens import callback_token
+from rushes.notify.secrets import webhook_secret
+from rushes.simulator import SimulatorThread, running_simulator
 from tests.api.harness import Tenant, eventually
 from tests.api.test_callbacks import free_port
 from tests.cli.process import QUICK, Running, Shell
-from tests.engine.harness import knobs
-from tests.engine.test_notify import Receiver
+from tests.harness import knobs
+from tests.notify.test_notify import Receiver
 
 CANARIES = {
     "GRSAI_API_KEY": "provider-key-canary-3f9b2c",
@@ -106,14 +106,61 @@ def test_what_cannot_be_served_is_said_in_one_line(shell: Shell) -> None:
     with serving(shell) as (_, url):
         port = url.rsplit(":", 1)[1]
         assert "cannot listen" in shell.run("serve", "--port", port, "--no-worker").one_line_error()
-    assert "no provider" in shell.run("serve", "--port", "0", GRSAI_API_KEY="").one_line_error()
+
+
+def test_without_any_provider_key_it_serves_and_says_what_is_missing(shell: Shell) -> None:
+    port = free_port()
+    running = shell.start("serve", "--port", str(port), GRSAI_API_KEY="")
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+        running.wait_until(lambda said: "serving on" in said, "the address")
+        assert http.get("/").headers["location"] == "/docs"
+        assert "No provider has a key yet" in http.get("/docs").text
+        assert http.get("/healthz").status_code == 200
+    running.signal(signal.SIGTERM)
+    ended = running.end()
+    assert ended.code == 0
+    assert "No provider has a key yet" in ended.stderr
+
+
+def test_the_documentation_loads_nothing_from_elsewhere(shell: Shell) -> None:
+    with serving(shell) as (_, url), httpx2.Client(base_url=url, trust_env=False) as http:
+        page = http.get("/docs").text
+        assert "No provider has a key" not in page
+        named = re.findall(r"(?:src|href)=\"([^\"]+)\"", page)
+        assert len(named) >= 3
+        assert "//" not in "".join(named)
+        for path in named:
+            answer = http.get(path)
+            assert (answer.status_code, len(answer.content) > 500) == (200, True), path
+
+
+def test_the_demonstration_serves_sample_batches_without_a_key(shell: Shell) -> None:
+    running = shell.start("serve", "--demo", "--port", "0", "--json", GRSAI_API_KEY="")
+    assert running.process.stdout is not None
+    said = json.loads(running.process.stdout.readline())
+    headers = {"x-api-key": said["api_key"]}
+    with httpx2.Client(base_url=said["url"], headers=headers, trust_env=False) as http:
+        batches = http.get("/v1/batches").json()["data"]
+        assert len(batches) == 2
+        eventually(
+            lambda: sum(batch["succeeded_count"] for batch in http.get("/v1/batches").json()["data"]),
+            lambda count: count >= 1,
+            seconds_max=60.0,
+            pause=0.5,
+        )
+        assert len(said["dashboard_secret"]) >= 16
+    running.signal(signal.SIGINT)
+    assert running.end().code == 0
+    assert not list(shell.folder.rglob("demo.db"))
 
 
 def test_many_clients_are_served_where_a_shell_allows_few_open_files(shell: Shell) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
     try:
-        running = shell.start("serve", "--port", "0", "--no-worker", "--json")
+        running = shell.start(
+            "serve", "--port", "0", "--no-worker", "--json", RUSHES_CLIENTS_PER_ADDRESS_MAX="1000"
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert running.process.stdout is not None
@@ -149,6 +196,11 @@ def test_keys_are_made_shown_once_listed_and_revoked(shell: Shell) -> None:
         if key["key_id"] == made["key_id"]
     ]
     assert revoked["revoked_at"] is not None
+    acts = shell.call("operators", "log", "--json").document["actions"]
+    assert [act["action"] for act in acts] == ["key.revoke", "key.create", "key.create"], "once each"
+    assert acts[0]["subject"] == f"key {made['key_id']}"
+    assert acts[0]["operator"].startswith("cli:")
+    assert made["key"] not in str(acts)
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,15 @@ import pytest
 import trustme
 from sqlalchemy import text
 
-from rushes.api import models
+from rushes.api.shapes import openai_models
 from rushes.client import Client
-from rushes.engine import net_guard
-from rushes.engine.guarded_http import GuardedHttp
-from rushes.engine.net_guard import UrlRefused
+from rushes.files.guard import addresses as net_guard
+from rushes.files.guard.addresses import UrlRefused
+from rushes.files.guard.client import GuardedHttp
 from rushes.library import Rushes
-from rushes.providers.simulator import SimulatorThread, running_simulator
+from rushes.simulator import SimulatorThread, running_simulator
 from tests.api.harness import RunningService, Tenant, running_service
-from tests.engine.harness import knobs
+from tests.harness import knobs
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
 
@@ -109,16 +109,16 @@ def test_nothing_links_to_a_deleted_video_any_more(
 def test_the_sdk_understands_refusals(client: openai.OpenAI, service: RunningService) -> None:
     with pytest.raises(openai.UnprocessableEntityError) as refused:
         client.videos.create(prompt="", model="sora-2")
-    assert refused.value.body == "INVALID_INPUT"
+    assert refused.value.code == "INVALID_INPUT"
     assert refused.value.response.json()["field"] == "prompt"
     assert refused.value.request_id is not None
     with pytest.raises(openai.UnprocessableEntityError) as unknown:
         client.videos.create(prompt="a", model="sora-9")
-    assert unknown.value.body == "UNKNOWN_MODEL"
+    assert unknown.value.code == "UNKNOWN_MODEL"
     assert "sora-9" in unknown.value.response.json()["message"]
     with pytest.raises(openai.NotFoundError) as missing:
         client.videos.retrieve("video_0")
-    assert missing.value.body == "NOT_FOUND"
+    assert missing.value.code == "NOT_FOUND"
     poor = service.tenant(credits=1)
     with (
         openai.OpenAI(base_url=f"{poor.base_url}/v1", api_key=poor.key, max_retries=0) as other,
@@ -145,7 +145,7 @@ def test_a_reference_by_url_reaches_the_provider_and_an_upload_is_refused(
         "SELECT t.options FROM video_tasks t JOIN batches b ON b.id = t.batch_id WHERE b.public_id = :id",
         id=video.id,
     )
-    assert '"reference_url":"https://example.com/cat.png"' in row["options"]
+    assert '"references":["https://example.com/cat.png"]' in row["options"]
     with pytest.raises(openai.UnprocessableEntityError) as refused:
         client.videos.create(prompt="a", model="sora-2", input_reference=("cat.png", b"\x89PNG", "image/png"))
     assert refused.value.response.json()["field"] == "input_reference"
@@ -172,13 +172,13 @@ def test_a_failed_video_says_why(session_database_url: Callable[[str], str]) -> 
 
 def test_json_bodies_work_and_have_the_documented_shape(idle_tenant: Tenant) -> None:
     made = idle_tenant.post("/v1/videos", {"prompt": "a", "model": "veo-flash", "size": "720x1280"})
-    models.Video.model_validate(made)
+    openai_models.Video.model_validate(made)
     assert (made["status"], made["progress"], made["seconds"]) == ("queued", 0, None)
-    models.VideoPage.model_validate(idle_tenant.get("/v1/videos"))
+    openai_models.VideoPage.model_validate(idle_tenant.get("/v1/videos"))
     refused = idle_tenant.request("DELETE", f"/v1/videos/{made['id']}")
-    assert (refused.status_code, refused.json()["error"]) == (409, "VIDEO_NOT_FINISHED")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "VIDEO_NOT_FINISHED")
     refused = idle_tenant.request("GET", f"/v1/videos/{made['id']}/content")
-    assert (refused.status_code, refused.json()["error"]) == (409, "VIDEO_NOT_FINISHED")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "VIDEO_NOT_FINISHED")
 
 
 @pytest.mark.parametrize(
@@ -191,12 +191,13 @@ def test_json_bodies_work_and_have_the_documented_shape(idle_tenant: Tenant) -> 
         ({"prompt": "a", "seconds": -4}, "seconds"),
         ({"prompt": "a", "seconds": 10**30}, "seconds"),
         ({"prompt": "a", "seconds": True}, "seconds"),
-        ({"prompt": "a", "seconds": "8", "model": "veo-pro"}, "seconds"),
+        ({"prompt": "a", "seconds": "x", "model": "veo-pro"}, "seconds"),
         ({"prompt": "a", "size": "1x1"}, "size"),
         ({"prompt": "a", "size": "1792x1024", "model": "veo-pro"}, "size"),
-        ({"prompt": "a", "input_reference": {"file_id": "f"}}, "input_reference.file_id"),
+        ({"prompt": "a", "input_reference": {"file": "f"}}, "input_reference.file"),
         ({"prompt": "a", "input_reference": 7}, "input_reference"),
-        ({"prompt": "a", "input_reference": "data:image/png;base64,AAAA"}, "reference_url"),
+        ({"prompt": "a", "input_reference": "data:image/png;base64,AAAA"}, "input_reference"),
+        ({"prompt": "a", "input_reference": {"file_id": "f"}}, "input_reference"),
         ({"prompt": "a", "colour": 1}, "colour"),
     ],
 )
@@ -207,10 +208,10 @@ def test_a_wrong_parameter_is_named(idle_tenant: Tenant, fields: dict[str, Any],
 @pytest.mark.parametrize(
     ("seconds", "model", "expected"),
     [(None, "sora-2", "10"), ("4", "sora-2", "10"), ("12", "sora-2", "15"), (15, "sora-2", "15"),
-     (None, "minimax-h3", "4"), ("8", "minimax-h3", "8")],
+     (None, "minimax-h3", "4"), ("8", "minimax-h3", "8"), ("8", "veo-pro", None)],
 )  # fmt: skip
 def test_lengths_become_those_that_the_model_has(
-    idle_tenant: Tenant, seconds: object, model: str, expected: str
+    idle_tenant: Tenant, seconds: object, model: str, expected: str | None
 ) -> None:
     fields = {"prompt": "a", "model": model, **({} if seconds is None else {"seconds": seconds})}
     assert idle_tenant.post("/v1/videos", fields)["seconds"] == expected
@@ -222,7 +223,7 @@ def test_a_repeat_with_the_same_idempotency_key_is_the_same_video(idle_tenant: T
     again = idle_tenant.post("/v1/videos", {"prompt": "a"}, headers=headers)
     assert first["id"] == again["id"]
     refused = idle_tenant.post("/v1/videos", {"prompt": "b"}, headers=headers, status=422)
-    assert refused["error"] == "IDEMPOTENCY_KEY_REUSED"
+    assert refused["error"]["code"] == "IDEMPOTENCY_KEY_REUSED"
 
 
 @pytest.mark.parametrize(
@@ -255,7 +256,7 @@ def test_any_items_file_is_served_in_parts_too(tenant: Tenant) -> None:
     assert (part.status_code, part.content) == (206, whole.content[4:8])
     assert part.headers["content-range"] == f"bytes 4-7/{len(whole.content)}"
     beyond = tenant.request("GET", path, headers={"range": "bytes=99999999-"})
-    assert (beyond.status_code, beyond.json()["error"]) == (416, "RANGE_NOT_SATISFIABLE")
+    assert (beyond.status_code, beyond.json()["error"]["code"]) == (416, "RANGE_NOT_SATISFIABLE")
     assert tenant.request("GET", f"/v1/videos/{batch_id}/content").status_code == 404, "which of the two?"
     assert tenant.request("GET", path, params={"variant": "thumbnail"}).status_code == 404
     assert tenant.request("GET", path, params={"variant": "poster"}).status_code == 422
@@ -281,7 +282,7 @@ def test_a_file_that_cannot_be_had_is_a_refusal(
         video_id = tenant.post("/v1/videos", {"prompt": "a"})["id"]
         tenant.finished(video_id)
         answer = tenant.http.get(f"/v1/videos/{video_id}/content")
-        assert (answer.status_code, answer.json()["error"]) == (status, code), answer.text
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
 
 
 def test_private_files_are_out_of_reach_unless_the_operator_allows_them(
@@ -297,7 +298,7 @@ def test_private_files_are_out_of_reach_unless_the_operator_allows_them(
         video_id = tenant.post("/v1/videos", {"prompt": "a"})["id"]
         tenant.finished(video_id)
         answer = tenant.http.get(f"/v1/videos/{video_id}/content")
-        assert (answer.status_code, answer.json()["error"]) == (502, "FILE_UNREACHABLE")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "FILE_UNREACHABLE")
 
 
 def test_a_page_served_as_a_video_is_handed_on_as_mere_bytes(
@@ -390,3 +391,47 @@ def test_a_redirect_into_the_private_network_is_not_followed(monkeypatch: pytest
 
     asyncio.run(scenario())
     assert len(reached) == 2
+
+
+# --- what else OpenAI's clients ask ---------------------------------------------------------------------
+
+
+def test_the_sdk_lists_models(client: openai.OpenAI, tenant: Tenant) -> None:
+    found = {model.id: model for model in client.models.list()}
+    assert {"sora-2", "veo-pro", "minimax-h3"} <= found.keys()
+    sora = client.models.retrieve("sora-2")
+    assert (sora.id, sora.object, sora.owned_by) == ("sora-2", "model", "grsai")
+    facts = sora.model_extra["rushes"] if sora.model_extra else {}
+    assert (facts["price"], facts["available"], facts["why_not"]) == ("10 a video", True, None)
+    assert {"duration", "aspect_ratio"} <= {option["name"] for option in facts["options"]}
+    assert {option["name"] for option in facts["inputs"]} == {"references"}
+    with pytest.raises(openai.NotFoundError, match="no such model"):
+        client.models.retrieve("gpt-2")
+    openai_models.ModelList.model_validate(tenant.get("/v1/models"))
+    with openai.OpenAI(base_url=f"{tenant.base_url}/openai/v1", api_key=tenant.key) as other:
+        assert {model.id for model in other.models.list()} == found.keys()
+        assert other.videos.list().data == []
+
+
+def test_dated_names_metadata_and_user_are_taken(client: openai.OpenAI, tenant: Tenant) -> None:
+    more = {"metadata": {"shelf": "7"}, "user": "u-1"}
+    video = client.videos.create(prompt="a", model="sora-2-2025-10-06", extra_body=more)
+    assert video.model == "sora-2"
+    (item,) = tenant.get(f"/v1/batches/{video.id}/items")["items"]
+    assert item["metadata"] == {"shelf": "7"}
+    fields = {"prompt": "a", "model": "veo-pro-2026-13-45", "metadata": {"a": 1}}
+    assert tenant.post("/v1/videos", fields)["model"] == "veo-pro"
+    assert tenant.post("/v1/videos", {"prompt": "a", "model": "x-2025-10-06"}, status=422)["field"] == "model"
+    assert tenant.post("/v1/videos", {"prompt": "a", "user": 7}, status=422)["field"] == "user"
+    assert tenant.post("/v1/videos", {"prompt": "a", "metadata": []}, status=422)["field"] == "metadata"
+
+
+def test_what_no_model_does_is_said_in_a_sentence(client: openai.OpenAI) -> None:
+    video = client.videos.create(prompt="a", model="sora-2")
+    with pytest.raises(openai.InternalServerError, match="no model here changes a finished video") as refused:
+        client.videos.remix(video.id, prompt="b")
+    assert (refused.value.status_code, refused.value.code) == (501, "NOT_SUPPORTED")
+    with pytest.raises(openai.NotFoundError):
+        client.videos.remix("video_0", prompt="b")
+    with pytest.raises(openai.InternalServerError, match="edits or extends"):
+        client.videos.edit(video=b"x", prompt="b")

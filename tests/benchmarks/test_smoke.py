@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import _peers, api, lateness, machines, memory, poll, report, settle
+from benchmarks import _peers, api, claims, lateness, machines, memory, poll, report, settle
 
 
 @pytest.fixture(autouse=True)
 def report_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The report of the machine's last real run is left alone."""
     path = tmp_path / "bench.json"
-    for module in (api, poll, settle, lateness, memory, machines):
+    for module in (api, claims, poll, settle, lateness, memory, machines):
         monkeypatch.setattr(
             module, "write_section", lambda name, data: report.write_section(name, data, path=path)
         )
@@ -20,10 +20,21 @@ def report_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_poll(report_path: Path) -> None:
-    found = poll.run(tasks=60, rounds=1, bare_seconds=0.1, only_peers=(_peers.SEQUENTIAL,), peer_tasks=5)
+    found = poll.run(
+        tasks=60,
+        rounds=1,
+        bare_seconds=0.1,
+        only_peers=(_peers.SEQUENTIAL,),
+        peer_tasks=5,
+        running_paths=("http, sqlite",),
+    )
     assert found["engine_polls_per_s"] > 0
     assert 0 < found["ratio_to_bare_client"] < 10
     assert found["peers"][_peers.SEQUENTIAL] > 0
+    for section in ("unsettled", "learned"):
+        assert 0 < found[section]["ratio_to_bare_client"] < 10
+        assert found[section]["engine_cpu_us_per_poll"] > 0
+        assert set(found[section]["paths"]) == {"http, sqlite"}
     assert json.loads(report_path.read_text())["poll"]["ratio_to_best_peer"] > 0
 
 
@@ -64,3 +75,9 @@ def test_api() -> None:
     found = api.run(items=20, rounds=1, seconds=0.2, listeners=5, dialects=("sqlite",))
     assert found["sqlite"]["gets_per_s"] > 0
     assert found["sqlite"]["listeners_complete"] == 5
+
+
+def test_claims() -> None:
+    found = claims.run(held=240, accounts=8, runs=3)  # three claims of 64 take 195 of them
+    for dialect in claims.DIALECTS:
+        assert found[dialect]["empty_with_held_batches_ms"] > 0

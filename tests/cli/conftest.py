@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from rushes.providers.simulator import SimulatorKnobs, SimulatorThread, running_simulator
+from rushes.simulator import SimulatorKnobs, SimulatorThread, running_simulator
 from tests.cli.process import QUICK, Shell
 
 NewSimulator: TypeAlias = Callable[..., SimulatorThread]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rushes.providers.simulator import SimulatorKnobs, running_simulator
+from rushes.simulator import SimulatorKnobs, running_simulator
 from tests.cli.process import QUICK, Shell
 
 

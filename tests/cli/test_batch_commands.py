@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from rushes.engine.views import EXPORT_FIELDS
-from rushes.providers.simulator import SimulatorKnobs, SimulatorThread, running_simulator
+from rushes.read.views import OPERATOR_EXPORT_FIELDS
+from rushes.simulator import SimulatorKnobs, SimulatorThread, running_simulator
 from tests.cli.process import QUICK, Shell
 
 BATCH_FIELDS = {
     *("ok", "batch_id", "request_id", "status", "total_count", "succeeded_count", "failed_count"),
     *("processing_count", "pending_count", "cost_per_video", "credits_reserved", "credits_settled"),
-    *("credits_refunded", "created_at", "completed_at", "eta_seconds"),
+    *("credits_refunded", "created_at", "completed_at", "eta_seconds", "eta_reason"),
 }
 """As HTTP_API has them for `GET /v1/batches/{id}`."""
 
@@ -55,9 +55,16 @@ def batch_id(shell: Shell) -> str:
 def test_show_and_list_have_the_field_names_of_the_http_api(shell: Shell, batch_id: str) -> None:
     shown = shell.call("batch", "show", batch_id, "--json").document
     assert shown.pop("is_cancelled") is False
-    files = shown.pop("files")
+    files, verdicts = shown.pop("files"), shown.pop("verdicts")
+    likeness = shown.pop("likeness")
+    assert (likeness["reused_count"], likeness["credits_saved"]) == (0, 0)
+    assert verdicts == {}
     assert files["stored"] == shown["succeeded_count"]
-    assert set(shown) == BATCH_FIELDS | {"account"}
+    assert shown.pop("troubles") == []
+    earned = shown.pop("earned")
+    assert earned["credits_settled"] == shown["credits_settled"]
+    assert (earned["revenue"], earned["margin"]) == (None, None), "no credit value is set"
+    assert set(shown) == BATCH_FIELDS | {"account", "name", "metadata"}
     assert shown["account"] == "default"
     assert shown["total_count"] == shown["succeeded_count"] + shown["failed_count"] == 12
     assert shown["credits_reserved"] == shown["credits_settled"] + shown["credits_refunded"] == 150
@@ -92,7 +99,7 @@ def test_an_export_has_exactly_the_promised_fields_with_exact_values(shell: Shel
     lines = shell.call("batch", "export", batch_id, "--format", "jsonl").stdout.splitlines()
     items = [json.loads(line) for line in lines]
     assert len(items) == 12
-    assert all(tuple(item) == EXPORT_FIELDS for item in items)
+    assert all(tuple(item) == OPERATOR_EXPORT_FIELDS for item in items)
     assert [item["index"] for item in items] == list(range(12))
     assert [item["prompt"] for item in items] == PROMPTS * 3
     assert [item["custom_id"] for item in items] == [f"c{n}" for n in range(12)]
@@ -104,9 +111,9 @@ def test_an_export_has_exactly_the_promised_fields_with_exact_values(shell: Shel
         assert item["remote_task_id"]
     assert shell.call("batch", "export", batch_id, "--json").document == items
 
-    text = shell.call("batch", "export", batch_id, "--format", "csv").stdout
+    text = shell.call("batch", "export", batch_id, "--format", "csv", "--raw").stdout
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    assert tuple(rows[0]) == EXPORT_FIELDS
+    assert tuple(rows[0]) == OPERATOR_EXPORT_FIELDS
     assert rows == [
         {name: "" if value is None else str(value) for name, value in item.items()} for item in items
     ]
@@ -160,7 +167,7 @@ def test_a_retry_makes_new_tasks_for_failed_items_only(shell: Shell, simulator: 
     assert len(failed) >= 2
     refused = shell.call("batch", "retry", batch_id, "--item", failed[0], good)
     assert refused.code == 1
-    assert f"item {good} is succeeded; only a failed item can be tried again" in refused.one_line_error()
+    assert f"item {good} is succeeded; only a failed item can be retried" in refused.one_line_error()
 
     retried = shell.call(
         "batch", "retry", batch_id, "--item", failed[0], "--item", failed[1], "--json"
@@ -238,6 +245,7 @@ def test_the_audit_is_clean_and_finds_a_row_edited_by_hand(
     assert clean.code == 0, clean.stdout
     assert set(clean.document) == {
         *("ok", "accounts", "batches", "tasks", "unconfirmed_submits", "violations", "ledger_heads"),
+        *("folded_batches", "folded_tasks"),
     }
     assert clean.document["violations"] == []
     copied = Shell(tmp_path_factory.mktemp("copied"), shell.environment)
@@ -348,7 +356,7 @@ def test_re_rolls_of_a_run_are_shown_try_by_try_and_in_the_stats(tmp_path: Path)
 def test_the_failures_to_retry_take_no_file_for_one(tmp_path: Path, arguments: list[str]) -> None:
     shell = Shell(tmp_path, {**QUICK, "GRSAI_HOST": "http://127.0.0.1:1"})
     shell.write("a.txt", "a boat\n")
-    ended = shell.call("run", "--retries", "1", *arguments)
+    ended = shell.call("run", "--retries", "1", "--grant", "5", *arguments)
     assert "10 credits are required" in ended.one_line_error(), "all was understood"
 
 

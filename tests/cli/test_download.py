@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.providers.simulator import SimulatorKnobs, SimulatorThread, running_simulator
+from rushes.simulator import SimulatorKnobs, SimulatorThread, running_simulator
 from tests.cli.process import QUICK, Shell
 
 

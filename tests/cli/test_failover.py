@@ -10,10 +10,13 @@ PAUSED = json.dumps({"sora-2": {"disabled": True}})
 
 
 def test_models_lists_aliases_with_their_models_and_price(shell: Shell) -> None:
-    overrides = json.dumps({"cheap": {"alias_of": ["sora-2", "fast-video"]}})
+    overrides = json.dumps(
+        {"veo": {"alias_of": ["veo-flash", "veo3-fast"]}, "cheap": {"alias_of": ["sora-2", "veo"]}}
+    )
     listed = shell.call("models", "--json", RUSHES_MODELS=overrides).document["aliases"]
-    assert listed == [
-        {"name": "fast-video", "alias_of": ["veo-flash", "veo3-fast"], "credits": 15},
+    assert [alias["name"] for alias in listed[:3]] == ["fast-video", "cinematic", "cheap-draft"]
+    assert listed[3:] == [
+        {"name": "veo", "alias_of": ["veo-flash", "veo3-fast"], "credits": 15},
         {"name": "cheap", "alias_of": ["sora-2", "veo-flash", "veo3-fast"], "credits": 15},
     ]
     assert "sora-2 → veo-flash → veo3-fast" in shell.call("models", RUSHES_MODELS=overrides).stdout
@@ -52,7 +55,7 @@ def test_show_and_doctor_say_what_is_held_and_why(shell: Shell) -> None:
         None,
     ]
     report = shell.call("doctor", "--json", RUSHES_MODELS=PAUSED).document
-    assert "2 tasks of sora-2 are held: sora-2 is disabled by the operator" in report["warnings"]
+    assert "2 tasks of sora-2 held: sora-2 is disabled by the operator" in report["warnings"]
     assert report["ok"], "nothing is broken"
     assert "of the pending" not in shell.call("batch", "show", batch["batch_id"]).stdout
 

@@ -20,6 +20,7 @@ from tests.plugins import ACME, install_plugin
 COMMANDS = (
     *("demo", "run", "worker", "tick", "batch", "poll", "credits", "audit", "sim", "models", "migrate"),
     "doctor",
+    "backup",
 )
 
 POLL_COUNTS = ("scanned", "succeeded", "failed", "processing", "transient_errors")
@@ -40,13 +41,13 @@ def test_help_and_version_are_quick_and_need_nothing(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        (["frobnicate"], 'Unknown command "frobnicate"'),
-        (["doctro"], ", ...; see `rushes --help`"),
+        (["frobnicate"], 'there is no command "frobnicate"; see `rushes --help`'),
+        (["doctro"], 'there is no command "doctro" (did you mean "doctor"?); see `rushes --help`'),
         (["run"], "FILE"),
-        (["run", "a.txt", "--format", "xml"], '"text", "csv", "jsonl"'),
+        (["run", "a.txt", "--format", "xml"], '"text", "csv"'),
         (["run", "a.txt", "--duration", "abc"], "whole number"),
         (["batch", "list", "--limit", "0"], ">= 1"),
-        (["models", "--jsno"], "Did you mean --json?"),
+        (["models", "--jsno"], "did you mean --json?"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(shell: Shell, command: list[str], expected: str) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from rushes.providers.simulator import SimulatorThread
+from rushes.simulator import SimulatorThread
 from tests.cli.conftest import NewSimulator
 from tests.cli.process import Shell
 
 BAD_FILES: dict[str, tuple[str, str | bytes, str]] = {
     "empty": ("a.txt", "", "a.txt: no items"),
-    "blank lines": ("a.txt", "\n \n\t\r\n", "a.txt: no items: nothing but blank lines"),
+    "blank lines": ("a.txt", "\n \n\t\r\n", "a.txt: no items: there is no prompt in it"),
     "nothing but a byte order mark": ("a.txt", b"\xef\xbb\xbf", "a.txt: no items"),
     "a line of 1 MB": ("a.txt", "x" * 1_000_000, "a.txt:1: a line of 1000000 bytes"),
     "not UTF-8": ("a.txt", b"good\n\xff\xfe bad", "a.txt:2: not UTF-8"),
@@ -43,7 +43,7 @@ BAD_FILES: dict[str, tuple[str, str | bytes, str]] = {
 def test_a_bad_file_is_named_with_line_and_field_and_nothing_is_written(shell: Shell, case: str) -> None:
     name, content, expected = BAD_FILES[case]
     shell.write(name, content)
-    ended = shell.run("run", name, "--grant", "1000000")
+    ended = shell.call("run", name, "--grant", "1000000")
     assert ended.code == 1
     assert expected in ended.one_line_error()
     assert shell.files() == {name}
@@ -51,22 +51,22 @@ def test_a_bad_file_is_named_with_line_and_field_and_nothing_is_written(shell: S
 
 def test_a_path_that_cannot_be_read_is_named(shell: Shell) -> None:
     (shell.folder / "folder.txt").mkdir()
-    assert "folder.txt: cannot be read: Is a directory" in shell.run("run", "folder.txt").one_line_error()
-    missing = shell.run("run", "nothing.txt", "--json")
+    assert "folder.txt: cannot be read: Is a directory" in shell.call("run", "folder.txt").one_line_error()
+    missing = shell.call("run", "nothing.txt", "--json")
     assert missing.code == 1
     assert missing.one_line_error() == "rushes: nothing.txt: cannot be read: No such file or directory"
     assert shell.files() == {"folder.txt"}
 
 
 def test_a_name_with_a_newline_and_an_escape_still_gives_one_printable_line(shell: Shell) -> None:
-    error = shell.run("run", "a\nb\x1b[31m.txt").one_line_error()
+    error = shell.call("run", "a\nb\x1b[31m.txt").one_line_error()
     assert "a b\ufffd[31m.txt" in error
 
 
 def test_a_retired_model_is_refused_before_anything_is_written(shell: Shell) -> None:
     shell.write("a.txt", "a boat\n")
     retired = '{"sora-2": {"sunset_at": "2020-01-01"}}'
-    ended = shell.run("run", "a.txt", "--grant", "10", RUSHES_MODELS=retired)
+    ended = shell.call("run", "a.txt", "--grant", "10", RUSHES_MODELS=retired)
     assert ended.code == 1
     assert '"sora-2" was retired on 2020-01-01' in ended.one_line_error()
     assert shell.files() == {"a.txt"}
@@ -86,7 +86,7 @@ def test_only_a_whole_positive_amount_can_be_granted(
     shell: Shell, amount: str, code: int, expected: str
 ) -> None:
     shell.write("a.txt", "a boat\n")
-    granted = shell.run("credits", "grant", amount)
+    granted = shell.call("credits", "grant", amount)
     for ended in (granted, shell.call("run", "a.txt", "--grant", amount)):
         assert ended.code == code
         assert expected in ended.one_line_error()
@@ -95,7 +95,7 @@ def test_only_a_whole_positive_amount_can_be_granted(
 
 def test_without_enough_credits_nothing_is_written_and_the_missing_ones_are_told(shell: Shell) -> None:
     shell.write("a.txt", "a boat\na bird\n")
-    ended = shell.run("run", "a.txt", "--grant", "5", "--account", "acme")
+    ended = shell.call("run", "a.txt", "--grant", "5", "--account", "acme")
     assert ended.code == 1
     assert ended.one_line_error() == (
         "rushes: 20 credits are required, 5 are available: 15 are missing;"
@@ -112,7 +112,7 @@ def test_without_enough_credits_nothing_is_written_and_the_missing_ones_are_told
 
 def test_without_a_key_nothing_is_written(shell: Shell) -> None:
     shell.write("a.txt", "a boat\n")
-    ended = shell.run("run", "a.txt", "--grant", "10", GRSAI_API_KEY="")
+    ended = shell.call("run", "a.txt", "--grant", "10", GRSAI_API_KEY="")
     assert ended.code == 1
     assert "GRSAI_API_KEY is not set" in ended.one_line_error()
     assert shell.files() == {"a.txt"}
@@ -142,7 +142,7 @@ def test_a_locked_database_is_one_line_and_changes_nothing(shell: Shell) -> None
     lock.execute("BEGIN IMMEDIATE")
     try:
         for command in (["credits", "grant", "5"], ["run", "a.txt"]):
-            ended = shell.run(*command, RUSHES_SQLITE_BUSY_TIMEOUT_SECONDS="0.3")
+            ended = shell.call(*command, RUSHES_SQLITE_BUSY_TIMEOUT_SECONDS="0.3")
             assert ended.code == 1
             assert "locked by another process" in ended.one_line_error()
     finally:
@@ -155,21 +155,21 @@ def test_a_file_that_is_no_database_is_one_line(shell: Shell) -> None:
     (shell.folder / "rushes-data").mkdir()
     shell.write("rushes-data/rushes.db", "this is a letter, not a database. " * 100)
     for command in (["credits", "grant", "5"], ["batch", "list"]):
-        ended = shell.run(*command)
+        ended = shell.call(*command)
         assert ended.code == 1
-        assert "not a healthy SQLite database" in ended.one_line_error()
+        assert "the database file is damaged (file is not a database)" in ended.one_line_error()
 
 
 def test_a_database_folder_that_cannot_be_made_is_one_line(shell: Shell) -> None:
     shell.write("rushes-data", "a file where the folder should be")
-    ended = shell.run("credits", "grant", "5")
+    ended = shell.call("credits", "grant", "5")
     assert ended.code == 1
     assert "rushes-data" in ended.one_line_error()
 
 
 def test_a_postgresql_that_is_not_there_is_one_line_without_its_password(shell: Shell) -> None:
     url = "postgresql://someone:s3cr3t-word@127.0.0.1:1/rushes"
-    ended = shell.run("credits", "grant", "5", RUSHES_DATABASE_URL=url)
+    ended = shell.call("credits", "grant", "5", RUSHES_DATABASE_URL=url)
     assert ended.code == 1
     assert "cannot be reached" in ended.one_line_error()
     assert "s3cr3t-word" not in ended.stderr
@@ -191,10 +191,10 @@ def test_a_file_that_may_not_grow_is_one_line_and_the_old_state_stays(shell: She
 
 @pytest.fixture
 def small_disk(shell: Shell) -> Iterator[Path]:
-    """A file system of 1 MB under the shell's data folder; only root can make one."""
+    """A file system of 2 MB under the shell's data folder; only root can make one."""
     data = shell.folder / "rushes-data"
     data.mkdir()
-    if os.geteuid() != 0 or _mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(data)) != 0:
+    if os.geteuid() != 0 or _mount("-t", "tmpfs", "-o", "size=2m", "tmpfs", str(data)) != 0:
         pytest.skip("needs the right to mount a file system")
     yield data
     subprocess.run(["umount", str(data)], check=True)
@@ -260,3 +260,13 @@ def test_an_unreachable_host_is_said_and_the_tasks_stay(shell: Shell) -> None:
     polled = shell.call("poll", "some-task", "--json")
     assert polled.code == 1
     assert polled.document["ok"] is False
+
+
+@pytest.mark.parametrize("request_id", ["", "x" * 129, "two\nlines"])
+def test_a_request_id_that_names_nothing_is_refused_before_anything_is_written(
+    shell: Shell, request_id: str
+) -> None:
+    shell.write("a.txt", "a boat\n")
+    error = shell.run("run", "a.txt", "--grant", "10", "--request-id", request_id).one_line_error()
+    assert error == "rushes: request_id: must be 1 to 128 printable characters"
+    assert shell.files() == {"a.txt"}

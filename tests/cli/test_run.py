@@ -1,5 +1,6 @@
 """`rushes run` and `rushes demo`, from prompts to settled videos, as real processes over real HTTP."""
 
+import json
 import os
 import pty
 import re
@@ -8,15 +9,17 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote
 
-from rushes.providers.simulator import SimulatorThread
+from rushes.simulator import SimulatorKnobs, SimulatorThread, running_simulator
 from tests.cli.conftest import NewSimulator
 from tests.cli.process import Shell
 
 ShellAt = Callable[[SimulatorThread], Shell]
 
 SUMMARY_FIELDS = {
-    *("batch_id", "status", "total", "succeeded", "failed", "credits", "failures", "files"),
+    *("batch_id", "status", "total", "succeeded", "failed", "credits", "failures", "files", "verdicts"),
     "duration_seconds",
 }
 
@@ -206,29 +209,88 @@ def test_the_demo_needs_nothing_and_ends_with_its_proof(shell: Shell) -> None:
     ended = shell.run("demo", GRSAI_API_KEY="", GRSAI_HOST="http://127.0.0.1:1")
     assert ended.code == 0, ended.stderr
     lines = ended.stdout.splitlines()
-    table = [line.split() for line in lines[1:-3]]
+    table = [line.split() for line in lines[1:-4]]
     assert len(table) >= 24
     assert {row[1] for row in table} == {"sora-2", "veo-flash", "veo-pro", "minimax-h3"}
     failures = [row[3] for row in table if row[2] == "failed"]
     assert {"input_moderation", "output_moderation"} <= set(failures)
-    proof = re.fullmatch(r"reserved = settled \+ refunded: (\d+) = (\d+) \+ (\d+)", lines[-2])
-    assert proof is not None, lines[-2]
+    proof = re.fullmatch(r"reserved = settled \+ refunded: (\d+) = (\d+) \+ (\d+)", lines[-1])
+    assert proof is not None, lines[-1]
     reserved, settled, refunded = map(int, proof.groups())
     assert reserved == settled + refunded
     assert min(settled, refunded) > 0
-    assert lines[-1].startswith("audit clean")
-    assert shell.files() == set(), "it leaves nothing behind"
+    assert lines[-3].startswith("audit clean")
+    assert lines[-2].startswith("the videos are in rushes-demo, and rushes-demo/index.html shows them")
+    assert shell.files() == {"rushes-demo"}, "it leaves nothing else behind"
+    videos = {path.name for path in (shell.folder / "rushes-demo").glob("*.mp4")}
+    assert len(videos) >= 10
+    page = (shell.folder / "rushes-demo" / "index.html").read_text()
+    assert page.count("<figure") == len(table)
+    assert all(name in unquote(page) for name in videos)
 
 
 def test_the_demo_twice_in_one_folder_is_audited_clean(shell: Shell) -> None:
+    counts = []
     for _ in range(2):
-        ended = shell.run("demo", "--data-dir", ".")
+        ended = shell.run("demo", "--data-dir", ".", "--out", "out")
         assert ended.code == 0, ended.stdout + ended.stderr
-        assert ended.stdout.splitlines()[-1].startswith("audit clean")
+        assert ended.stdout.splitlines()[-3].startswith("audit clean")
+        counts.append(sorted(path.suffix for path in (shell.folder / "out").iterdir()))
+    assert counts[0] == counts[1], "the second one made the folder anew"
+    shell.write("out/mine.txt", "")
+    (shell.folder / "out" / "index.html").unlink()
+    for manifest in (shell.folder / "out").glob("*.manifest.json"):
+        manifest.unlink()
+    refused = shell.call("demo", "--out", "out")
+    assert "out: has other files" in refused.stderr
+    assert (shell.folder / "out" / "mine.txt").exists()
+
+
+def test_a_demo_removes_only_what_a_demo_made(shell: Shell) -> None:
+    shell.write("prompts.txt", "a paper boat\n")
+    with running_simulator(SimulatorKnobs(render_seconds=0.2)) as simulator:
+        bought = shell.call(
+            *("run", "prompts.txt", "--grant", "10", "--out", "real", "--json"), GRSAI_HOST=simulator.base_url
+        )
+    assert (bought.code, bought.document["out"]["files"]) == (0, 1), bought.stderr
+    real = contents(shell.folder / "real")
+    assert any(name.endswith(".mp4") for name in real)
+    refused = shell.call("demo", "--out", "real")
+    assert refused.code == 1
+    assert "rushes: real: has other files (0000-" in refused.one_line_error()
+    assert contents(shell.folder / "real") == real
+
+    demo = shell.folder / "demo"
+    demo.mkdir()
+    line = {"file": "0000-a.mp4", "index": 0}
+    made = {
+        ".rushes-demo": b"bat_1\n",
+        "bat_1.manifest.json": json.dumps({"files": [line, {"file": None, "index": 1}]}).encode(),
+        "0000-a.mp4": b"made by a demo",
+        "index.html": b"its page",
+    }
+    for more, message in (
+        (real, "demo: has other files (0000-"),  # a real run took the same folder
+        ({"bat_1.manifest.json": b'{"files": [{'}, "demo/bat_1.manifest.json: is not the manifest that"),
+        ({"bat_1.manifest.json": b'{"files": 3}'}, "demo/bat_1.manifest.json: is not the manifest that"),
+    ):
+        for path in demo.iterdir():
+            path.unlink()
+        for name, content in {**made, **more}.items():
+            (demo / name).write_bytes(content)
+        before = contents(demo)
+        refused = shell.call("demo", "--out", "demo")
+        assert refused.code == 1
+        assert message in refused.one_line_error()
+        assert contents(demo) == before, "nothing was removed"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def _wait_for(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -256,3 +318,109 @@ def _on_a_terminal(shell: Shell, command: list[str], **environment: str) -> str:
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, written.decode()
     return written.decode()
+
+
+def test_run_with_a_gate_ends_with_verdicts_and_a_rejected_clip_is_exit_code_5(
+    new_simulator: NewSimulator, shell_at: ShellAt
+) -> None:
+    shell = shell_at(new_simulator())
+    shell.write("a.txt", "a paper boat\na kite\na fox\n")
+    ended = shell.call("run", "a.txt", "--grant", "60", "--json", "--gate")
+    assert ended.code == 0, ended.stderr
+    assert ended.document["verdicts"] == {"accepted": 3, "rejected": 0, "undecided": 0, "open": 0}
+    shell.write("rushes.toml", "[gate]\nframes_per_second_min = 24\n")
+    ended = shell.call("run", "a.txt", "--gate", "--again")
+    assert ended.code == 5, ended.stderr
+    assert re.search(r"verdicts +3 rejected\n", ended.stdout)
+    batch_id = re.findall(r"bat_[0-9a-f]+", ended.stdout)[0]
+    exported = shell.call("batch", "export", batch_id, "--format", "csv").stdout.splitlines()
+    assert exported[0].split(",")[12:14] == ["verdict", "verdict_reasons"]
+    assert [line.split(",")[12:14] for line in exported[1:]] == [["rejected", "frame_rate"]] * 3
+    shown = shell.call("batch", "show", batch_id, "--json").document
+    assert shown["verdicts"]["rejected"] == 3
+    assert (shown["status"], shown["credits_settled"]) == ("succeeded", 30)
+    ungated = shell.call(
+        "run", "a.txt", "--json", "--grant", "30", "--again", "--no-gate", RUSHES_GATE="true"
+    )
+    assert (ungated.code, ungated.document["verdicts"]) == (0, {})
+    shell.assert_books_are_right()
+
+
+def test_a_gate_is_refused_where_no_clip_can_be_judged(shell: Shell) -> None:
+    shell.write("a.txt", "a paper boat\n")
+    ended = shell.call("run", "a.txt", "--grant", "10", "--gate", RUSHES_ARCHIVE_URL="none")
+    assert ended.code == 1
+    assert "gate: RUSHES_ARCHIVE_URL is none" in ended.one_line_error()
+    assert shell.files() == {"a.txt"}
+    shell.write("rushes.toml", "[gate]\nblack_share_max = 2\n")
+    ended = shell.call("run", "a.txt", "--gate")
+    assert "rushes.toml:2: gate.black_share_max: must be a share from 0 to 1" in ended.one_line_error()
+
+
+def test_best_of_buys_clips_until_the_items_maximum_and_no_more(
+    new_simulator: NewSimulator, shell_at: ShellAt
+) -> None:
+    simulator = new_simulator()
+    shell = shell_at(simulator)
+    shell.write("a.txt", "a paper boat\na kite\n")
+    shell.write("rushes.toml", "[gate]\nframes_per_second_min = 24\n")
+    ended = shell.call(
+        "run", "a.txt", "--grant", "90", "--best-of", "3", "--clip-credits-max", "25", "--json"
+    )
+    assert ended.code == 5, ended.stderr
+    summary = ended.document
+    assert summary["status"] == "succeeded"
+    assert summary["credits"] == {"reserved": 40, "settled": 40, "refunded": 0}, "two clips of each item"
+    assert summary["verdicts"] == {"accepted": 0, "rejected": 2, "undecided": 0, "open": 0}
+    assert simulator.report().accepted == 4
+    shell.assert_books_are_right()
+    for options, message in (
+        (("--clip-credits-max", "25"), "--clip-credits-max and --score-min need --best-of"),
+        (
+            ("--best-of", "3", "--clip-credits-max", "9"),
+            "accept.credits_max: 9 is less than one clip of item 0",
+        ),
+        (("--best-of", "11"), "accept.n_max: must be a whole number from 1 to 10, not 11"),
+    ):
+        refused = shell.call("run", "a.txt", "--again", *options)
+        assert message in refused.one_line_error()
+
+
+def test_best_of_replaces_bad_clips_and_the_cost_of_accepted_ones_is_exact(
+    new_simulator: NewSimulator, shell_at: ShellAt
+) -> None:
+    simulator = new_simulator(clip_black=0.3, clip_frozen=0.3, seed=4)
+    shell = shell_at(simulator)
+    shell.write("a.txt", "".join(f"prompt {n}\n" for n in range(10)))
+    ended = shell.call("run", "a.txt", "--grant", "1000", "--best-of", "10", "--json")
+    assert ended.code == 0, ended.stderr
+    summary, bought = ended.document, simulator.report().accepted
+    assert summary["verdicts"] == {"accepted": 10, "rejected": 0, "undecided": 0, "open": 0}
+    assert bought > 15, "of ten clips six are bad by law"
+    assert summary["credits"] == {"reserved": 10 * bought, "settled": 10 * bought, "refunded": 0}
+    found = shell.call("batch", "verdicts", summary["batch_id"], "--json").document
+    assert (found["clips"], found["replaced"]) == (bought, bought - 10)
+    assert sum(found["reasons"].values()) == bought - 10
+    assert found["reasons"].keys() == {"black", "frozen"}
+    (model,) = shell.call("models", "accepted", "--json").document["data"]
+    assert (model["clips"], model["accepted"], model["cost_per_accepted"]) == (bought, 10, float(bought))
+    shell.assert_books_are_right()
+
+
+def test_the_model_to_take_next_is_chosen_by_what_accepted_clips_have_cost(
+    new_simulator: NewSimulator, shell_at: ShellAt
+) -> None:
+    shell = shell_at(new_simulator())
+    shell.write("a.txt", "".join(f"prompt {n}\n" for n in range(12)))
+    shell.grant(1000)
+    assert shell.call("run", "a.txt", "--gate", "--model", "veo-flash").code == 0
+    shell.write("rushes.toml", "[gate]\nframes_per_second_min = 24\n")
+    assert shell.call("run", "a.txt", "--gate", "--model", "sora-2", "--again").code == 5
+    asked = ("models", "choose", "--among", "sora-2", "--among", "veo-flash", "--seed", "1")
+    chosen = shell.call(*asked)
+    assert chosen.stdout == "veo-flash\n", "15 credits each, all accepted; of the others at 10 none was"
+    assert chosen.stderr.startswith("veo-flash: 12 of 12 clips accepted, ")
+    assert shell.call(*asked, "--json").document["model"] == "veo-flash"
+    cheap = shell.call(*asked, "--credits-max", "10")
+    assert cheap.stdout == "sora-2\n"
+    assert "no model on sale" in shell.call(*asked, "--credits-max", "1").one_line_error()

@@ -1,8 +1,8 @@
 """Google's Gemini API under the conformance suite: interactions and long-running operations."""
 
-from rushes.providers import google
 from rushes.providers.base import SubmitRequest
-from rushes.testing import ProviderCase, Reply, conformance_suite
+from rushes.providers.families import google
+from rushes.testing import CancelCase, ProviderCase, Reply, conformance_suite
 
 NAME = "models/veo-3.1-generate-preview/operations/iepvp28hqrmj"
 INTERACTION = "v1_ChdXS0l4Y"
@@ -32,6 +32,7 @@ TestVeo = conformance_suite(
         failed=operation(done=True, error={"code": 13, "message": "internal trouble"}),
         failed_message="internal trouble",
         moderated=videos(raiMediaFilteredCount=1, raiMediaFilteredReasons=["We can't make that."]),
+        odd_fields=frozenset({"metadata", "code", "message"}),
         unknown_task=[Reply(NOT_FOUND, 404)],
         rejected=[Reply(INVALID, 400)],
     )
@@ -63,8 +64,13 @@ TestOmni = conformance_suite(
         video_url=URI,
         failed=interaction("failed", errors=[{"code": "internal", "message": "internal trouble"}]),
         failed_message="internal trouble",
+        odd_fields=frozenset({"object", "errors", "message"}),
         moderated=interaction("failed", errors=[{"message": "It may violate our policies."}]),
         unknown_task=[Reply(NOT_FOUND, 404)],
         rejected=[Reply(INVALID, 400)],
+        cancel=CancelCase(
+            taken=[*interaction("queued"), *interaction("cancelled")],
+            refused=[[*interaction("queued"), Reply(INVALID, 400)], interaction("cancelled")],
+        ),
     )
 )

@@ -1,7 +1,7 @@
 """Grsai, both generations, under the conformance suite."""
 
-from rushes.providers import grsai, grsai_unified
 from rushes.providers.base import SubmitRequest
+from rushes.providers.families import grsai, grsai_unified
 from rushes.testing import ProviderCase, Reply, conformance_suite
 
 URL = "https://files.example/1.mp4"
@@ -34,6 +34,7 @@ TestSora = conformance_suite(
         failed=enveloped(status="failed", progress=7, failure_reason="error", error="system error"),
         failed_message="error",
         moderated=enveloped(status="failed", progress=7, failure_reason="output_moderation", error=""),
+        odd_fields=frozenset({"progress", "msg", "failure_reason", "error", "removeWatermark", "pid"}),
         unknown_task=GONE,
         rejected=REFUSED,
     )
@@ -52,6 +53,7 @@ TestVeo = conformance_suite(
         failed=enveloped(status="failed", progress=7, failure_reason="error", error="system error"),
         failed_message="error",
         moderated=enveloped(status="failed", progress=7, failure_reason="input_moderation", error=""),
+        odd_fields=frozenset({"progress", "msg", "failure_reason", "error", "removeWatermark", "pid"}),
         unknown_task=GONE,
         rejected=REFUSED,
     )
@@ -75,6 +77,7 @@ TestUnified = conformance_suite(
         failed=bare(status="failed", failure_reason="error", error="system error"),
         failed_message="error",
         moderated=bare(status="violation", error="no weapons"),
+        odd_fields=frozenset({"progress", "failure_reason", "error"}),
         unknown_task=bare(status="failed", code=-22, error="task does not exist"),
         rejected=[Reply({"id": "", "status": "failed", "error": "insufficient credits"})],
     )

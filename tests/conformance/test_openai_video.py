@@ -1,7 +1,7 @@
 """Servers with OpenAI's videos API, under the conformance suite."""
 
-from rushes.providers import openai_video
 from rushes.providers.base import SubmitRequest
+from rushes.providers.families import openai_video
 from rushes.testing import ProviderCase, Reply, conformance_suite
 
 VIDEO = {

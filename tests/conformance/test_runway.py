@@ -1,8 +1,8 @@
 """Runway under the conformance suite."""
 
-from rushes.providers import runway
 from rushes.providers.base import SubmitRequest
-from rushes.testing import ProviderCase, Reply, conformance_suite
+from rushes.providers.families import runway
+from rushes.testing import CancelCase, ProviderCase, Reply, conformance_suite
 
 URL = "https://dnznrvs05pmza.cloudfront.net/1.mp4?_jwt=ey"
 ID = "497f6eca-6276-4993-bfeb-53cbbbba6f08"
@@ -25,7 +25,12 @@ TestRunway = conformance_suite(
         failed=task("FAILED", failure="low quality", failureCode="INTERNAL.BAD_OUTPUT.CODE01"),
         failed_message="low quality",
         moderated=task("FAILED", failure="no weapons", failureCode="SAFETY.INPUT.TEXT"),
+        odd_fields=frozenset({"progress", "failure", "failureCode", "cost", "estimatedCost", "createdAt"}),
         unknown_task=[Reply({"error": "Task not found"}, 404)],
         rejected=[Reply({"error": "Validation of body failed"}, 400)],
+        cancel=CancelCase(
+            taken=[*task("THROTTLED"), Reply(b"", 204)],
+            refused=[task("CANCELLED"), [Reply({"error": "Task not found"}, 404)]],
+        ),
     )
 )

@@ -19,9 +19,10 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
+from rushes.providers.answers import Unnamed
 from rushes.providers.base import ProviderLimits, ResultFiles, SubmitRequest
-from rushes.providers.grsai import GrsaiProvider
-from rushes.providers.transport import Response
+from rushes.providers.families.grsai import GrsaiProvider
+from rushes.providers.http.transport import Response
 from rushes.testing import ProviderConformance, conformance_suite
 from tests.conformance.test_grsai import TestSora as Sora
 
@@ -96,15 +97,15 @@ class _PassesEverything(GrsaiProvider):
 
 
 class _GuessesTheUrl(GrsaiProvider):
-    def _verdict(self, body: bytes) -> PollResult:
+    def verdict_in(self, body: bytes, asked: str) -> PollResult | Unnamed:
         answer = json.loads(body)
         urls = [word for word in json.dumps(answer).split('"') if word.startswith("https:")]
-        return Succeeded(urls[0]) if urls else super()._verdict(body)
+        return Succeeded(urls[0]) if urls else super().verdict_in(body, asked)
 
 
 class _TakesModerationForSuccess(GrsaiProvider):
-    def _verdict(self, body: bytes) -> PollResult:
-        result = super()._verdict(body)
+    def verdict_in(self, body: bytes, asked: str) -> PollResult | Unnamed:
+        result = super().verdict_in(body, asked)
         moderated = isinstance(result, Failed) and result.failure_type is FailureType.OUTPUT_MODERATION
         return Succeeded("https://x.example/") if moderated else result
 
@@ -124,15 +125,35 @@ class _TakesA404ForAVerdict(GrsaiProvider):
 
 class _DoesNotQuote(GrsaiProvider):
     async def poll_remote_task(self, remote_task_id: str) -> PollResult:
-        return await self.send_poll("GET", f"{self.host}/tasks/{remote_task_id}", None, self._verdict)
+        url = f"{self.host}/tasks/{remote_task_id}"
+        return await self.send_poll("GET", url, None, lambda body: self.verdict_in(body, remote_task_id))
 
 
 class _KeepsTextsAsTheyAre(GrsaiProvider):
-    def _verdict(self, body: bytes) -> PollResult:
-        result = super()._verdict(body)
+    def verdict_in(self, body: bytes, asked: str) -> PollResult | Unnamed:
+        result = super().verdict_in(body, asked)
         if isinstance(result, Failed):
             return Failed(json.loads(body)["data"]["failure_reason"], result.failure_type)
         return result
+
+
+class _DoesNotCompareIds(GrsaiProvider):
+    def verdict_in(self, body: bytes, asked: str) -> PollResult | Unnamed:
+        data = json.loads(body).get("data") or {}
+        return super().verdict_in(body, data.get("id", asked))
+
+
+class _ProgressDecides(GrsaiProvider):
+    def verdict_in(self, body: bytes, asked: str) -> PollResult | Unnamed:
+        if not isinstance((json.loads(body).get("data") or {}).get("progress"), int):
+            return NoAnswer("undecodable answer: progress")
+        return super().verdict_in(body, asked)
+
+
+class _RefusesWhatIsOdd(GrsaiProvider):
+    def _outcome(self, body: bytes) -> SubmitOutcome:
+        odd = set(json.loads(body).get("data") or {}) - {"id"}
+        return Unknown("what is this?") if odd else super()._outcome(body)
 
 
 class _RaisesOnNoise(GrsaiProvider):
@@ -158,6 +179,9 @@ class _RaisesOnNoise(GrsaiProvider):
         (_PassesEverything, "test_what_the_service_does_not_take_is_rejected_before_it_is_sent"),
         (_TakesModerationForSuccess, "test_each_answer_to_a_poll_is_what_it_means"),
         (_GuessesTheUrl, "test_a_poll_s_answer_that_is_not_understood_ends_nothing"),
+        (_DoesNotCompareIds, "test_an_answer_about_another_task_is_no_answer"),
+        (_ProgressDecides, "test_a_field_that_decides_nothing_changes_no_verdict"),
+        (_RefusesWhatIsOdd, "test_a_readable_id_is_an_acceptance_whatever_else_the_answer_says"),
         (_FailsWhatItCannotRead, "test_what_the_network_does_to_a_poll_is_no_answer"),
         (_TakesA404ForAVerdict, "test_another_http_status_of_a_poll_is_no_answer"),
         (_DoesNotQuote, "test_no_remote_task_id_leads_to_another_address"),
@@ -169,6 +193,12 @@ def test_a_provider_that_does_it_wrong_fails(build: Any, promise: str) -> None:
     suite: ProviderConformance = conformance_suite(dataclasses.replace(Sora.case, build=build))()
     with pytest.raises((AssertionError, ValueError, KeyError, TypeError)):
         getattr(suite, promise)()
+
+
+def test_a_provider_of_a_service_without_ids_says_so() -> None:
+    """`answers_name_the_task=False` leaves that one check out, and no other."""
+    case = dataclasses.replace(Sora.case, build=_DoesNotCompareIds, answers_name_the_task=False)
+    conformance_suite(case)().test_an_answer_about_another_task_is_no_answer()
 
 
 def test_a_refusal_that_is_not_the_service_s_own_fails() -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from rushes.providers.simulator import SimulatorThread, running_simulator
+from rushes.simulator import SimulatorThread, running_simulator
 from tests.api.harness import Tenant
 from tests.cli.process import QUICK, Ended, Shell
-from tests.engine.harness import knobs
+from tests.harness import knobs
 
 SECRET = "operator-secret-canary-4c1e"
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"

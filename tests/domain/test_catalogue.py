@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from rushes.domain.catalogue import DEADLINE_SECONDS_MAX, Catalogue, Model
+from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.catalogue.model import DEADLINE_SECONDS_MAX, Model
+from rushes.domain.catalogue.options import URL_CHARACTERS_MAX, Origin
 from rushes.domain.errors import InputError, ModelRetired, UnknownModel
-from rushes.domain.models import DEFAULT_CATALOGUE
-from rushes.domain.options import URL_CHARACTERS_MAX, Origin
 
 NOW = 1_790_000_000.0
 IMAGE = "https://example.com/a.png"
+SOUND = "https://i.example/1.mp3"
 
 
 def small_model(name: str = "m", **changes: Any) -> Model:
@@ -47,7 +49,8 @@ def test_every_model_is_found_by_its_name_and_by_its_api_name(
 
 
 def test_default_models_are_live_but_those_that_google_shut_down_and_have_sensible_deadlines() -> None:
-    providers = {"grsai", "grsai-unified", "fal", "runway", "google", "openai-video"}
+    providers = {"grsai", "grsai-unified", "fal", "runway", "google", "openai-video", "ark-cn", "ark-intl"}
+    providers |= {"dashscope-cn", "dashscope-intl", "kling", "minimax", "replicate", "vertex", "xai"}
     assert {model.provider for model in DEFAULT_CATALOGUE} == providers
     for model in DEFAULT_CATALOGUE:
         shut_down = model.name.startswith("google-veo")
@@ -59,7 +62,7 @@ def test_default_models_are_live_but_those_that_google_shut_down_and_have_sensib
             < model.hard_deadline_seconds
             <= 7200
         )
-        assert model.credits > 0
+        assert model.typical_credits > 0
 
 
 @pytest.mark.parametrize(
@@ -89,6 +92,33 @@ def test_a_task_whose_model_is_gone_has_none_though_another_model_is_called_so_a
     assert left.get("sora-2").name == "openai-sora-2", "who orders may say so"
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"last_frame": IMAGE}, "last_frame: needs first_frame beside it"),
+        (
+            {"references": [IMAGE], "first_frame": IMAGE},
+            "references: does not go with first_frame: give one of them",
+        ),
+        ({"first_frame": IMAGE, "last_frame": IMAGE}, None),
+        ({"references": (IMAGE,)}, None),
+        ({"audio": [SOUND]}, "audio: needs references beside it"),
+        ({"audio": [SOUND], "references": (IMAGE,)}, None),
+        ({}, None),
+    ],
+)
+def test_pictures_that_exclude_or_need_each_other_are_checked_before_anything_is_reserved(
+    options: dict[str, Any], message: str | None
+) -> None:
+    model = DEFAULT_CATALOGUE.get("seedance-2.0")
+    if message is None:
+        assert set(model.normalise_options(options)) == set(options)
+        return
+    with pytest.raises(InputError) as caught:
+        model.normalise_options(options)
+    assert str(caught.value) == message
+
+
 def test_unknown_model_of_hostile_text_stays_one_short_line() -> None:
     with pytest.raises(UnknownModel) as caught:
         DEFAULT_CATALOGUE.get("\x1b[31m\n\ud800" + "x" * 100_000)
@@ -99,20 +129,20 @@ def test_unknown_model_of_hostile_text_stays_one_short_line() -> None:
 @pytest.mark.parametrize(
     ("model", "options"),
     [
-        ("sora-2", {"aspect_ratio": "9:16", "duration": 15, "size": "large", "reference_url": IMAGE}),
-        ("veo-pro", {"aspect_ratio": "16:9", "first_frame_url": IMAGE, "last_frame_url": IMAGE}),
-        ("veo-flash", {"reference_urls": (IMAGE, IMAGE, IMAGE)}),
+        ("sora-2", {"aspect_ratio": "9:16", "duration": 15, "size": "large", "references": (IMAGE,)}),
+        ("veo-pro", {"aspect_ratio": "16:9", "first_frame": IMAGE, "last_frame": IMAGE}),
+        ("veo-flash", {"references": (IMAGE, IMAGE, IMAGE)}),
         (
             "minimax-h3",
             {
                 "aspect_ratio": "16:9",
                 "resolution": "1080p",
                 "duration": 10,
-                "audio_urls": (IMAGE,),
+                "audio": (IMAGE,),
                 "seed": 0,
             },
         ),
-        ("minimax-h3", {"resolution": "768p", "duration": 15, "reference_urls": (IMAGE,) * 9}),
+        ("minimax-h3", {"resolution": "768p", "duration": 15, "references": (IMAGE,) * 9}),
         ("minimax-h3", {"duration": 15}),
     ],
 )
@@ -124,9 +154,7 @@ def test_normalised_options_are_ordered_hashable_and_without_none() -> None:
     given = {"size": None, "duration": 10, "aspect_ratio": "portrait"}
     checked = DEFAULT_CATALOGUE.check("sora-2", given, NOW)
     assert list(checked.items()) == [("aspect_ratio", "9:16"), ("duration", 10)]
-    assert DEFAULT_CATALOGUE.check("veo-pro", {"reference_urls": [IMAGE]}, NOW) == {
-        "reference_urls": (IMAGE,)
-    }
+    assert DEFAULT_CATALOGUE.check("veo-pro", {"reference_urls": [IMAGE]}, NOW) == {"references": (IMAGE,)}
 
 
 @pytest.mark.parametrize(
@@ -140,18 +168,22 @@ def test_normalised_options_are_ordered_hashable_and_without_none() -> None:
         ("sora-2", "aspect_ratio", "4:3", 'must be "9:16" or "16:9", not "4:3"'),
         ("sora-2", "size", "huge", 'must be "small" or "large", not "huge"'),
         ("sora-2", "size", {"a": 1}, 'must be "small" or "large", not an object'),
-        ("sora-2", "reference_url", 5, "must be a URL in quotes, not 5"),
-        ("veo-pro", "reference_urls", [IMAGE] * 4, "4 URLs, more than the 3 that the model takes"),
-        ("veo-pro", "reference_urls", [], "must be a list of 1 to 3 URLs, not a list"),
-        ("veo-pro", "reference_urls", IMAGE, f'must be a list of 1 to 3 URLs, not "{IMAGE}"'),
+        ("sora-2", "reference_url", 5, "must be a list of 1 to 1 image URLs or uploads, not 5"),
+        ("veo-pro", "reference_urls", [IMAGE] * 4, "4 files, more than the 3 that the model takes"),
+        ("veo-pro", "references", [], "must be a list of 1 to 3 image URLs or uploads, not a list"),
+        ("veo-pro", "first_frame", "upl_1", 'is no upload id: "upl_1"'),
+        (
+            "veo-pro",
+            "first_frame",
+            "frame.png",
+            'must be the URL, upload id or data URI of one image, not "frame.png"',
+        ),
         (
             "veo-pro",
             "duration",
             10,
-            "veo-pro has no such option;"
-            " it takes aspect_ratio, first_frame_url, last_frame_url, reference_urls",
+            "veo-pro has no such option; it takes aspect_ratio, first_frame, last_frame, references",
         ),
-        ("veo-pro", "reference_url", IMAGE, 'veo-pro has no such option; did you mean "reference_urls"?'),
         ("minimax-h3", "duration", 16, "must be a whole number from 1 to 15, not 16"),
         ("minimax-h3", "duration", True, "must be a whole number from 1 to 15, not true"),
         ("minimax-h3", "seed", -1, "must be a whole number from 0 to 2147483647, not -1"),
@@ -164,6 +196,14 @@ def test_refused_option_names_its_field_and_what_is_allowed(
         DEFAULT_CATALOGUE.check(model, {option: value}, NOW, origin=Origin("a.csv", 7))
     assert caught.value.message == f"a.csv:7: {option}: {reason}"
     assert caught.value.field == option
+
+
+def test_a_file_is_given_under_the_name_of_the_input_or_an_older_one() -> None:
+    assert DEFAULT_CATALOGUE.check("veo-pro", {"reference_url": IMAGE}, NOW) == {"references": (IMAGE,)}
+    assert DEFAULT_CATALOGUE.check("veo-pro", {"first_frame_url": [IMAGE]}, NOW) == {"first_frame": IMAGE}
+    assert DEFAULT_CATALOGUE.check("minimax-h3", {"audio": IMAGE}, NOW) == {"audio": (IMAGE,)}
+    with pytest.raises(InputError, match=r"^first_frame: is there twice: as first_frame_url too$"):
+        DEFAULT_CATALOGUE.check("veo-pro", {"first_frame_url": IMAGE, "first_frame": IMAGE}, NOW)
 
 
 def test_full_hd_minimax_is_limited_to_ten_seconds() -> None:
@@ -233,9 +273,13 @@ def test_overrides_change_only_what_they_name() -> None:
         {"veo3.1-fast": {"credits": 7, "soft_deadline_seconds": 60, "hard_deadline_seconds": 600}}
     )
     changed = catalogue.get("veo-flash")
-    assert (changed.credits, changed.soft_deadline_seconds, changed.hard_deadline_seconds) == (7, 60.0, 600.0)
+    assert (changed.typical_credits, changed.soft_deadline_seconds, changed.hard_deadline_seconds) == (
+        7,
+        60.0,
+        600.0,
+    )
     assert changed.options == DEFAULT_CATALOGUE.get("veo-flash").options
-    assert DEFAULT_CATALOGUE.get("veo-flash").credits == 15
+    assert DEFAULT_CATALOGUE.get("veo-flash").typical_credits == 15
     assert [model for model in catalogue if model.name != "veo-flash"] == [
         model for model in DEFAULT_CATALOGUE if model.name != "veo-flash"
     ]
@@ -299,7 +343,7 @@ def test_a_name_stands_before_an_api_name_and_earlier_models_before_later_ones()
 
 def test_catalogue_and_models_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        DEFAULT_CATALOGUE.get("sora-2").credits = 1  # type: ignore[misc]
+        DEFAULT_CATALOGUE.get("sora-2").api_model = "x"  # type: ignore[misc]
     with pytest.raises(TypeError):
         DEFAULT_CATALOGUE.get("sora-2").options["x"] = None  # type: ignore[index]
     with pytest.raises(AttributeError):
@@ -313,10 +357,10 @@ def test_an_operator_names_a_model_of_their_own_like_one_that_is_there() -> None
     }
     catalogue = DEFAULT_CATALOGUE.with_overrides(overrides)
     wan = catalogue.get("wan")
-    assert (wan.provider, wan.api_model, wan.credits) == ("openai-video", "Wan-AI/Wan2.2", 3)
+    assert (wan.provider, wan.api_model, wan.typical_credits) == ("openai-video", "Wan-AI/Wan2.2", 3)
     assert wan.options == catalogue.get("openai-sora-2").options
     assert (catalogue.get("x").api_model, catalogue.get("x").provider) == ("x", "grsai")
-    assert catalogue.get("sora-2").credits == 10, "the one that it is like stays as it is"
+    assert catalogue.get("sora-2").typical_credits == 10, "the one that it is like stays as it is"
 
 
 @pytest.mark.parametrize(

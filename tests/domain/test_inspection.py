@@ -7,8 +7,13 @@ from benchmarks._poll_simulation import RenderTime, Score, optimum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushes.domain.inspection import FIRST_POLL, PollTable, log_normal_next_age_seconds, next_polls_due
-from rushes.domain.render_times import (
+from rushes.domain.polling.inspection import (
+    FIRST_POLL,
+    PollTable,
+    log_normal_next_age_seconds,
+    next_polls_due,
+)
+from rushes.domain.polling.render_times import (
     BIN_LOG_WIDTH,
     SECONDS_MAX,
     Estimate,

@@ -17,10 +17,10 @@ from benchmarks._poll_simulation import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rushes.domain.learned_schedule import FIRST_WAIT_CEILING_FACTOR, LearnedSchedule, LearnedTimes
-from rushes.domain.models import DEFAULT_CATALOGUE
-from rushes.domain.progress import ProgressMark
-from rushes.domain.schedule import LadderSchedule, PollBudget
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.polling.learned_schedule import FIRST_WAIT_CEILING_FACTOR, LearnedSchedule, LearnedTimes
+from rushes.domain.polling.progress import ProgressMark
+from rushes.domain.polling.schedule import LadderSchedule, PollBudget
 
 SORA = RenderTime(90, 0.4)
 VEO = RenderTime(400, 0.35)

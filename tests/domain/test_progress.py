@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rushes.domain.progress import (
+from rushes.domain.polling.progress import (
     MARKS_MIN,
     TENTHS,
     ProgressMark,
     ProgressTimes,
     next_mark,
 )
-from rushes.domain.render_times import Estimate, RenderTimes, typical_task
+from rushes.domain.polling.render_times import Estimate, RenderTimes, typical_task
 
 ESTIMATE = Estimate(RenderTimes(), typical=typical_task(100.0))
 

@@ -10,23 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.errors import InputError, ModelRetired, UnknownModel
-from rushes.domain.models import DEFAULT_CATALOGUE
-from rushes.domain.prompts import (
+from rushes.domain.input.encodings import INPUT_BYTES_MAX
+from rushes.domain.input.files import parse_batch_input
+from rushes.domain.input.priced import validate_drafts
+from rushes.domain.input.prompts import (
     BATCH_ITEMS_MAX,
     CUSTOM_ID_CHARACTERS_MAX,
     ERRORS_REPORTED_MAX,
-    INPUT_BYTES_MAX,
-    ITEM_FIELDS,
     METADATA_BYTES_MAX,
+    OWN_FIELDS,
     PROMPT_CHARACTERS_MAX,
     Defaults,
     TaskDraft,
     drafts_from_objects,
-    parse_batch_input,
-    validate_drafts,
 )
 
+SAVE_IT = '; save it as UTF-8 (in Excel: "CSV UTF-8"), or name its --encoding'
 NOW = 1_790_000_000.0
 SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -89,20 +90,26 @@ def test_real_prompt_lists_are_read_whole(name: str) -> None:
 @pytest.mark.parametrize("suffix", ["txt", "csv", "jsonl"])
 @pytest.mark.parametrize("data", ["", "\n\n \r\n\t\n", "\ufeff"])
 def test_empty_files_are_refused(suffix: str, data: str) -> None:
-    assert refusal(data, f"p.{suffix}").message == f"p.{suffix}: no items: nothing but blank lines"
+    assert refusal(data, f"p.{suffix}").message == f"p.{suffix}: no items: there is no prompt in it"
 
 
 @pytest.mark.parametrize(
     ("data", "source", "message"),
     [
-        (b"ok\nok\r\n\xff\xfe", "p.txt", "p.txt:3: not UTF-8 (byte 0xff)"),
-        (b"\xef\xbb\xbfok\n\xe9t\xe9", "p.txt", "p.txt:2: not UTF-8 (byte 0xe9)"),
-        ("a".encode("utf-16"), "p.txt", "p.txt:1: not UTF-8 but probably UTF-16; save the file as UTF-8"),
+        (b"ok\nok\r\n\xff\xfe", "p.txt", f"p.txt:3: not UTF-8 (byte 0xff){SAVE_IT}"),
+        (b"\xef\xbb\xbfok\n\xe9t\xe9", "p.txt", f"p.txt:2: not UTF-8 (byte 0xe9){SAVE_IT}"),
+        ("a".encode("utf-16")[:-1], "p.txt", f"p.txt:1: not UTF-16 (byte 0x61){SAVE_IT}"),
+        (b"PK\x03\x04", "p.xlsx", 'p.xlsx: a workbook, not text; export it as "CSV UTF-8" first'),
         ("ok\n" + "x" * 1_000_000, "p.txt", "p.txt:2: a line of 1000000 bytes, more than 131072"),
         ("ok\n" + "x" * 4001, "p.txt", "p.txt:2: prompt: 4001 characters, more than 4000"),
         ("a\x00b", "p.txt", "p.txt:1: prompt: a control character (U+0000) at character 2"),
         ("a\x1b[31m", "p.txt", "p.txt:1: prompt: a control character (U+001B) at character 2"),
-        ("x", "p.xlsx", 'p.xlsx: cannot tell the format from ".xlsx"; name it: text, csv or jsonl'),
+        (
+            "x",
+            "p.yaml",
+            'p.yaml: cannot tell the format from ".yaml"; '
+            "name it with --format: text, csv, tsv, jsonl or json",
+        ),
         # CSV
         (
             "prompt,durration\nx,5",
@@ -110,11 +117,19 @@ def test_empty_files_are_refused(suffix: str, data: str) -> None:
             'p.csv:1: durration: unknown column "durration"; did you mean "duration"?',
         ),
         ("prompt,prompt\nx,5", "p.csv", "p.csv:1: prompt: the column is there twice"),
-        ("model\nsora-2", "p.csv", 'p.csv:1: prompt: the header has no column "prompt"'),
-        ("prompt,model\n", "p.csv", "p.csv: no items: nothing but blank lines"),
+        (
+            "model\nsora-2",
+            "p.csv",
+            'p.csv:1: prompt: the header has no column "prompt"; lines without a header are text',
+        ),
+        ("prompt,model\n", "p.csv", "p.csv: no items: there is no prompt in it"),
         ("prompt,model\nx,sora-2\n,sora-2\n", "p.csv", "p.csv:3: prompt: blank"),
-        ("prompt,model\nx\n", "p.csv", "p.csv:2: 1 cells, but the header has 2"),
-        ("prompt,model\nx,,\n", "p.csv", "p.csv:2: 3 cells, but the header has 2"),
+        (
+            "prompt,model\nx\n",
+            "p.csv",
+            "p.csv:2: 1 cell, but the header has 2; write the empty ones too, and quote text with line ends",
+        ),
+        ("prompt,model\nx,,y\n", "p.csv", "p.csv:2: 3 cells, but the header has 2"),
         ("prompt,duration\nx,abc\n", "p.csv", 'p.csv:2: duration: must be a whole number, not "abc"'),
         ("prompt,duration\nx,10.5\n", "p.csv", 'p.csv:2: duration: must be a whole number, not "10.5"'),
         ("prompt,duration\nx,١٠\n", "p.csv", 'p.csv:2: duration: must be a whole number, not "١٠"'),
@@ -137,7 +152,7 @@ def test_empty_files_are_refused(suffix: str, data: str) -> None:
         ("prompt,metadata\nx,[1]\n", "p.csv", "p.csv:2: metadata: must be an object, not a list"),
         # JSON Lines
         ('{"prompt":"x"}\n{"prompt":', "p.jsonl", "p.jsonl:2: not JSON: Expecting value (column 11)"),
-        ('["x"]', "p.jsonl", 'p.jsonl:1: must be an object such as {"prompt": "…"}, not a list'),
+        ('[["x"]]', "p.jsonl", 'p.jsonl: [0]: must be an object such as {"prompt": "…"}, not a list'),
         ("5", "p.jsonl", 'p.jsonl:1: must be an object such as {"prompt": "…"}, not 5'),
         ('{"model":"sora-2"}', "p.jsonl", "p.jsonl:1: prompt: missing"),
         ('{"prompt":null}', "p.jsonl", "p.jsonl:1: prompt: missing"),
@@ -305,7 +320,9 @@ def test_object_errors_carry_the_path(items: list[object], field: str) -> None:
 
 
 def test_every_option_of_the_catalogue_can_be_written_in_a_batch() -> None:
-    assert {name for model in DEFAULT_CATALOGUE for name in model.options} <= ITEM_FIELDS
+    assert {
+        name for model in DEFAULT_CATALOGUE for name in model.options
+    } <= DEFAULT_CATALOGUE.fields.names - OWN_FIELDS
 
 
 # --- prices and options -------------------------------------------------------------------------------

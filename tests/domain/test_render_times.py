@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rushes.domain.render_times import (
+from rushes.domain.polling.render_times import (
     BIN_COUNT,
     HALF_LIFE_TASKS,
     SECONDS_MAX,

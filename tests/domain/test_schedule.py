@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rushes.domain.schedule import (
+from rushes.domain.polling.schedule import (
     BACKOFF_FIRST_SECONDS,
     BACKOFF_MAX_SECONDS,
     OVERDUE_INTERVAL_SECONDS,

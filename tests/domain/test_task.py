@@ -50,9 +50,10 @@ def test_every_status_is_reached_from_pending_and_none_leads_to_itself() -> None
     assert all(status not in followers for status, followers in TRANSITIONS.items())
 
 
-def test_a_success_comes_only_from_an_attempt_at_the_provider() -> None:
+def test_a_success_comes_from_an_attempt_at_the_provider_or_takes_an_equal_items_file() -> None:
     assert [status for status, followers in TRANSITIONS.items() if TaskStatus.SUCCEEDED in followers] == [
-        TaskStatus.PROCESSING
+        TaskStatus.PENDING,
+        TaskStatus.PROCESSING,
     ]
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rushes.domain.errors import InputError
-from rushes.domain.prompts import BATCH_ITEMS_MAX, Defaults
-from rushes.domain.templates import TEMPLATE_CHARACTERS_MAX, drafts_from_template, expand_template
+from rushes.domain.input.prompts import BATCH_ITEMS_MAX, Defaults
+from rushes.domain.input.templates import TEMPLATE_CHARACTERS_MAX, drafts_from_template, expand_template
 
 
 def test_the_last_variable_changes_fastest_whatever_the_mapping_order() -> None:

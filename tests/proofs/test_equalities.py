@@ -9,8 +9,8 @@ from proofs.books import Books, OurBatch, OurTask
 from proofs.equalities import Circumstances, Comparison
 
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN
-from rushes.providers.simulator import SimulatorReport, TaskReport
-from rushes.providers.simulator.report import PromptReport
+from rushes.simulator import SimulatorReport, TaskReport
+from rushes.simulator.report import PromptReport
 
 URL = "http://127.0.0.1:1"
 CIRCUMSTANCES = Circumstances(

@@ -8,7 +8,7 @@ from proofs.__main__ import parser
 from proofs.rerolls import Commit, Kept, Try, _credits, _item_by_item, _replay
 
 from proofs import rerolls
-from rushes.providers.simulator import TaskReport
+from rushes.simulator import TaskReport
 
 POLICY: dict[str, object] = {"max": 2, "credits_max": 10}
 

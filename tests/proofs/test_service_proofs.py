@@ -3,7 +3,18 @@
 import pytest
 from proofs.__main__ import PROOFS, parser
 
-from proofs import archive, callbacks, duplicates, providers, webhooks
+from proofs import (
+    archive,
+    attack,
+    callbacks,
+    desync,
+    duplicates,
+    gateway,
+    providers,
+    proxy_out,
+    rotation,
+    webhooks,
+)
 
 
 @pytest.mark.parametrize(
@@ -13,9 +24,39 @@ from proofs import archive, callbacks, duplicates, providers, webhooks
         (callbacks, ("callbacks", "--tasks", "120")),
         (archive, ("archive", "--tasks", "40", "--expiring", "0", "--away-seconds", "1", "--mild")),
         (webhooks, ("webhooks", "--tasks", "20", "--kills", "1")),
+        (desync, ("desync", "--tasks", "60")),
         (providers, ("providers", "--tasks", "12", "--workers", "1")),
+        (gateway, ("gateway", "--tasks", "80")),
+        (rotation, ("rotation", "--tasks", "20", "--rotations", "1")),
+        (proxy_out, ("proxy-out", "--tasks", "60", "--share", "0.5")),
+        (
+            attack,
+            (
+                "attack",
+                "--tasks",
+                "8",
+                "--seconds",
+                "1.5",
+                "--only",
+                "trailers",
+                "small chunks",
+                "--p99-seconds",
+                "5",
+            ),
+        ),
     ],
-    ids=["duplicates", "callbacks", "archive", "webhooks", "providers"],
+    ids=[
+        "duplicates",
+        "callbacks",
+        "archive",
+        "webhooks",
+        "desync",
+        "providers",
+        "gateway",
+        "rotation",
+        "proxy-out",
+        "attack",
+    ],
 )
 def test_nothing_differs(module: object, arguments: tuple[str, ...]) -> None:
     assert getattr(module, "__name__", "") == PROOFS[arguments[0]]

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from rushes.domain.task import PollResult, SubmitOutcome
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
-from rushes.providers.http import HttpTransport
+from rushes.providers.http.client import HttpTransport
+from rushes.providers.inputs import InputFile
 from tests.providers.local_http import Exchange, http1_server
 
 KEY = "sk-canary-5f10c2"
@@ -24,6 +25,17 @@ class Reply:
     headers: Mapping[str, str] | None = None
 
 
+def request_of(api_model: str, prompt: str, options: Mapping[str, Any], **more: Any) -> SubmitRequest:
+    """A request whose `options` hold its files too, as tuples of `InputFile`."""
+    inputs = {name: value for name, value in options.items() if _are_files(value)}
+    plain = {name: value for name, value in options.items() if name not in inputs}
+    return SubmitRequest(api_model, prompt, plain, inputs=inputs, **more)
+
+
+def _are_files(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(each, InputFile) for each in value)
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A provider's `build`, and the replies of the service by path and query."""
@@ -33,13 +45,15 @@ class Service:
 
     def submit(self, request: SubmitRequest) -> tuple[SubmitOutcome, list[Exchange]]:
         """The outcome of one submit, and what the service read."""
-        return self._run(lambda provider: provider.submit(request))
+        return self.ask(lambda provider: provider.submit(request))
 
     def poll(self, remote_task_id: str) -> tuple[PollResult, list[Exchange]]:
         """What one poll comes to, and what the service read."""
-        return self._run(lambda provider: provider.poll_remote_task(remote_task_id))
+        return self.ask(lambda provider: provider.poll_remote_task(remote_task_id))
 
-    def _run(self, ask: Callable[[Provider], Awaitable[Outcome]]) -> tuple[Outcome, list[Exchange]]:
+    def ask(self, ask: Callable[[Provider], Awaitable[Outcome]]) -> tuple[Outcome, list[Exchange]]:
+        """What the provider makes of it, and what the service read."""
+
         async def answer(exchange: Exchange) -> None:
             reply = self.replies.get(exchange.path, Reply({"detail": "Not Found"}, 404))
             body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()

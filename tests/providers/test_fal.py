@@ -21,10 +21,11 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
-from rushes.providers import fal
 from rushes.providers.base import SubmitRequest
+from rushes.providers.families import fal
+from rushes.providers.inputs import InputFile
 from tests.providers.local_http import Exchange
-from tests.providers.service import KEY, Reply, Service
+from tests.providers.service import KEY, Reply, Service, request_of
 
 ID = "fal-ai/veo3.1/requests/764cabcf-b745-4b3e-ae38-1200304cf45b"
 REQUEST_ID = ID.rsplit("/", 1)[1]
@@ -60,7 +61,7 @@ def submit(path: str, reply: Reply, request: SubmitRequest = VEO) -> tuple[Submi
             {"aspect_ratio": "9:16", "duration": "6s", "resolution": "1080p", "seed": 7},
         ),
         (
-            SubmitRequest("fal-ai/veo3.1/fast", "a lighthouse", {"first_frame_url": IMAGE}),
+            request_of("fal-ai/veo3.1/fast", "a lighthouse", {"first_frame": (InputFile(IMAGE),)}),
             "/fal-ai/veo3.1/fast/image-to-video",
             {"image_url": IMAGE},
         ),
@@ -151,7 +152,7 @@ def test_a_refused_submit_is_the_tasks_the_accounts_or_unknown(reply: Reply, out
         b"",
         b"<html>",
         b"{}",
-        b'{"request_id": 7}',
+        b'{"request_id": true}',
         b'{"request_id": ""}',
         b"null",
         b'{"request_id": "1", "response_url": "https://queue.fal.run/fal-ai/veo3.1/requests/2"}',
@@ -295,3 +296,25 @@ def test_only_a_request_that_is_not_there_ends_by_its_status_alone(
     assert paths == [f"/{ID}/status"]
     if isinstance(answer, Failed):
         assert answer.failure_type is FailureType.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("kind", "result"),
+    [
+        ("content_policy_violation", FailureType.OUTPUT_MODERATION),
+        ("runner_server_error", FailureType.MODEL_ERROR),
+        ("", None),
+    ],
+)
+def test_a_result_whose_body_has_no_type_is_what_the_head_says(kind: str, result: FailureType | None) -> None:
+    headers = {"x-fal-error-type": kind} if kind else {}
+    answers = {
+        f"/{ID}/status": Reply({"status": "COMPLETED", "request_id": REQUEST_ID}),
+        f"/{ID}": Reply({"detail": "something went wrong"}, 500, headers=headers),
+    }
+    found, _ = Service(fal.build, answers).poll(ID)
+    if result is None:
+        assert isinstance(found, NoAnswer)
+    else:
+        assert isinstance(found, Failed)
+        assert found.failure_type is result

@@ -11,6 +11,8 @@ import pytest
 from google import genai
 from google.genai import types
 
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.errors import InputError
 from rushes.domain.task import (
     SUCCEEDED_WITHOUT_VIDEO_URL,
     Accepted,
@@ -25,11 +27,11 @@ from rushes.domain.task import (
     Succeeded,
     Throttled,
 )
-from rushes.providers import google
-from rushes.providers.base import SubmitRequest
-from rushes.providers.simulator import SimulatorKnobs, running_simulator
+from rushes.providers.base import ProviderConfig, SubmitRequest
+from rushes.providers.families import google
+from rushes.simulator import SimulatorCore, SimulatorKnobs, SimulatorTransport, running_simulator
 from tests.api.harness import running_service
-from tests.engine.harness import knobs, rushes_on
+from tests.harness import knobs, rushes_on
 from tests.providers.service import KEY, Reply, Service
 
 VEO = SubmitRequest("veo-3.1-generate-preview", "a fox")
@@ -147,7 +149,13 @@ def test_a_veo_operation_is_read_as_the_sdk_reads_it() -> None:
     assert videos() == Failed(SUCCEEDED_WITHOUT_VIDEO_URL, FailureType.MODEL_ERROR)
     assert veo(done=True, error={"code": 3, "message": "m"}) == Failed("m", FailureType.PARAM_ERROR)
     assert veo(done=True, error={"code": 13, "message": "m"}) == Failed("m", FailureType.MODEL_ERROR)
-    assert isinstance(veo(done=True), NoAnswer)
+    nothing = Failed(SUCCEEDED_WITHOUT_VIDEO_URL, FailureType.MODEL_ERROR)
+    assert veo(done=True) == nothing
+    assert veo(done=True, response={}) == nothing
+    assert veo(done=True, response={"@type": "x"}) == nothing
+    assert veo(done=True, error="it broke") == Failed("it broke", FailureType.MODEL_ERROR)
+    assert isinstance(veo(done=True, response={"videos": [{"gcsUri": "gs://a/b"}]}), NoAnswer)
+    assert isinstance(veo(done=True, response={"generateVideoResponse": 5}), NoAnswer)
 
 
 def test_what_moderation_holds_back_is_a_failure_and_never_a_success() -> None:
@@ -292,4 +300,25 @@ def test_the_api_hands_on_a_file_that_needs_the_provider_s_key_and_refuses_model
             assert (answer.status_code, answer.content[4:8]) == (200, b"ftyp")
             refused = tenant.http.post("/v1/batches", json={"items": [{"prompt": "a", "model": "sora-2"}]})
             assert refused.status_code == 422
-            assert "GRSAI_API_KEY is not set" in refused.text
+            assert "the service does not offer it at the moment" in refused.text
+            assert "GRSAI_API_KEY" not in refused.text, "a setting of the operator"
+
+
+@pytest.mark.parametrize(("name", "seconds_max"), [("gemini-omni", 15), ("gemini-omni-1.1", 10)])
+def test_omni_makes_videos_of_3_seconds_up_to_what_its_version_can(name: str, seconds_max: int) -> None:
+    model = DEFAULT_CATALOGUE.get(name)
+    core = SimulatorCore(SimulatorKnobs())
+    config = ProviderConfig("http://x", KEY, SimulatorTransport(core, clock=lambda: 0.0))
+    provider = google.build(config)
+
+    def submit(seconds: int) -> SubmitOutcome:
+        options = model.completed({"duration": seconds})
+        request = SubmitRequest(model.api_model, "a fox", options, wires=model.wires)
+        return asyncio.run(provider.submit(request))
+
+    for seconds in (3, seconds_max):
+        assert model.normalise_options({"duration": seconds})
+        assert isinstance(submit(seconds), Accepted)
+    with pytest.raises(InputError):
+        model.normalise_options({"duration": seconds_max + 1})
+    assert isinstance(submit(seconds_max + 1), Rejected)

@@ -8,13 +8,13 @@ import pytest
 from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 
 from rushes.domain.task import Accepted, Failed, FailureType, NotSent, Rejected, SubmitOutcome, Succeeded
-from rushes.providers import openai_video
 from rushes.providers.base import SubmitRequest
-from rushes.providers.openai_video import multipart_form
-from rushes.providers.simulator import SimulatorKnobs, running_simulator
+from rushes.providers.families import openai_video
+from rushes.providers.inputs import InputFile, multipart_form
+from rushes.simulator import SimulatorKnobs, running_simulator
 from tests.api.harness import running_service
-from tests.engine.harness import rushes_on
-from tests.providers.service import Reply, Service
+from tests.harness import rushes_on
+from tests.providers.service import Reply, Service, request_of
 
 IMAGE = "https://i.example/1.png"
 
@@ -35,13 +35,16 @@ def error(status: int, code: str | None, message: str = "no") -> Reply:
         ({"aspect_ratio": "9:16"}, {"size": "720x1280"}),
         ({"aspect_ratio": "16:9", "size": "large"}, {"size": "1792x1024"}),
         ({"size": "large"}, {"size": "1024x1792"}),
-        ({"duration": 8, "reference_url": IMAGE}, {"seconds": "8", "input_reference[image_url]": IMAGE}),
+        (
+            {"duration": 8, "references": (InputFile(IMAGE),)},
+            {"seconds": "8", "input_reference[image_url]": IMAGE},
+        ),
     ],
 )
 def test_options_become_the_fields_of_a_form(options: dict[str, Any], fields: dict[str, str]) -> None:
     prompt = '雨夜 "neon"\r\n--boundary'
     service = Service(openai_video.build, {"/videos": Reply({"id": "video_1", "status": "queued"})})
-    accepted, (exchange,) = service.submit(SubmitRequest("sora-2", prompt, options))
+    accepted, (exchange,) = service.submit(request_of("sora-2", prompt, options))
     assert accepted == Accepted("video_1")
     content_type, body = multipart_form({"model": "sora-2", "prompt": prompt, **fields})
     assert (exchange.headers["content-type"], exchange.body) == (content_type, body)
@@ -94,7 +97,7 @@ def test_a_failure_s_kind_comes_from_its_code(code: str, failure_type: FailureTy
 
 
 def test_a_success_s_file_is_the_content_path_at_our_own_host_whatever_the_answer_says() -> None:
-    video = {"id": "other", "status": "completed", "progress": 100, "url": "https://evil.example/"}
+    video = {"id": "v", "status": "completed", "progress": 100, "url": "https://evil.example/"}
     service = Service(openai_video.build, {"/videos/v": Reply(video)})
     result, _ = service.poll("v")
     assert isinstance(result, Succeeded)

@@ -24,11 +24,11 @@ from rushes.domain.task import (
     Succeeded,
     TaskStatus,
 )
-from rushes.providers import grsai, grsai_unified
 from rushes.providers.answers import MESSAGE_CHARACTERS_MAX
 from rushes.providers.base import Provider, ProviderConfig
-from rushes.providers.http import HttpTransport
-from rushes.providers.transport import Response, Transport, TransportError
+from rushes.providers.families import grsai, grsai_unified
+from rushes.providers.http.client import HttpTransport
+from rushes.providers.http.transport import Response, Transport, TransportError
 from tests.providers.local_http import HANG_SECONDS, Exchange, http1_server
 
 URL = "https://files.example/v/1.mp4?sig=a%2Fb&x=1"
@@ -166,6 +166,11 @@ def test_any_2xx_is_read(wire: Format, status: int) -> None:
 
 
 @all_formats
+def test_a_byte_order_mark_is_accepted(wire: Format) -> None:
+    assert poll(wire, b"\xef\xbb\xbf" + wire.body("succeeded", url=URL)) == Succeeded(URL, 40)
+
+
+@all_formats
 @pytest.mark.parametrize("status", [301, 307, 400, 401, 403, 404, 408, 418, 429, 500, 502, 503, 504, 599])
 def test_another_http_status_is_no_answer_whatever_the_body_says(wire: Format, status: int) -> None:
     for body in (wire.body("succeeded", url=URL), wire.body("failed"), wire.business_error(-22, "gone")):
@@ -187,7 +192,6 @@ def undecodable(wire: Format) -> dict[str, bytes]:
         "HTML": b"<html><body>502 Bad Gateway</body></html>",
         "truncated": good[:-1],
         "two answers": good + good,
-        "byte order mark": b"\xef\xbb\xbf" + good,
         "UTF-16": good.decode().encode("utf-16"),
         "invalid UTF-8 in a field": good.replace(b"files", b"fil\xff"),
         "lone surrogate": good.replace(b"files", b"\\ud800"),
@@ -209,45 +213,29 @@ def undecodable(wire: Format) -> dict[str, bytes]:
         "number as status": wire.body(1, url=URL),
         "no id": wire.body("succeeded", url=URL, id=LEFT_OUT),
         "null id": wire.body("succeeded", url=URL, id=None),
-        "number as id": wire.body("failed", id=14),
-        "text as progress": wire.body("running", progress="40"),
-        "fraction as progress": wire.body("running", progress=40.5),
-        "truth as progress": wire.body("running", progress=True),
-        "progress below 0": wire.body("running", progress=-1),
-        "progress above 100": wire.body("succeeded", progress=101, url=URL),
-        "number as failure_reason": wire.body("failed", failure_reason=7),
-        "list as failure_reason": wire.body("failed", failure_reason=[]),
-        "object as error": wire.body("failed", error={"message": "no"}),
+        "list as id": wire.body("failed", id=[ID]),
+        "truth as id": wire.body("failed", id=True),
+        "fraction as id": wire.body("failed", id=1.5),
         "text as code": wire.business_error("0", "oops"),
         "truth as code": wire.business_error(True, "oops"),
         "fraction as code": wire.business_error(-22.5, "oops"),
-        "number as message": wire.business_error(-1, 5),
     }
+    if not wire.enveloped:  # a code beside the result is one only if it is a number
+        bodies = {name: body for name, body in bodies.items() if not name.endswith("as code")}
     if wire.url_in_results:
         bodies |= {
             "results is a text": wire.body("succeeded", url=LEFT_OUT, results=URL),
             "results is an object": wire.body("succeeded", url={"url": URL}),
-            "file without url": wire.body("succeeded", url=[{}]),
-            "file with null url": wire.body("succeeded", url=[{"url": None}]),
             "file is a text": wire.body("succeeded", url=[URL]),
             "file is null": wire.body("succeeded", url=[None]),
-            "second file is bad": wire.body("succeeded", url=[{"url": URL}, {"url": 1}]),
         }
     else:
         bodies |= {
             "number as url": wire.body("succeeded", url=5),
             "list as url": wire.body("succeeded", url=[URL]),
         }
-    if wire is SORA:
-        bodies |= {
-            "text as removeWatermark": wire.body("succeeded", url=[{"url": URL, "removeWatermark": "no"}]),
-            "number as pid": wire.body("succeeded", url=[{"url": URL, "pid": 1}]),
-        }
     if wire.enveloped:
         bodies |= {
-            "no progress": wire.body("running", progress=LEFT_OUT),
-            "null progress": wire.body("running", progress=None),
-            "no progress on success": wire.body("succeeded", progress=LEFT_OUT, url=URL),
             "code 0 without data": wire.business_error(0, "success"),
             "no envelope": json.dumps(wire.result("succeeded", url=URL)).encode(),
             "null code": wire.business_error(None, "success", data=wire.result("failed")),
@@ -272,6 +260,170 @@ def test_what_does_not_decode_is_no_answer(wire: Format) -> None:
                 assert cast(NoAnswer, result).error.isprintable(), name
 
     asyncio.run(test())
+
+
+# --- which task it is about, and what decides nothing -------------------------------------------------------
+
+OTHER = "14-8e2b1c7e/another"
+
+
+def named_otherwise(wire: Format) -> list[bytes]:
+    """Answers that would be something if they were about this task."""
+    bodies = [
+        wire.body("running", id=OTHER),
+        wire.body("succeeded", id=OTHER, url=URL),
+        wire.body("succeeded", id=OTHER),
+        wire.body("failed", id=OTHER, failure_reason="error"),
+        wire.body("running", id=14),
+        wire.body("running", id=ID.upper()),
+        wire.body("running", id=ID + " "),
+    ]
+    fields = {"data": {"id": OTHER}} if wire.enveloped else {"id": OTHER}
+    return [*bodies, wire.business_error(-22, "gone", **fields), wire.business_error(-1, "no", **fields)]
+
+
+@all_formats
+def test_an_answer_about_another_task_is_no_answer(wire: Format) -> None:
+    for body in named_otherwise(wire):
+        result = poll(wire, body)
+        expected = NoAnswer("the answer is about another task", 200, is_about_another_task=True)
+        assert result == expected, (body, result)
+
+
+@all_formats
+def test_an_answer_about_another_task_closes_its_connection(wire: Format) -> None:
+    bodies = iter([wire.body("running"), wire.body("failed", id=OTHER), wire.body("running")])
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.answer(200, next(bodies))
+
+    async def test() -> None:
+        async with http1_server(answer) as server, provider_for(wire, server.url) as provider:
+            kinds = [type(await provider.poll_remote_task(ID)) for _ in range(2)]
+            assert (kinds, server.connections) == ([Processing, NoAnswer], 1)
+            assert isinstance(await provider.poll_remote_task(ID), Processing)
+            assert server.connections == 2
+
+    asyncio.run(test())
+
+
+@all_formats
+def test_an_id_that_is_a_number_is_its_text(wire: Format) -> None:
+    async def answer(exchange: Exchange) -> None:
+        await exchange.answer(200, wire.body("succeeded", id=1415, url=URL))
+
+    async def test() -> None:
+        async with http1_server(answer) as server, provider_for(wire, server.url) as provider:
+            assert await provider.poll_remote_task("1415") == Succeeded(URL, 40)
+            assert isinstance(await provider.poll_remote_task("14"), NoAnswer)
+
+    asyncio.run(test())
+
+
+@all_formats
+@pytest.mark.parametrize("code", [-22, -1])
+def test_a_code_that_names_no_task_counts_over_a_fresh_connection_only(wire: Format, code: int) -> None:
+    """On a used one it may be the late answer to another question; the second answer counts."""
+    said = wire.business_error(code, "gone")
+
+    async def outcome_of(*bodies: bytes) -> tuple[PollResult, int, int]:
+        in_turn = iter(bodies)
+
+        async def answer(exchange: Exchange) -> None:
+            await exchange.answer(200, next(in_turn))
+
+        async with http1_server(answer) as server, provider_for(wire, server.url) as provider:
+            result = await provider.poll_remote_task(ID)
+            if len(bodies) > 1:
+                result = await provider.poll_remote_task(ID)
+            return result, len(server.requests), server.connections
+
+    running = wire.body("running")
+    result, requests, connections = asyncio.run(outcome_of(said))
+    assert (type(result), requests, connections) == (Failed, 1, 1)
+    result, requests, connections = asyncio.run(outcome_of(running, said, said))
+    assert (type(result), requests, connections) == (Failed, 3, 2)
+    result, requests, connections = asyncio.run(outcome_of(running, said, running))
+    assert (type(result), requests, connections) == (Processing, 3, 2)
+
+
+ODD_PROGRESS: list[tuple[Any, int | None]] = [
+    (LEFT_OUT, None),
+    (None, None),
+    ("", None),
+    ("soon", None),
+    ([], None),
+    ({"percent": 4}, None),
+    (True, None),
+    ("40", 40),
+    ("40%", 40),
+    (" 99.5 % ", 99),
+    (99.5, 99),
+    (-1, 0),
+    (101, 100),
+    (1e30, 100),
+    ("nan", None),
+    ("1e999", 100),
+    (10**30, 100),
+]
+
+
+@all_formats
+@pytest.mark.parametrize(("progress", "expected"), ODD_PROGRESS)
+def test_the_progress_decides_nothing(wire: Format, progress: Any, expected: int | None) -> None:
+    assert poll_in_process(wire, wire.body("running", progress=progress)) == Processing(expected)
+    full = 100 if expected is None else expected
+    assert poll_in_process(wire, wire.body("succeeded", progress=progress, url=URL)) == Succeeded(URL, full)
+    failed = poll_in_process(wire, wire.body("failed", progress=progress, failure_reason="error"))
+    assert failed == Failed("error", FailureType.MODEL_ERROR)
+
+
+@all_formats
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"failure_reason": 7}, "REMOTE_TASK_FAILED"),
+        ({"failure_reason": []}, "REMOTE_TASK_FAILED"),
+        ({"error": {"message": "no"}}, "no"),
+        ({"error": {"code": 5, "message": None}}, "REMOTE_TASK_FAILED"),
+        ({"error": ["a", "b"]}, "a; b"),
+        ({"failure_reason": {}, "error": "no"}, "no"),
+        ({"error": True}, "REMOTE_TASK_FAILED"),
+    ],
+)
+def test_a_failure_is_one_whatever_the_form_of_its_words(wire: Format, fields: Json, message: str) -> None:
+    result = poll_in_process(wire, wire.body("failed", **fields))
+    assert isinstance(result, Failed)
+    assert result.error_message == message
+
+
+@all_formats
+@pytest.mark.parametrize(
+    ("message", "expected"), [(5, "REMOTE_ERROR"), ({"text": 1}, "REMOTE_ERROR"), (["a"], "a")]
+)
+def test_a_code_is_one_whatever_the_form_of_its_message(wire: Format, message: Any, expected: str) -> None:
+    result = poll_in_process(wire, wire.business_error(-1, message))
+    assert result == Failed(expected, FailureType.UNKNOWN)
+
+
+def test_a_code_of_generation_2_that_is_no_number_is_not_looked_at() -> None:
+    codes: list[Any] = ["0", "success", True, -22.5, []]
+    for code in codes:
+        assert poll_in_process(UNIFIED, UNIFIED.body("succeeded", url=URL, code=code)) == Succeeded(URL, 40)
+
+
+def test_of_the_files_only_the_first_url_is_read() -> None:
+    good: list[Any] = [
+        [{"url": URL, "removeWatermark": "no", "pid": 1}],
+        [{"url": URL}, {"url": 1}],
+        [{"url": URL}, None],
+    ]
+    for wire in (SORA, UNIFIED):
+        for files in good:
+            assert poll_in_process(wire, wire.body("succeeded", url=files)) == Succeeded(URL, 40)
+        for files in ([{}], [{"url": None}], [{"url": ""}]):
+            result = poll_in_process(wire, wire.body("succeeded", url=files))
+            assert result == Failed("SUCCEEDED_WITHOUT_VIDEO_URL", FailureType.MODEL_ERROR)
 
 
 @all_formats
@@ -469,8 +621,12 @@ class Answering:
         headers: Mapping[str, str],
         body: bytes | None,
         timeout_seconds: float,
+        fresh: bool = False,
     ) -> Response:
         return Response(200, {}, self._body)
+
+    async def prepare(self, url: str, count: int) -> int:
+        return count
 
     async def close(self) -> None:
         return
@@ -496,51 +652,47 @@ def expected_kind(wire: Format, body: bytes) -> type[object]:
     if not isinstance(answer, dict):
         return NoAnswer
     code = answer.get("code") if not wire.enveloped else answer.get("code", "missing")
-    words = ["msg"] if wire.enveloped else ["msg", "error"]
-    if any(not isinstance(answer.get(word), str | None) for word in words):
+    if wire.enveloped and type(code) is not int:
         return NoAnswer
-    if type(code) is not int and not (code is None and not wire.enveloped):
-        return NoAnswer
-    if code:
-        return Failed
     result = answer.get("data") if wire.enveloped else answer
-    if not isinstance(result, dict) or not isinstance(result.get("id"), str):
+    named = result.get("id") if isinstance(result, dict) else None
+    if type(code) is int and code != 0:
+        return NoAnswer if type(named) in (str, int) and str(named) != ID else Failed
+    if not isinstance(result, dict) or named != ID:
         return NoAnswer
     return kind_of_result(wire, result)
 
 
 def kind_of_result(wire: Format, result: Json) -> type[object]:
-    progress = result.get("progress")
-    if progress is None and wire.enveloped:
-        return NoAnswer
-    if progress is not None and (type(progress) is not int or not 0 <= progress <= 100):
-        return NoAnswer
-    texts = ["failure_reason", "error", *(["url"] if wire.enveloped else [])]
-    if any(not isinstance(result.get(name), str | None) for name in texts):
-        return NoAnswer
-    files = result.get("results")
-    if files is not None and not isinstance(files, list):
-        return NoAnswer
-    for file in files or ():
-        if not isinstance(file, dict) or not isinstance(file.get("url"), str):
-            return NoAnswer
-        extras = (file.get("removeWatermark", True), file.get("pid", ""))
-        if wire.enveloped and [type(extra) for extra in extras] != [bool, str]:
-            return NoAnswer
-    url = (files[0]["url"] if files else "") or (result.get("url") if wire.enveloped else "") or ""
     match result.get("status"):
         case "running":
             return Processing
-        case "succeeded" if not url:
-            return Failed
         case "succeeded":
-            return Succeeded if url.isprintable() else NoAnswer
+            return kind_of_success(wire, result)
         case "failed":
             return Failed
         case "violation" if not wire.enveloped:
             return Failed
         case _:
             return NoAnswer
+
+
+def kind_of_success(wire: Format, result: Json) -> type[object]:
+    files = result.get("results")
+    if files is not None and not isinstance(files, list):
+        return NoAnswer
+    url = None
+    if files:
+        if not isinstance(files[0], dict) or not isinstance(files[0].get("url"), str | None):
+            return NoAnswer
+        url = files[0].get("url")
+    if not url and wire.enveloped:
+        url = result.get("url")
+        if not isinstance(url, str | None):
+            return NoAnswer
+    if not url:
+        return Failed
+    return Succeeded if url.isprintable() else NoAnswer
 
 
 def check_shape(result: PollResult) -> None:

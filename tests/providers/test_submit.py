@@ -18,11 +18,13 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
-from rushes.providers import grsai, grsai_unified
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest, origin_of
-from rushes.providers.http import HttpTransport
-from rushes.providers.transport import Response
+from rushes.providers.families import grsai, grsai_unified
+from rushes.providers.http.client import HttpTransport
+from rushes.providers.http.transport import Response
+from rushes.providers.inputs import InputFile
 from tests.providers.local_http import HANG_SECONDS, Exchange, http1_server, server_tls
+from tests.providers.service import request_of
 
 KEY = "sk-canary-31c9d0"
 CALLBACK = "https://rushes.example/callbacks/grsai/token"
@@ -135,16 +137,21 @@ IMAGE, OTHER = "https://i.example/1.png", "https://i.example/2.png"
         (
             grsai.build,
             "sora-2",
-            {"aspect_ratio": "9:16", "duration": 15, "size": "large", "reference_url": IMAGE},
+            {"aspect_ratio": "9:16", "duration": 15, "size": "large", "references": (InputFile(IMAGE),)},
             {"aspectRatio": "9:16", "duration": 15, "size": "large", "url": IMAGE},
         ),
         (
             grsai.build,
             "veo3.1-pro",
-            {"aspect_ratio": "16:9", "first_frame_url": IMAGE, "last_frame_url": OTHER},
+            {"aspect_ratio": "16:9", "first_frame": (InputFile(IMAGE),), "last_frame": (InputFile(OTHER),)},
             {"aspectRatio": "16:9", "firstFrameUrl": IMAGE, "lastFrameUrl": OTHER},
         ),
-        (grsai.build, "veo3.1-fast", {"reference_urls": (IMAGE, OTHER)}, {"urls": [IMAGE, OTHER]}),
+        (
+            grsai.build,
+            "veo3.1-fast",
+            {"references": (InputFile(IMAGE), InputFile(OTHER))},
+            {"urls": [IMAGE, OTHER]},
+        ),
         (
             grsai_unified.build,
             "minimax-h3",
@@ -152,8 +159,8 @@ IMAGE, OTHER = "https://i.example/1.png", "https://i.example/2.png"
                 "aspect_ratio": "9:16",
                 "resolution": "1080p",
                 "duration": 10,
-                "reference_urls": [IMAGE],
-                "audio_urls": (OTHER,),
+                "references": (InputFile(IMAGE),),
+                "audio": (InputFile(OTHER),),
                 "seed": 7,
             },
             {
@@ -172,7 +179,7 @@ IMAGE, OTHER = "https://i.example/1.png", "https://i.example/2.png"
 def test_options_are_sent_in_the_words_of_the_api(
     build: Build, api_model: str, options: dict[str, Any], fields: dict[str, Any]
 ) -> None:
-    _, body = sent(build, SubmitRequest(api_model, "p", options=options))
+    _, body = sent(build, request_of(api_model, "p", options))
     assert {
         name: body[name] for name in body if name not in ("model", "prompt", "webHook", "replyType")
     } == fields
@@ -182,11 +189,11 @@ def test_options_are_sent_in_the_words_of_the_api(
     ("build", "request_"),
     [
         (grsai.build, SubmitRequest("minimax-h3", "p")),
-        (grsai.build, SubmitRequest("sora-2", "p", options={"first_frame_url": IMAGE})),
+        (grsai.build, request_of("sora-2", "p", {"first_frame": (InputFile(IMAGE),)})),
         (grsai.build, SubmitRequest("veo3-pro", "p", options={"duration": 10})),
         (grsai.build, SubmitRequest("sora-2", "\ud800")),
         (grsai_unified.build, SubmitRequest("minimax-h3", "p", options={"size": "large"})),
-        (grsai_unified.build, SubmitRequest("minimax-h3", "p", options={"reference_urls": ["\udfff"]})),
+        (grsai_unified.build, request_of("minimax-h3", "p", {"references": (InputFile("\udfff"),)})),
     ],
 )
 def test_what_the_api_cannot_be_told_is_refused_without_sending(
@@ -209,6 +216,10 @@ GENERATION_1 = [
     # accepted
     (envelope(msg="success", data={"id": "14-ab"}), Accepted("14-ab")),
     (envelope(data={"id": "14-ab", "extra": 1}, extra=None), Accepted("14-ab")),
+    (envelope(data={"id": 14}), Accepted("14")),
+    (envelope(data={"id": "14-ab", "status": "NOT_START", "progress": "0%"}), Accepted("14-ab")),
+    (envelope(data={"id": "14-ab", "status": 5, "progress": None}, msg=[5]), Accepted("14-ab")),
+    (b"\xef\xbb\xbf" + envelope(data={"id": "14-ab"}), Accepted("14-ab")),
     # refused
     (envelope(-1, msg="insufficient credits"), Rejected("insufficient credits", FailureType.UNKNOWN)),
     (envelope(-1, msg="the api key is disabled"), Rejected("the api key is disabled", FailureType.UNKNOWN)),
@@ -225,7 +236,8 @@ GENERATION_1 = [
     (envelope(data={}), None),
     (envelope(data={"id": ""}), None),
     (envelope(data={"id": None}), None),
-    (envelope(data={"id": 14}), None),
+    (envelope(data={"id": True}), None),
+    (envelope(data={"id": 1.5}), None),
     (envelope(data={"id": "a\x00b"}), None),
     (envelope(data={"id": "x" * 1000}), None),
     (envelope(data={"id": "14-ab"})[:-1], None),
@@ -239,6 +251,9 @@ GENERATION_2 = [
     (b'{"id":"14-ab"}', Accepted("14-ab")),
     (b'{"id":"14-ab","status":"running","extra":1}', Accepted("14-ab")),
     (b'{"id":"14-ab","status":"failed","error":"no"}', Accepted("14-ab")),
+    (b'{"id":14}', Accepted("14")),
+    (b'{"id":"14-ab","error":5}', Accepted("14-ab")),
+    (b'{"id":"14-ab","status":["NOT_START"],"code":"x","msg":{}}', Accepted("14-ab")),
     # refused
     (
         b'{"id":"","status":"failed","error":"insufficient credits"}',
@@ -253,10 +268,10 @@ GENERATION_2 = [
     (b"{}", None),
     (b'{"id":""}', None),
     (b'{"status":"running"}', None),
-    (b'{"id":14}', None),
     (b'{"id":"a\\u0000b"}', None),
     (b'{"id":"14-ab"', None),
-    (b'{"id":"14-ab","error":5}', None),
+    (b'{"error":5}', None),
+    (b'{"id":false}', None),
     (b'[{"id":"14-ab"}]', None),
 ]
 EITHER = [b"", b"<html>", b"null", b"[]", b"5", b"\xff\xfe", b'{"a":' * 50_000]
@@ -284,7 +299,7 @@ def test_an_answer_is_accepted_refused_or_unknown(
 
 
 @both_generations_and_families
-@pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 301, 302, 307, 308])
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 307, 308])
 def test_a_refused_key_or_a_wrong_host_is_not_sent_and_pauses_the_provider(
     build: Build, request_: SubmitRequest, status: int
 ) -> None:
@@ -293,6 +308,37 @@ def test_a_refused_key_or_a_wrong_host_is_not_sent_and_pauses_the_provider(
     assert isinstance(outcome, NotSent)
     assert outcome.pauses_provider
     assert f"HTTP {status}: bad key ***" in outcome.reason
+
+
+@both_generations_and_families
+@pytest.mark.parametrize("status", [301, 302])
+@pytest.mark.parametrize("body", [b"", b"<html>Moved</html>"])
+def test_a_host_that_has_moved_is_not_sent_and_pauses_the_provider(
+    build: Build, request_: SubmitRequest, status: int, body: bytes
+) -> None:
+    outcome = outcome_of(build, request_, status, body, Location="/elsewhere")
+    assert isinstance(outcome, NotSent)
+    assert outcome.pauses_provider
+
+
+@both_generations_and_families
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (303, b""),
+        (303, b"<html>See other</html>"),
+        (303, b'{"id":"t1"}'),
+        (301, b'{"id":"t1"}'),
+        (302, b' [{"id":"t1"}]'),
+        (300, b""),
+        (304, b""),
+        (399, b""),
+    ],
+)
+def test_a_redirect_that_may_follow_an_accepted_task_is_unknown(
+    build: Build, request_: SubmitRequest, status: int, body: bytes
+) -> None:
+    assert isinstance(outcome_of(build, request_, status, body, Location="/tasks/t1"), Unknown)
 
 
 @both_generations_and_families
@@ -319,7 +365,7 @@ def test_429_is_throttled_for_as_long_as_it_says(build: Build, request_: SubmitR
         (b"<html>", None),
         (b'{"code":-1,"msg":"too long"}', "too long"),
         (b'{"error":"too long"}', "too long"),
-        (b'{"error":{"message":"too long"}}', None),
+        (b'{"error":{"message":"too long"}}', "too long"),
     ],
 )
 def test_a_bad_request_is_rejected(
@@ -393,6 +439,9 @@ class Answering:
     def __init__(self, status: int, body: bytes) -> None:
         self._response = Response(status, {}, body)
 
+    async def prepare(self, url: str, count: int) -> int:
+        return count
+
     async def request(self, *args: Any, **options: Any) -> Response:
         return self._response
 
@@ -449,7 +498,8 @@ def test_no_answer_raises_and_none_is_accepted_that_names_no_id(
         (b'{"id":"14-ab","status":"running","progress":3}', "14-ab"),
         (b'{"id":"14-ab"}', "14-ab"),
         (b'{"id":""}', None),
-        (b'{"id":5}', None),
+        (b'{"id":5}', "5"),
+        (b'{"id":true}', None),
         (b'{"id":"a\\u0000"}', None),
         (b"{}", None),
         (b"", None),

@@ -14,14 +14,18 @@ import pytest
 import trustme
 import uvloop
 
-from rushes.providers.http import HttpTransport
-from rushes.providers.transport import (
+from rushes.providers.http.client import HttpTransport
+from rushes.providers.http.lookups import Lookups
+from rushes.providers.http.transport import (
     RESPONSE_BYTES_MAX,
     RETRY_AFTER_SECONDS_MAX,
+    Departure,
     Response,
     TransportError,
+    departing,
     retry_after_seconds,
 )
+from rushes.providers.http.way_out import WayOut
 from tests.providers.local_http import (
     AUTHORITY,
     HANG_SECONDS,
@@ -697,26 +701,25 @@ def test_a_server_that_left_while_the_loop_was_busy_is_noticed_before_the_reques
     run(test())
 
 
-def test_the_next_of_a_hosts_addresses_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("with_tls", [False, True])
+def test_the_next_of_a_hosts_addresses_is_tried(with_tls: bool) -> None:
     async def answer(exchange: Exchange) -> None:
         await exchange.answer(200, b"ok")
 
-    if new_event_loop is not asyncio.new_event_loop:
-        pytest.skip("uvloop's look-up cannot be replaced")
-
     async def test() -> None:
-        async with http1_server(answer) as server, transport(connect_timeout_seconds=5) as client:
-            port = int(server.url.rpartition(":")[2])
+        tls = server_tls("two.addresses.test") if with_tls else None
+        async with http1_server(answer, tls=tls) as server:
+            scheme, _, port = server.url.rpartition(":")
+            url = f"{scheme.partition(':')[0]}://two.addresses.test:{port}/"
+            lookups = Lookups(look_up=lambda _host, _port: ["127.0.0.2", "127.0.0.1"])
+            client = HttpTransport(
+                root_certificates_pem=AUTHORITY.cert_pem.bytes(), way_out=WayOut(lookups=lookups)
+            )
             with socket.socket() as dead:
-                dead.bind(("127.0.0.2", port))  # refuses: it does not listen
-                found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", port)) for n in (2, 1)]
-
-                async def getaddrinfo(*args: Any, **kwargs: Any) -> list[Any]:
-                    return found
-
-                monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-                assert (await post(client, f"http://two.addresses.test:{port}/")).body == b"ok"
+                dead.bind(("127.0.0.2", int(port)))  # refuses: it does not listen
+                assert (await post(client, url)).body == b"ok"
                 assert server.requests[0].headers["host"] == f"two.addresses.test:{port}"
+            await client.close()
 
     run(test())
 
@@ -811,3 +814,184 @@ def test_retry_after_is_read_in_both_forms_and_bounded(
     headers: dict[str, str], seconds: float | None
 ) -> None:
     assert retry_after_seconds(Response(429, headers, b"")) == seconds
+
+
+# --- the last question before the first byte ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_what_may_not_leave_any_more_is_never_received(scheme: str) -> None:
+    """The worker loses its right to send while the connection is being made."""
+
+    async def test() -> None:
+        received: list[bytes] = []
+
+        async def answer(exchange: Exchange) -> None:
+            received.append(exchange.body)
+            await exchange.answer(body=b"{}")
+
+        async with (
+            http1_server(answer, tls=server_tls() if scheme == "https" else None) as server,
+            transport() as client,
+        ):
+            may_leave = True
+            departure = Departure(lambda: may_leave)
+            with departing(departure):
+                sending = asyncio.create_task(post(client, server.url))
+            await asyncio.sleep(0)  # it has begun: the connection is not there yet
+            may_leave = False
+            with pytest.raises(TransportError) as raised:
+                await sending
+            assert not raised.value.may_have_been_received
+            assert "held back" in raised.value.reason
+            assert departure.is_waiting
+            may_leave = True
+            with departing(departure):
+                await post(client, server.url, body=b"later")
+            assert departure.has_left
+            assert not departure.is_waiting
+            await post(client, server.url, body=b"a poll")
+            assert received == [b"later", b"a poll"]
+            if scheme == "http":  # over TLS its tickets may have been in the way
+                assert server.connections == 1, "the connection that was made is used by the next request"
+
+    run(test())
+
+
+def test_a_submission_that_is_cancelled_while_it_waits_for_a_connection_has_not_left() -> None:
+    async def test() -> None:
+        async def hang(_exchange: Exchange) -> None:
+            await asyncio.sleep(HANG_SECONDS)
+
+        async with http1_server(hang) as server, transport(connections_max=1) as client:
+            first = asyncio.create_task(post(client, server.url))
+            await asyncio.sleep(0.05)
+            departure = Departure(lambda: True)
+            with departing(departure):
+                second = asyncio.create_task(post(client, server.url))
+            await asyncio.sleep(0.05)
+            for task in (second, first):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            assert departure.is_waiting
+
+    run(test())
+
+
+# --- connections that are opened before there is anything to send ------------------------------------------
+
+
+async def submit(client: HttpTransport, url: str, **options: Any) -> Response:
+    with departing(Departure(lambda: True)):
+        return await client.request(
+            "POST", url, headers=HEADERS, body=b"{}", timeout_seconds=5.0, fresh=True, **options
+        )
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_submit_goes_over_a_connection_that_was_opened_before_it(scheme: str) -> None:
+    async def test() -> None:
+        tls = server_tls() if scheme == "https" else None
+
+        async def answer(exchange: Exchange) -> None:
+            await exchange.answer(200, str(exchange.connection_number).encode())
+
+        async with http1_server(answer, tls=tls) as server, transport() as client:
+            assert await until_prepared(client, server.url, 2) == 2
+            while server.connections < 2:
+                await asyncio.sleep(0.01)
+            assert server.requests == []
+            first, second = await asyncio.gather(submit(client, server.url), submit(client, server.url))
+            assert {first.body, second.body} == {b"1", b"2"}
+            assert first.is_first
+            assert server.connections == 2
+            assert (await submit(client, server.url)).body == b"3", "one that was used before is not fresh"
+
+    run(test())
+
+
+async def until_prepared(client: HttpTransport, url: str, count: int) -> int:
+    while (ready := await client.prepare(url, count)) < count:
+        await asyncio.sleep(0.01)
+    return ready
+
+
+def test_prepared_connections_that_nobody_uses_are_closed_and_give_their_places_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rushes.providers.http.client.CONNECTION_IDLE_SECONDS", 0.2)
+
+    async def test() -> None:
+        async with http1_server(Exchange.answer) as server, transport(connections_max=2) as client:
+            assert await until_prepared(client, server.url, 2) == 2
+            with pytest.raises(TransportError, match="free in time"):
+                await post(client, server.url, timeout_seconds=0.1)
+            await asyncio.sleep(0.3)
+            assert (await post(client, server.url)).status == 200
+            assert (await submit(client, server.url)).status == 200
+
+    run(test())
+
+
+@pytest.mark.parametrize("ending", [asyncio.StreamWriter.close, reset])
+def test_a_prepared_connection_that_the_server_ended_is_not_used(
+    ending: Callable[[asyncio.StreamWriter], None],
+) -> None:
+    async def test() -> None:
+        writers: list[asyncio.StreamWriter] = []
+
+        async def noted(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+            writers.append(writer)
+            return True
+
+        async with (
+            http1_server(Exchange.answer, on_connection=noted) as server,
+            transport(connections_max=1) as client,
+        ):
+            assert await until_prepared(client, server.url, 1) == 1
+            while not writers:
+                await asyncio.sleep(0.01)
+            ending(writers[0])
+            await asyncio.sleep(0.1)
+            assert (await submit(client, server.url)).status == 200
+            assert [exchange.connection_number for exchange in server.requests] == [2]
+
+    run(test())
+
+
+def test_a_connection_that_cannot_be_prepared_is_the_next_submits_answer() -> None:
+    async def test() -> None:
+        async with transport(connections_max=1) as client:
+            url = f"http://127.0.0.1:{unused_port()}"
+            assert await client.prepare(url, 5) == 1
+            with pytest.raises(TransportError, match="refused") as caught:
+                await submit(client, url)
+            assert not caught.value.may_have_been_received
+        async with http1_server(Exchange.answer) as server, transport(connections_max=1) as client:
+            assert (await submit(client, server.url)).status == 200
+
+    run(test())
+
+
+@pytest.mark.parametrize(("holds", "other"), [(post, submit), (submit, post)])
+def test_polls_that_hold_their_places_leave_some_for_submits_and_submits_some_for_polls(
+    holds: Callable[..., Awaitable[Response]], other: Callable[..., Awaitable[Response]]
+) -> None:
+    async def test() -> None:
+        async def hold(exchange: Exchange) -> None:
+            if exchange.path == "/hold":
+                await asyncio.sleep(HANG_SECONDS)
+            await exchange.answer(200)
+
+        async with http1_server(hold) as server, transport(connections_max=16) as client:
+            held = [asyncio.ensure_future(holds(client, f"{server.url}/hold")) for _ in range(20)]
+            while server.under_way < 14:
+                await asyncio.sleep(0.01)
+            assert (await other(client, server.url)).status == 200
+            assert server.under_way_max <= 15
+            for each in held:
+                each.cancel()
+            await asyncio.gather(*held, return_exceptions=True)
+
+    run(test())

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from simulation.bugs import BUGS, Bug
 from simulation.campaign import find
-from simulation.faults import Weather
 from simulation.shrink import Shrunk, shrink
 from simulation.tempo import patched
+from simulation.world.kinds import Weather
 
-from rushes.engine.poll import Poller
+from rushes.run.lane.poll import Poller
+from simulation import run
 
 SEEDS_MAX = 6
 TASKS = 40
@@ -21,6 +22,8 @@ QUICKLY_FOUND = {
     "commit before intent": "SENT_BEFORE_INTENT",
     "callback trusted": "ENDED_WITHOUT_CAUSE",
     "outbox outside": "EVENT_MISSING",
+    "id thrown away": "ID_THROWN_AWAY",
+    "throttled task failed": "ENDED_WITHOUT_CAUSE",
 }
 """Bugs that the first seeds find, and what they are found as."""
 
@@ -37,6 +40,18 @@ def test_a_planted_bug_is_found(name: str) -> None:
     assert found.violation == QUICKLY_FOUND[name], found.message
 
 
+@pytest.mark.parametrize(
+    ("name", "seed", "tasks", "violation"),
+    [("record not read", 2, 400, "UNKNOWN_BUT_NEVER_SENT"), ("trouble not stored", 4, 200, "UNSEEN")],
+)
+def test_what_a_kill_costs_and_what_is_not_seen_is_found_as_that(
+    name: str, seed: int, tasks: int, violation: str
+) -> None:
+    found = run(seed, tasks=tasks, bug=bug_named(name).plant)
+    assert found.violation == violation, found.message
+    assert run(seed, tasks=tasks).violation is None
+
+
 def test_every_planted_bug_has_a_name_of_its_own() -> None:
     assert len({bug.name for bug in BUGS}) == len(BUGS) >= 12
 
@@ -51,7 +66,7 @@ def test_every_plant_takes_the_calls_of_what_it_stands_in_for() -> None:
 
 def test_a_plant_that_fails_by_itself_finds_nothing() -> None:
     def plant(patches: Any) -> None:
-        patches.set(Poller, "apply", lambda _self, _task, _result, **_more: patches["no such key"])
+        patches.set(Poller, "apply", lambda _self, _task, _result, _asked_at=None: patches["no such key"])
 
     with pytest.raises(RuntimeError, match="fails by itself"):
         find(Bug("broken plant", "", plant), seeds_max=SEEDS_MAX, tasks=TASKS)

@@ -2,6 +2,7 @@
 
 import pytest
 from simulation.run import run
+from simulation.world.kinds import Fault, SwappedAnswers, Weather
 
 SEEDS = range(1, 9)
 TASKS = 60
@@ -20,3 +21,11 @@ def test_the_same_seed_replays_exactly() -> None:
 
 def test_the_lean_connection_gives_the_same_run_as_sqlalchemys() -> None:
     assert run(2, tasks=TASKS).fingerprint == run(2, tasks=TASKS, is_lean=False).fingerprint
+
+
+@pytest.mark.parametrize("seed", [2, 4])
+def test_mixed_up_answers_and_forgotten_tasks_break_no_promise(seed: int) -> None:
+    faults: list[Fault] = [SwappedAnswers(share=0.5)]
+    faults += [Weather(knob=knob, value=0.3) for knob in ("business_code", "forgotten", "poll_swapped")]
+    result = run(seed, tasks=40, faults=faults)
+    assert result.violation is None, result.message

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from rushes.providers.simulator import SimRequest, SimulatorCore
+from rushes.simulator import SimRequest, SimulatorCore
 
 SORA, VEO, RESULT = "/v1/video/sora-video", "/v1/video/veo", "/v1/draw/result"
 GENERATE, UNIFIED_RESULT = "/v1/api/generate", "/v1/api/result"

@@ -6,16 +6,33 @@ from typing import Any
 
 import pytest
 
-from rushes.domain.catalogue import Model
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.catalogue.media import MediaInput
+from rushes.domain.catalogue.model import Model
+from rushes.domain.catalogue.options import OneOf, OptionSpec, WholeNumber, YesNo
 from rushes.domain.errors import InputError
-from rushes.domain.models import DEFAULT_CATALOGUE
-from rushes.domain.options import OneOf, OptionSpec, Url, UrlList, WholeNumber
 from rushes.domain.task import Accepted
 from rushes.providers.base import ProviderConfig, SubmitRequest
-from rushes.providers.registry import installed_providers
-from rushes.providers.simulator import SimulatorCore, SimulatorKnobs, SimulatorTransport
+from rushes.providers.registry import installed_providers, variables_of
+from rushes.run.inputs.source import urls_of
+from rushes.simulator import SimulatorCore, SimulatorKnobs, SimulatorTransport
+from rushes.simulator.families.wires import all_wires
 
 URLS = [f"https://i.example/{n}.png" for n in range(9)]
+
+
+def host_of(provider: str) -> str:
+    """The host that the simulator's own `export` lines give the provider."""
+    variable = variables_of(provider).host
+    exports = [wire.exports("https://simulator.test", "key-1") for wire in all_wires()]
+    return next(found[variable] for found in exports if variable in found)
+
+
+def key_of(provider: str) -> str:
+    """The key that they give it."""
+    variable = variables_of(provider).key
+    exports = [wire.exports("https://simulator.test", "key-1") for wire in all_wires()]
+    return next(found[variable] for found in exports if variable in found)
 
 
 def values_of(spec: OptionSpec) -> list[Any]:
@@ -25,9 +42,11 @@ def values_of(spec: OptionSpec) -> list[Any]:
             return list(values)
         case WholeNumber(minimum=minimum, maximum=maximum):
             return [minimum, maximum]
-        case Url():
+        case MediaInput(is_list=False):
             return [URLS[0]]
-        case UrlList(count_max=count_max):
+        case YesNo():
+            return [True, False]
+        case MediaInput(count_max=count_max):
             return [URLS[:1], URLS[:count_max]]
         case other:
             raise AssertionError(other)
@@ -48,8 +67,12 @@ def test_each_model_with_each_option_is_accepted(model: Model) -> None:
     async def submit_all() -> None:
         core = SimulatorCore(SimulatorKnobs())
         transport = SimulatorTransport(core, clock=asyncio.get_running_loop().time)
-        path = "/v1" if model.provider == "openai-video" else ""
-        config = ProviderConfig(f"https://simulator.test{path}", "key-1", transport)
+        config = ProviderConfig(
+            host_of(model.provider),
+            key_of(model.provider),
+            transport,
+            extra={"storage_uri": "gs://rushes-simulator/out"},
+        )
         provider = installed_providers()[model.provider].load()(config)
         asked = 0
         for options in choices_of(model):
@@ -57,7 +80,14 @@ def test_each_model_with_each_option_is_accepted(model: Model) -> None:
                 normalised = model.normalise_options(options)
             except InputError:
                 continue  # what does not go together is refused before it is sent
-            outcome = await provider.submit(SubmitRequest(model.api_model, f"prompt {asked}", normalised))
+            request = SubmitRequest(
+                model.api_model,
+                f"prompt {asked}",
+                model.without_media(model.completed(normalised)),
+                wires=model.wires,
+                inputs=urls_of(model, normalised),
+            )
+            outcome = await provider.submit(request)
             assert isinstance(outcome, Accepted), (options, outcome)
             asked += 1
         assert core.report(0.0).accepted == asked > 0

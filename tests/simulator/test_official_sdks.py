@@ -14,8 +14,8 @@ from runwayml import AuthenticationError, BadRequestError, NotFoundError, Runway
 from runwayml.types import TaskRetrieveResponse
 from runwayml.types.task_retrieve_response import Failed, Pending, Running, Succeeded, Throttled
 
-from rushes.providers.simulator import SimulatorKnobs, SimulatorReport, running_simulator
-from rushes.providers.simulator.server import SimulatorThread
+from rushes.simulator import SimulatorKnobs, SimulatorReport, running_simulator
+from rushes.simulator.serving.server import SimulatorThread
 from tests.providers.local_http import AUTHORITY, server_tls
 
 KEY = "sk-simulated"

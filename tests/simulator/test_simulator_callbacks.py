@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from rushes.providers.simulator import (
+from rushes.simulator import (
     CallbackKind,
     SimulatorCore,
     SimulatorKnobs,

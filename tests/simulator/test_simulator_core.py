@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rushes.providers.simulator import (
+from rushes.simulator import (
     PRESETS,
     Outcome,
     SimRequest,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from rushes.providers.simulator import PRESETS, SimulatorKnobs, parse_knobs, running_simulator
+from rushes.simulator import PRESETS, SimulatorKnobs, parse_knobs, running_simulator
 from tests.simulator.simulator_client import (
     GENERATE,
     RESULT,

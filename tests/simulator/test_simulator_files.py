@@ -6,11 +6,14 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from rushes.providers.simulator import (
+from rushes.domain.acceptance.gate import DEFAULT_THRESHOLDS, judged
+from rushes.files.gate.measuring import measured
+from rushes.simulator import (
     SimRequest,
     SimulatorCore,
     SimulatorKnobs,
@@ -255,3 +258,18 @@ def test_generation_2_names_the_same_files() -> None:
         answer = call(simulator.base_url, "GET", f"{UNIFIED_RESULT}?id={task_id}").json
         url = urlsplit(answer["results"][0]["url"])
         assert facts(call(simulator.base_url, "GET", url.path).body)["pixels"] == (160, 90)
+
+
+@pytest.mark.parametrize("shape", ["16:9", "9:16"])
+@pytest.mark.parametrize("defect", ["black", "frozen"])
+def test_bad_clips_are_whole_videos_that_the_gate_knows(tmp_path: Path, shape: str, defect: str) -> None:
+    with running_simulator(FINISHED.replaced({f"clip_{defect}": 1})) as simulator:
+        task_id = submit_sora(simulator.base_url, aspectRatio=shape)
+        answer = file_of(simulator, task_id)
+    assert facts(answer.body)["frames"] == 48
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(answer.body)
+    measures = measured(path)
+    if measures is not None:  # PyAV is there
+        _, reasons = judged(measures, DEFAULT_THRESHOLDS, {"aspect_ratio": shape})
+        assert [reason.value for reason in reasons] == [defect]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rushes.domain.errors import InputError
-from rushes.providers.simulator import PRESETS, Outcome, SimulatorKnobs, describe_knobs, parse_knobs
-from rushes.providers.simulator.faults import Fault
+from rushes.simulator import PRESETS, Outcome, SimulatorKnobs, describe_knobs, parse_knobs
+from rushes.simulator.faults import Fault
 
 
 def test_assignments_are_read_in_each_knob_s_own_type() -> None:
@@ -81,7 +81,7 @@ def test_the_constructor_checks_like_the_parser(value: object) -> None:
 
 
 def test_every_share_of_a_group_has_its_fault_or_outcome() -> None:
-    prefixes = {"submit faults": "submit_", "poll faults": "poll_", "file faults": "file_"}
+    prefixes = {f"{kind} faults": f"{kind}_" for kind in ("submit", "poll", "file", "cancel", "find")}
     faults, outcomes = {fault.value for fault in Fault}, {outcome.value for outcome in Outcome}
     checked = 0
     for knob in dataclasses.fields(SimulatorKnobs):
@@ -91,7 +91,7 @@ def test_every_share_of_a_group_has_its_fault_or_outcome() -> None:
         elif group:
             assert knob.name.removeprefix(prefixes[group]) in faults
         checked += bool(group)
-    assert checked == 9 + 12 + 13 + 8
+    assert checked == 9 + 14 + 15 + 8 + 2 + 2
 
 
 def test_defaults_are_a_service_without_faults() -> None:

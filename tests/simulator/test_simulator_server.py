@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from rushes.domain.errors import InputError
-from rushes.providers.simulator import SimulatorKnobs, running_simulator
+from rushes.simulator import SimulatorKnobs, running_simulator
 from tests.simulator.simulator_client import (
     GENERATE,
     RESULT,
@@ -174,7 +174,7 @@ def test_tls_serves_and_resets() -> None:
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_run_simulator_serves_until_a_signal_and_gives_the_report(stop: signal.Signals) -> None:
     program = (
-        "from rushes.providers.simulator import SimulatorKnobs, run_simulator\n"
+        "from rushes.simulator import SimulatorKnobs, run_simulator\n"
         "report = run_simulator(SimulatorKnobs(), port=0, ready=lambda url: print(url, flush=True))\n"
         "print(report.accepted)\n"
     )
@@ -197,7 +197,8 @@ def test_control_report_is_the_report_as_json() -> None:
         report = call(simulator.base_url, "GET", "/_sim/report").json
         short = call(simulator.base_url, "GET", "/_sim/report?tasks=false").json
     assert (report["submits"], report["deliveries"], report["tasks_unseen"]) == (2, 1, 1)
-    assert report["prompts"] == [{"model": "sora-2", "prompt": "twice", "submits": 2, "accepted": 2}]
+    twice = {"model": "sora-2", "prompt": "twice", "submits": 2, "accepted": 2, "refusals": []}
+    assert report["prompts"] == [twice]
     assert [task["ordinal"] for task in report["tasks"]] == [1, 2]
     assert {task["final_answer"] for task in report["tasks"]} == {"succeeded", None}
     assert short["tasks"] is None

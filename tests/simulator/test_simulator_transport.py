@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rushes.providers.simulator import SimulatorCore, SimulatorKnobs, SimulatorTransport
-from rushes.providers.transport import Response, Transport, TransportError
+from rushes.providers.http.transport import Response, Transport, TransportError
+from rushes.simulator import SimulatorCore, SimulatorKnobs, SimulatorTransport
 from tests.simulator.simulator_client import RESULT, SORA, core_submit, sora_body
 
 HEADERS = {"Authorization": "Bearer sk-1", "Content-Type": "application/json"}

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -18,10 +19,11 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
-from rushes.providers import fal, grsai, grsai_unified, runway
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
-from rushes.providers.http import HttpTransport
-from rushes.providers.simulator import (
+from rushes.providers.families import ark, dashscope, fal, grsai, grsai_unified, kling, replicate, runway
+from rushes.providers.http.client import HttpTransport
+from rushes.providers.http.transport import Transport
+from rushes.simulator import (
     PRESETS,
     SimulatorCore,
     SimulatorKnobs,
@@ -29,7 +31,6 @@ from rushes.providers.simulator import (
     SimulatorServer,
     SimulatorTransport,
 )
-from rushes.providers.transport import Transport
 
 TASKS = 150
 POLLS_MAX = 60
@@ -85,12 +86,22 @@ def check(concluded: Counter[str], report: SimulatorReport) -> None:
     )
 
 
+def at_path(build: Callable[[ProviderConfig], Provider], path: str) -> Callable[[ProviderConfig], Provider]:
+    """The provider whose host is a base URL: the simulator's address, and where its API is there."""
+    return lambda config: build(replace(config, host=config.host + path))
+
+
 MODELS = [
     (grsai.build, "sora-2"),
     (grsai.build, "veo3.1-fast"),
     (grsai_unified.build, "minimax-h3"),
     (fal.build, "fal-ai/veo3.1/fast"),
     (runway.build, "gen4.5"),
+    (kling.build, "kling-3.0-turbo"),
+    (kling.build, "kling-v2-6"),
+    (replicate.build, "bytedance/seedance-1-pro-fast"),
+    (at_path(ark.build, "/api/v3"), "doubao-seedance-2-5-260628"),
+    (at_path(dashscope.build, "/api/v1"), "happyhorse-1.1-t2v"),
 ]
 
 

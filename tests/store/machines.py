@@ -12,8 +12,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from rushes.domain.errors import InsufficientCredits, ItemNotRetryable
 from rushes.domain.task import Failed, FailureType, Succeeded
-from rushes.engine import accept, retries
-from rushes.engine.settle import Group
+from rushes.money import accept
+from rushes.money import retry as retries
+from rushes.money.settle import Group
 from rushes.store import ledger, workers
 from rushes.store.database import Database
 from tests.books import PROVIDER, Books
@@ -359,17 +360,25 @@ class TaskMachine(RuleBasedStateMachine):
 
     @rule(slot=slots, age=ages)
     def returned(self, slot: int, age: int) -> None:
-        self._goes_back(slot, age, "returned")
+        """A fact about its attempt, whoever tells it."""
+        attempt = self.model.attempt - age
+        self._apply(slot, Group(returned=[(self.task_id, attempt)]))
+        if self.model.is_at(attempt) and self.model.remote is None:
+            self.model.status, self.model.owner, self.model.is_unconfirmed = "pending", None, False
+
+    @rule(slot=slots, age=ages)
+    def refused(self, slot: int, age: int) -> None:
+        """A fact about its attempt, whoever tells it."""
+        attempt = self.model.attempt - age
+        refusal = Failed("no", FailureType.INPUT_MODERATION)
+        self._apply(slot, Group(refused=[(self.task_id, attempt, refusal)]))
+        if self.model.is_at(attempt) and self.model.remote is None:
+            self._ended("failed")
 
     @rule(slot=slots, age=ages)
     def resubmitted(self, slot: int, age: int) -> None:
-        self._goes_back(slot, age, "resubmitted")
-
-    def _goes_back(self, slot: int, age: int, kind: str) -> None:
         attempt = self.model.attempt - age
-        group = Group()
-        getattr(group, kind).append((self.task_id, attempt))
-        self._apply(slot, group)
+        self._apply(slot, Group(resubmitted=[(self.task_id, attempt)]))
         if self.model.is_owned(attempt, self.workers[slot]) and self.model.remote is None:
             self.model.status, self.model.owner, self.model.is_unconfirmed = "pending", None, False
 
@@ -387,7 +396,7 @@ class TaskMachine(RuleBasedStateMachine):
             Succeeded("https://files.example/v.mp4") if succeeds else Failed("no", FailureType.MODEL_ERROR)
         )
         self._apply(slot, Group(verdicts=[(self.task_id, attempt, verdict)]))
-        if self.model.is_owned(attempt, self.workers[slot]):
+        if self.model.is_owned(attempt, self.workers[slot]) and not self.model.is_unconfirmed:
             self._ended("succeeded" if succeeds else "failed")
 
     @precondition(lambda self: self.model.status == "pending")

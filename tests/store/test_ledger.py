@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from rushes.domain.credits import CREDITS_MAX, GENESIS_HASH, EntryType, LotKind, Part
 from rushes.domain.errors import InputError, InsufficientCredits, NotFound
-from rushes.engine.audit import audit
-from rushes.store import ledger, migrate
+from rushes.money.audit.audit import audit
+from rushes.store import ledger
 from rushes.store.database import Database
+from rushes.store.migrations import migrate
 from tests.books import REFUSED, Books, video
 
 

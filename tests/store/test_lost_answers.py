@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Connection
 
-from rushes.engine.dispatch import claim_fairly
+from rushes.run.lane.fairness import claim_fairly
 from rushes.store import tasks, workers
 from rushes.store.database import Database
 from tests.books import LEASE_ENDS_MS, PROVIDER, WORKER, Books

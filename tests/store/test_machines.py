@@ -8,9 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from simulation.bugs import BUGS
 from simulation.tempo import patched
 
-from rushes.engine.audit import audit
-from rushes.store import migrate
+from rushes.money.audit.audit import audit
 from rushes.store.database import Database
+from rushes.store.migrations import migrate
 from tests.store.machines import LedgerMachine, TaskMachine
 
 EXAMPLES = {"sqlite": 40, "postgresql": 12}
@@ -34,7 +34,7 @@ def play(
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
-            derandomize=seeks_planted_bug,
+            derandomize=seeks_planted_bug or settings().derandomize,
             suppress_health_check=list(HealthCheck),
             phases=(Phase.generate,) if seeks_planted_bug else (Phase.generate, Phase.shrink),
             report_multiple_bugs=False,

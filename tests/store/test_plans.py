@@ -13,16 +13,28 @@ from benchmarks.machines import insert_finished
 from sqlalchemy import Connection, event, text
 
 from benchmarks import _installation as installation
-from rushes.domain.models import DEFAULT_CATALOGUE
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.task import Failed, FailureType, Succeeded
-from rushes.engine import accept, failover, operator_reads
-from rushes.engine.dispatch import claim_fairly
-from rushes.engine.file_links import FileLinks
-from rushes.engine.operator_reads import ItemFilter, Span
-from rushes.engine.settle import Group, apply_group
-from rushes.store import batches, deliveries, ledger, migrate, tasks, waiting, workers
+from rushes.domain.trouble import TroubleRow
+from rushes.files.links import FileLinks
+from rushes.money import accept
+from rushes.money.settle import Group, apply_group
+from rushes.read import batches as batch_reads
+from rushes.read import ledger as ledger_reads
+from rushes.read.board import batch_tabs, failures
+from rushes.read.board.item import item_in_full
+from rushes.read.deliveries import delivery_page
+from rushes.read.installation import overview, troubles
+from rushes.read.items import ItemFilter
+from rushes.read.scope import OPERATOR, Span
+from rushes.run import failover
+from rushes.run.lane.fairness import claim_fairly
+from rushes.store import batches, deliveries, ledger, tasks, workers
 from rushes.store.database import Database
+from rushes.store.migrations import migrate
+from rushes.store.tasks import turns, waiting
 from tests.conftest import DIALECTS
+from tests.forecasts import forecaster
 
 FINISHED = 100_000
 IN_FLIGHT = 5_000
@@ -33,6 +45,7 @@ PARTIAL = "ix_video_tasks|ix_webhook_feeds_open|ix_webhook_deliveries_(endpoint|
 """Indexes of what waits or is under way: SQLite calls it a scan when it reads one from end to end."""
 WEBHOOKS_FINISHED = 20_000
 WORKER = "worker"
+FAST_VIDEO = DEFAULT_CATALOGUE.aliases[0]
 
 
 @dataclass
@@ -183,6 +196,14 @@ def register(connection: Connection) -> int:
     return now
 
 
+def look(connection: Connection) -> None:
+    models = [model.name for model in DEFAULT_CATALOGUE]
+    waiting_count = turns.count_waiting(
+        connection, "grsai", models, count_max=64, in_flight_max=IN_FLIGHT + 100
+    )
+    assert waiting_count == 64
+
+
 def claim(connection: Connection) -> None:
     claimed = claim_fairly(
         connection,
@@ -208,6 +229,7 @@ def settle(connection: Connection) -> None:
         returned=[(task.task_id, task.attempt) for task in claimed[40:]],
         resubmitted=rows[:10],
         progress=[(*row, 50) for row in rows[10:100]],
+        troubles=[TroubleRow(*row, "http_503", "HTTP 503", 2, now, now) for row in rows[10:100]],
         verdicts=[
             *((*row, Succeeded("https://file.example.com/v.mp4")) for row in rows[100:300]),
             *((*row, Failed("error", FailureType.MODEL_ERROR)) for row in rows[300:]),
@@ -215,6 +237,8 @@ def settle(connection: Connection) -> None:
     )
     applied = apply_group(connection, group, worker_id=WORKER, now_ms=now)
     assert len(applied.settled) == 300
+    assert [found.task_count for found in troubles.trouble_groups(connection, now)] == [90]
+    troubles.trouble_groups(connection, now, batch_id=1)
 
 
 def adopt(connection: Connection) -> None:
@@ -249,41 +273,47 @@ def move(connection: Connection) -> None:
     waiting.any_movable(connection)
     assert waiting.models_under(connection, "fast-video") == ["sora-2"]
     model, target = DEFAULT_CATALOGUE.get("sora-2"), DEFAULT_CATALOGUE.get("minimax-h3")
-    page = failover.move(connection, "fast-video", model.name, [target], skip=1)
+    page = failover.move(connection, FAST_VIDEO, model.name, [target], skip=1)
     assert page.moved == {"minimax-h3": 1000}
-    assert failover.shorten(connection, "fast-video", model, [target], queue_max=990) == {}
-    assert failover.shorten(connection, "fast-video", model, [target], queue_max=1100) == {}
-    assert failover.shorten(connection, "fast-video", target, [model], queue_max=1000) == {}
+    assert failover.shorten(connection, FAST_VIDEO, model, [target], queue_max=990) == {}
+    assert failover.shorten(connection, FAST_VIDEO, model, [target], queue_max=1100) == {}
+    assert failover.shorten(connection, FAST_VIDEO, target, [model], queue_max=1000) == {}
     waiting.batches_waiting_since(connection, installation.now_ms() + 1, limit=20)
 
 
 def watch(connection: Connection) -> None:
     """What an operator's open pages ask for every few seconds."""
     now = register(connection)
-    operator_reads.look(connection, catalogue=DEFAULT_CATALOGUE, batches_max=6, now_ms=now)
-    operator_reads.outcomes_over_time(connection, since_ms=now - 86_400_000, bucket_ms=3_600_000)
-    filtered = operator_reads.BatchFilter(status="failed", search="bat_")
-    operator_reads.batch_page(connection, filtered, limit=25, before=None, now_ms=now)
-    everything = operator_reads.BatchFilter()
-    (batch, *_), _ = operator_reads.batch_page(connection, everything, limit=25, before=None, now_ms=now)
+    overview.read_overview(
+        connection, catalogue=DEFAULT_CATALOGUE, forecaster=forecaster(), batches_max=6, now_ms=now
+    )
+    filtered = batch_reads.BatchFilter(status="failed", search="bat_")
+    batch_reads.batch_page(
+        connection, OPERATOR, filtered, limit=25, after=None, forecaster=forecaster(), now_ms=now
+    )
+    (batch, *_), _ = batch_reads.batch_page(
+        connection, OPERATOR, limit=25, after=None, forecaster=forecaster(), now_ms=now
+    )
+    public_id = batch["batch_id"]
+    looking = batch_tabs.Looking(public_id, DEFAULT_CATALOGUE, FileLinks(b"any"), forecaster(), now)
+    page = Span(24, 24)
     for wanted in (ItemFilter(), ItemFilter(status="succeeded"), ItemFilter(failure_type="timeout")):
-        page = Span(24, 24)
-        operator_reads.batch_in_full(
-            connection,
-            batch["batch_id"],
-            wanted,
-            items=page,
-            entries=page,
-            catalogue=DEFAULT_CATALOGUE,
-            links=FileLinks(b"any"),
-            now_ms=now,
-        )
-    operator_reads.failure_counts(connection, batch["batch_id"])
-    operator_reads.account_in_full(connection, batch["account"], entries=Span(25, 25), now_ms=now)
-    operator_reads.delivery_page(connection, status="failed", limit=25, before=None)
+        batch_tabs.items_tab(connection, looking, wanted, page)
+    batch_tabs.failures_tab(connection, looking)
+    batch_tabs.credits_tab(connection, looking, page)
+    batch_tabs.events_tab(connection, looking, after=10, limit=25)
+    charge = DEFAULT_CATALOGUE.charge
+    failed = failures.failed_indexes(
+        connection, public_id, failures.FailureFilter("timeout", "sora-2", False)
+    )
+    failures.retry_price(connection, public_id, [0, *failed], model=None, reprice=charge, now_ms=now)
+    item_in_full(connection, public_id, 0, catalogue=DEFAULT_CATALOGUE, links=FileLinks(b"any"), now_ms=now)
+    batch_reads.failure_counts(connection, OPERATOR, batch["batch_id"])
+    ledger_reads.account_in_full(connection, batch["account"], entries=Span(25, 25), now_ms=now)
+    delivery_page(connection, OPERATOR, status="failed", limit=25, after=None)
 
 
-HOT = (claim, settle, adopt, give_away, look_after, move, watch)
+HOT = (look, claim, settle, adopt, give_away, look_after, move, watch)
 
 
 @pytest.mark.parametrize("transaction", HOT, ids=[each.__name__ for each in HOT])

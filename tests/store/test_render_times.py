@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, text
 
-from rushes.domain.learned_schedule import LearnedSchedule, LearnedTimes
-from rushes.domain.models import DEFAULT_CATALOGUE
-from rushes.domain.progress import ProgressMark
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.polling.learned_schedule import LearnedSchedule, LearnedTimes
+from rushes.domain.polling.progress import ProgressMark
 from rushes.store import render_times
 from rushes.store.database import Database
 

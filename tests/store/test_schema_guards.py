@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from rushes.domain.errors import StatementRefused
 from rushes.store.database import Database
-from rushes.store.schema import APPEND_ONLY_TABLES
+from rushes.store.tables.schema import APPEND_ONLY_TABLES
 from tests.books import REFUSED, Books, video
 
 

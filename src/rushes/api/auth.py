@@ -2,47 +2,45 @@
 
 import asyncio
 import hmac
-from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from fastapi.routing import APIRoute
 
-from rushes.api.edge import response_headers
+from rushes import telemetry
+from rushes.api.edge.outermost import KEY_REFUSED, response_headers
+from rushes.api.edge.problems import Refusal
 from rushes.api.parts import ApiParts
-from rushes.api.problems import Refusal
-from rushes.domain.api_key import api_key_hash, is_api_key
-from rushes.store import keys
-from rushes.store.database import Database
-from rushes.store.keys import KeyOwner
+from rushes.domain import brake
+from rushes.domain.catalogue.options import nearest, quoted
+from rushes.domain.errors import InputError
+from rushes.store.keys import KeyOwner, KeyScope
 
-REMEMBERED_SECONDS: Final = 2.0
-"""How long a key's owner is known without asking the database: so soon a revoked key stops working."""
+WRONG_KEYS_MAX: Final = 600
+"""Wrong API keys that one address may send in a minute before they are slowed down: clients with an old key
+go on for a while."""
 
-KEYS_REMEMBERED_MAX: Final = 10_000
+WRONG_KEYS_IN_ALL_MAX: Final = 2_000
 
+OPEN_PREFIXES: Final[Mapping[str, str]] = {"list_batches": "metadata."}
+"""Routes whose parameters have names that only the caller knows, after this prefix."""
 
-class KeyRing:
-    """Finds the owners of API keys; remembers each for a moment, by the key's hash."""
+PARAMETER_CHARACTERS_MAX: Final = 64
+"""A longer name of a query parameter is not repeated as the field at fault."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._known: OrderedDict[str, tuple[KeyOwner | None, float]] = OrderedDict()
+FOR_READERS: Final = frozenset({"make_quote"})
+"""Routes with another method than GET that change nothing."""
 
-    async def owner_of(self, key: str) -> KeyOwner | None:
-        """The owner, unless the key is nobody's or was revoked."""
-        key_hash = api_key_hash(key)
-        now = asyncio.get_running_loop().time()
-        known = self._known.get(key_hash)
-        if known is not None and now < known[1]:
-            return known[0]
-        if not is_api_key(key):
-            return None
-        owner = await self._database.read(keys.owner_if_valid, key_hash)
-        self._known[key_hash] = (owner, now + REMEMBERED_SECONDS)
-        self._known.move_to_end(key_hash)
-        while len(self._known) > KEYS_REMEMBERED_MAX:
-            self._known.popitem(last=False)
-        return owner
+FOR_ADMINS: Final = frozenset(
+    {
+        *("list_keys", "create_key", "revoke_key", "get_secret", "rotate_secret"),
+        *("create_endpoint", "get_endpoint", "change_endpoint", "delete_endpoint", "rotate_endpoint"),
+    }
+)
+"""Routes that hand out secrets, or say who may do what."""
+
+log = telemetry.logger()
 
 
 def _key_of(request: Request) -> str | None:
@@ -66,22 +64,79 @@ async def _authenticated(request: Request) -> KeyOwner:
         )
     owner = await parts.keys.owner_of(key)
     if owner is None:
+        await slow_down(request, parts.key_brake, "api key")
         raise Refusal(
             401,
             "INVALID_API_KEY",
-            "the key is wrong or was revoked",
+            KEY_REFUSED,
             headers={"www-authenticate": 'Bearer error="invalid_token"'},
         )
+    if request.method == "GET":  # anything else is short, and is not to be cut within
+        parts.open_answers.hold(owner.key_id, request.scope["rushes_key_revoked"])
     state = await parts.limits.admit(owner)
     if state is not None:
         response_headers(request.scope).update(state.headers())
+    _refuse_unknown_parameters(request)
+    parts.keys.used(owner.key_id, now_ms=parts.now_ms())
+    _require_scope(request, owner)
     return owner
+
+
+def _require_scope(request: Request, owner: KeyOwner) -> None:
+    name = request.scope["route"].name
+    wanted: KeyScope = "read" if request.method in ("GET", "HEAD") or name in FOR_READERS else "submit"
+    if name in FOR_ADMINS:
+        wanted = "admin"
+    if not owner.may(wanted):
+        raise Refusal(
+            403,
+            "SCOPE_MISSING",
+            f"the key may {owner.scope}; this needs a key with the scope {wanted}",
+            scope=owner.scope,
+            required_scope=wanted,
+        )
+
+
+def _refuse_unknown_parameters(request: Request) -> None:
+    """A filter with a typing error in its name would answer with everything."""
+    route = request.scope["route"]
+    if not request.query_params or not isinstance(route, APIRoute):
+        return
+    known = {field.alias for field in route.dependant.query_params}
+    for name in request.query_params:
+        prefix = OPEN_PREFIXES.get(route.name)
+        if name in known:
+            if len(request.query_params.getlist(name)) > 1:  # all but the last would be ignored
+                raise InputError("given more than once; this path takes one value", field=name)
+            continue
+        if prefix is not None and name.startswith(prefix):
+            continue
+        suggestion = nearest(name, frozenset(known))
+        takes = f"this path takes {', '.join(sorted(known))}" if known else "this path takes none"
+        hint = f"did you mean {quoted(suggestion)}?" if suggestion else takes
+        shown = name if name.isprintable() and len(name) <= PARAMETER_CHARACTERS_MAX else None
+        raise InputError(f"unknown parameter {quoted(name)}; {hint}", field=shown)
 
 
 Caller = Annotated[KeyOwner, Depends(_authenticated)]
 """The account whose key came with the request. The request is counted against the key's rate limit."""
 
 
-def same_secret(given: str, expected: str) -> bool:
-    """Whether two secrets are the same, in a time that tells nothing of either."""
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
+async def slow_down(request: Request, counted: brake.Brake, kind: str) -> None:
+    """A wrong secret of this kind came: count it, and wait before it is refused when there were too many."""
+    address = request.client.host if request.client else ""
+    now = asyncio.get_running_loop().time()
+    was_free = counted.wait_seconds(address, now) == 0
+    if counted.failed(address, now) == 0:
+        return
+    if was_free:
+        log.warning(telemetry.SECRETS_GUESSED, kind=kind, address=brake.network_of(address))
+    await asyncio.sleep(brake.SLOW_SECONDS)
+
+
+def is_one_of(given: str, expected: Sequence[str]) -> bool:
+    """Whether it is one of these secrets, in a time that tells nothing of them."""
+    found = [
+        hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret.encode()) for secret in expected
+    ]
+    return any(found)

@@ -1,42 +1,31 @@
 """Credits: the balance and the ledger."""
 
-from datetime import UTC, date, datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from rushes.api import models
-from rushes.api.answering import ok_answer
 from rushes.api.auth import Caller
-from rushes.api.documents import CREDITS, answers
-from rushes.api.ids import public_id
+from rushes.api.edge.answering import ok_answer
+from rushes.api.edge.ids import public_id
+from rushes.api.edge.times import Time, epoch_ms_if_given
 from rushes.api.parts import Parts
+from rushes.api.shapes import models
+from rushes.api.shapes.documents import CREDITS, answers
 from rushes.domain.credits import EntryType
-from rushes.domain.errors import InputError
-from rushes.engine import tenant, views
-from rushes.engine.tenant import LedgerFilter
+from rushes.read.ledger import LedgerFilter, balance, ledger_page
+from rushes.read.scope import Scope
 
 LEDGER_PAGE_MAX: Final = 1000
 OFFSET_MAX: Final = 10_000_000
-TIME_CHARACTERS_MAX: Final = 40
 
 router = APIRouter(prefix="/credits", tags=[CREDITS])
-
-Time = Annotated[
-    str | None,
-    Query(
-        max_length=TIME_CHARACTERS_MAX,
-        description="An ISO 8601 date or time; UTC unless it names a zone.",
-        examples=["2026-11-01", "2026-11-01T12:00:00Z"],
-    ),
-]
 
 
 @router.get("/balance", response_model=models.Balance, summary="Get the balance", responses=answers())
 async def get_balance(caller: Caller, parts: Parts) -> Response:
     """What may be spent (`available`), what open batches hold (`reserved`), and the lots behind it."""
-    return ok_answer(await parts.database.read(views.balance, caller.account, now_ms=parts.now_ms()))
+    return ok_answer(await parts.database.read(balance, caller.account, now_ms=parts.now_ms()))
 
 
 @router.get(
@@ -56,25 +45,10 @@ async def list_ledger(
     wanted = LedgerFilter(
         batch_id=None if batch_id is None else public_id(batch_id),
         type=type,
-        from_ms=_epoch_ms(from_time, "from"),
-        to_ms=_epoch_ms(to_time, "to"),
+        from_ms=epoch_ms_if_given(from_time, field="from"),
+        to_ms=epoch_ms_if_given(to_time, field="to"),
     )
     entries, total = await parts.database.read(
-        tenant.ledger_page, caller.account_id, wanted, limit=limit, offset=offset
+        ledger_page, Scope(caller.account_id), wanted, limit=limit, offset=offset
     )
     return ok_answer({"entries": entries, "total": total, "limit": limit, "offset": offset})
-
-
-def _epoch_ms(text: str | None, name: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        if len(text) == len("2026-11-01"):
-            moment = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
-        else:
-            # in a query a "+" stands for a space: a time zone's is given back to it
-            moment = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return int(moment.timestamp() * 1000)
-    except (ValueError, OverflowError):
-        raise InputError("must be a date such as 2026-11-01, or an ISO 8601 time", field=name) from None

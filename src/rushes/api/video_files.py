@@ -9,14 +9,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from rushes import telemetry
+from rushes.api.edge.problems import Refusal
 from rushes.api.parts import ApiParts
-from rushes.api.problems import Refusal
 from rushes.domain.archive import ArchiveState
 from rushes.domain.errors import ArchiveUnavailable, NotFound
-from rushes.engine.fetch import trusted_origin
-from rushes.engine.file_links import VARIANTS
-from rushes.engine.guarded_http import NoAnswerFromUrl, StreamedAnswer
-from rushes.engine.net_guard import UrlRefused
+from rushes.files.fetch import open_file
+from rushes.files.guard.addresses import UrlRefused
+from rushes.files.guard.client import NoAnswerFromUrl, StreamedAnswer
+from rushes.files.links import VARIANTS
+from rushes.providers.base import ResultFiles
 
 CONTENT_BYTES_MAX: Final = 2 * 1024 * 1024 * 1024
 DOWNLOADS_AT_ONCE_MAX: Final = 32
@@ -30,8 +31,10 @@ KEPT_SECONDS: Final = 3600
 
 DOWNLOAD_SECONDS_MAX: Final = 3600.0
 
+# a type that every generator of clients knows comes first
 _CONTENT: Final = {
-    kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("video/mp4", "image/jpeg")
+    kind: {"schema": {"type": "string", "format": "binary"}}
+    for kind in ("application/octet-stream", "video/mp4", "image/jpeg")
 }
 FILE_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The file.", "content": _CONTENT},
@@ -88,16 +91,17 @@ async def file_response(
 
     Where the file lies at the provider's own host, the provider's key goes along.
     """
-    way = parts.files_of.get(provider)
+    way = parts.files_of.get(provider, ResultFiles())
     async with contextlib.AsyncExitStack() as stack:
         await _enter(stack, parts.downloads)
         try:
             answer = await stack.enter_async_context(
-                parts.files.get(
+                open_file(
+                    parts.files,
                     url,
+                    way=way,
                     headers=_asked_for(request_headers),
                     timeout_seconds=DOWNLOAD_SECONDS_MAX,
-                    trusted=None if way is None else trusted_origin(way),
                 )
             )
         except UrlRefused as error:  # the provider's fault, not the caller's
@@ -140,7 +144,7 @@ async def kept_response(
             first, end, status = _range_of(request_headers, size, headers["etag"])
             bounds = {"first": first, "end": end} if status == 206 else {}
             chunks = parts.objects.read(key, **bounds)
-            begun = await anext(chunks, b"")  # what cannot be read is known before the answer begins
+            first_chunk = await anext(chunks, b"")  # a failed read is known before the answer starts
         except NotFound:
             raise Refusal(410, "VIDEO_EXPIRED", "the file is no longer in the archive") from None
         except ArchiveUnavailable as error:
@@ -152,18 +156,18 @@ async def kept_response(
             "content-type": media_type,
             "content-disposition": f'inline; filename="{file_name}"',
         }
-        answer = StreamedAnswer(status, {}, _with_first(begun, chunks))
+        answer = StreamedAnswer(status, {}, _with_first(first_chunk, chunks))
         return _FileResponse(answer, stack.pop_all(), headers)
     raise AssertionError("unreachable")
 
 
 def file_name_of(name: str, variant: str) -> str:
-    """What a browser shall call it when it is saved."""
+    """The file name under which a browser saves it."""
     return f"{name}.mp4" if variant == "video" else f"{name}-{variant}.jpg"
 
 
 def refuse_unkept(kept: Mapping[str, Any]) -> None:
-    """Raise `Refusal` for a file that is not to be had any more, or never was."""
+    """Raise `Refusal` for a file that is gone, or never existed."""
     match ArchiveState(kept["state"]):
         case ArchiveState.EXPIRED:
             raise Refusal(410, "VIDEO_EXPIRED", f"the file was lost with its link: {kept['reason']}")
@@ -186,8 +190,8 @@ async def _enter(stack: contextlib.AsyncExitStack, places: Any) -> None:
     await stack.enter_async_context(places)
 
 
-async def _with_first(begun: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield begun
+async def _with_first(first_chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first_chunk
     async for chunk in chunks:
         yield chunk
 

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,6 +31,8 @@ def read_bounded(path: str, bytes_max: int) -> tuple[str, bytes]:
 
 def write_whole(path: Path, chunks: Iterable[bytes]) -> None:
     """Write the file whole or not at all; raises `InputError` when it cannot be written."""
+    import tempfile
+
     from rushes.domain.errors import InputError
 
     try:

@@ -8,6 +8,15 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
+from rushes.cli.files import STANDARD_INPUT
+
+Gate: TypeAlias = Annotated[
+    bool | None,
+    Parameter(
+        help="Give each clip a verdict: black, frozen, silent, too short, broken; by default RUSHES_GATE."
+    ),
+]
+
 DIGITS_MAX = 30
 """Of a number on the command line."""
 
@@ -19,8 +28,24 @@ _SPAN = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
+def _not_an_option(_type: object, file: str | None) -> None:
+    """Of names that start with a hyphen only the hyphen alone, for standard input, is a file's."""
+    if file is not None and file.startswith("-") and file != STANDARD_INPUT:
+        raise ValueError(f'no such option "{file}" (a file of that name is ./{file})')
+
+
+PromptFile: TypeAlias = Annotated[
+    str,
+    Parameter(
+        allow_leading_hyphen=True,
+        validator=_not_an_option,
+        help="Prompts as text (one a line), CSV, TSV, JSON Lines or JSON; - reads stdin.",
+    ),
+]
+
+
 def _refused(token: Token, expected: str) -> ValueError:
-    """A usage error that repeats the beginning of what was given; cyclopts adds the option's name."""
+    """A usage error that repeats the start of what was given; cyclopts adds the option's name."""
     return ValueError(f'{expected}, not "{token.value[:DIGITS_MAX]}"')
 
 
@@ -99,3 +124,13 @@ Expiry: TypeAlias = Annotated[
 ]
 Age: TypeAlias = Annotated[timedelta, Parameter(converter=_age, n_tokens=1)]
 Moment: TypeAlias = Annotated[datetime, Parameter(converter=_moment, n_tokens=1)]
+FileFormat: TypeAlias = Annotated[
+    Literal["text", "csv", "tsv", "jsonl", "json"] | None,
+    Parameter(help="By default taken from the file's suffix, or seen in what comes through a pipe."),
+]
+AspectRatio: TypeAlias = Annotated[str | None, Parameter(help="For items that name none: 16:9 or 9:16.")]
+Duration: TypeAlias = Annotated[Whole | None, Parameter(help="Seconds, for items that name none.")]
+OptionValues: TypeAlias = Annotated[
+    list[str] | None,
+    Parameter(negative=(), help="NAME=VALUE, for items that name none; may be repeated."),
+]

@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rushes.cli import ExitCode
-from rushes.cli.progress import files_line
+from rushes.cli.exits import ExitCode
+from rushes.cli.progress import files_line, verdicts_line
 from rushes.cli.show import duration, print_facts, print_json, print_line, proof_line
+from rushes.domain.notation import counted
 
 if TYPE_CHECKING:
     from rushes.library import Rushes
+    from rushes.settings import Settings
 
 
 async def failure_counts(rushes: "Rushes", batch_id: str) -> dict[str, int]:
@@ -36,20 +39,37 @@ async def summary(rushes: "Rushes", batch: Mapping[str, Any], duration_seconds: 
         "credits": {word: batch[f"credits_{word}"] for word in ("reserved", "settled", "refunded")},
         "failures": await failure_counts(rushes, batch["batch_id"]),
         "files": await rushes.batch_files(batch["batch_id"]),
+        "verdicts": await rushes.batch_verdicts(batch["batch_id"]),
         "duration_seconds": round(duration_seconds, 3),
     }
 
 
 async def print_outcome(
-    rushes: "Rushes", batch: Mapping[str, Any], duration_seconds: float, *, as_json: bool
-) -> dict[str, int]:
-    """The summary on stdout, for people or as JSON; returns the files by state."""
+    rushes: "Rushes",
+    batch: Mapping[str, Any],
+    duration_seconds: float,
+    *,
+    as_json: bool,
+    folder: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The summary on stdout, for people or as JSON; returns it.
+
+    `folder` says where the videos were copied to: `folder, manifest, files, missing`.
+    """
     document = await summary(rushes, batch, duration_seconds)
-    files: dict[str, int] = document["files"]
+    if folder is not None:
+        document["out"] = folder
     if as_json:
         print_json(document)
-        return files
+        return document
     failures = ", ".join(f"{count} {kind}" for kind, count in document["failures"].items())
+    copied = {}
+    if folder is not None:
+        missing = f", {counted(folder['missing'], 'item')} without one" if folder["missing"] else ""
+        copied = {
+            "videos": f"{counted(folder['files'], 'file')} in {folder['folder']}{missing}",
+            "manifest": folder["manifest"],
+        }
     print_facts(
         {
             "batch": batch["batch_id"],
@@ -57,12 +77,19 @@ async def print_outcome(
             "tasks": f"{batch['total_count']} in all, {open_count(batch)} open",
             "succeeded": batch["succeeded_count"],
             "failed": f"{batch['failed_count']}" + (f" ({failures})" if failures else ""),
-            "files": files_line(files).removeprefix("files: ") or "none",
+            "files": files_line(document["files"]).removeprefix("files: ") or "none",
+            **copied,
+            **verdict_facts(document["verdicts"]),
             "time": duration(duration_seconds),
         }
     )
     print_line(proof_line(batch))
-    return files
+    return document
+
+
+def verdict_facts(verdicts: Mapping[str, int]) -> dict[str, str]:
+    """The line of verdicts; nothing for a batch without a gate."""
+    return {"verdicts": verdicts_line(verdicts).removeprefix("verdicts: ") or "none"} if verdicts else {}
 
 
 def open_count(batch: Mapping[str, Any]) -> int:
@@ -72,20 +99,51 @@ def open_count(batch: Mapping[str, Any]) -> int:
     return pending + processing
 
 
-def exit_code_of(batch: Mapping[str, Any], files: Mapping[str, int]) -> ExitCode:
-    """Of a finished batch, whose files are stored or lost."""
-    is_short = batch["failed_count"] or files["expired"] or files["refused"]
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What of a batch a command still waits for: tasks, files to be stored, and verdicts on clips."""
+
+    task_count: int
+    file_count: int
+    verdict_count: int
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.task_count + self.file_count + self.verdict_count
+
+
+def left_of(
+    settings: "Settings", batch: Mapping[str, Any], files: Mapping[str, int], verdicts: Mapping[str, int]
+) -> Left:
+    """What is left of the batch; files that wait where nobody archives, and their verdicts, are not."""
+    if not settings.archive_place:
+        return Left(open_count(batch), 0, 0)
+    return Left(open_count(batch), files["due"], verdicts.get("open", 0))
+
+
+async def left_now(rushes: "Rushes", batch: Mapping[str, Any]) -> Left:
+    """The same, with the files and the verdicts as they now are."""
+    files = await rushes.batch_files(batch["batch_id"])
+    return left_of(rushes.settings, batch, files, await rushes.batch_verdicts(batch["batch_id"]))
+
+
+def exit_code_of(batch: Mapping[str, Any], files: Mapping[str, int], verdicts: Mapping[str, int]) -> ExitCode:
+    """Of a finished batch, whose files are stored or lost and whose clips have their verdicts."""
+    is_short = batch["failed_count"] or files["expired"] or files["refused"] or verdicts.get("rejected")
     return ExitCode.SOME_FAILED if is_short else ExitCode.DONE
 
 
-def resume_hint(batch: Mapping[str, Any], due_count: int = 0) -> str:
-    """What to do about a batch that was left with open tasks, or with files to be stored."""
-    batch_id, left = batch["batch_id"], []
-    if open_count(batch):
-        left.append(f"{open_count(batch)} of {batch['total_count']} tasks are open")
-    if due_count:
-        left.append(f"{due_count} files are still to be stored")
+def resume_hint(batch: Mapping[str, Any], left: Left) -> str:
+    """What to do about a batch of which something is left."""
+    batch_id, parts = batch["batch_id"], []
+    if left.task_count:
+        parts.append(f"{left.task_count} of {counted(batch['total_count'], 'task is', 'tasks are')} open")
+    if left.file_count:
+        parts.append(f"{counted(left.file_count, 'file is', 'files are')} still to be stored")
+    if left.verdict_count:
+        parts.append(f"{counted(left.verdict_count, 'verdict is', 'verdicts are')} still to come")
     return (
-        f"nothing is lost: {' and '.join(left)}."
+        f"nothing is lost: {' and '.join(parts)}."
         f" `rushes worker` works on, `rushes batch watch {batch_id}` shows it"
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 PLAIN_LINE_SECONDS = 3.0
-"""Without a terminal at most one line in so many seconds is written, and only when something changed."""
+"""Without a terminal at most one line in this time is written, and only when something changed."""
 
 REFRESHES_PER_SECOND = 8
 
@@ -25,7 +25,7 @@ class Progress(Protocol):
     def __exit__(self, *_error: object) -> None: ...
 
     def update(self, batch: Mapping[str, Any], troubles: Mapping[str, str]) -> None:
-        """The batch as the API shows it, its `files` by state, and what is in trouble, by name."""
+        """The batch as the API shows it, with `files` by state and `verdicts`; and what is in trouble."""
 
 
 def progress_display() -> Progress:
@@ -39,25 +39,22 @@ def is_live_terminal() -> bool:
 
 
 class Pace:
-    """Finished tasks a second since the display began, and the time that the open ones take at that pace."""
+    """Finished tasks a second since the display started."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._began_at = clock()
+        self._started_at = clock()
         self._finished_before: int | None = None
         self.per_second = 0.0
-        self.eta_seconds: float | None = None
 
     def update(self, batch: Mapping[str, Any]) -> None:
         """Count what has finished since the last look."""
         finished = batch["succeeded_count"] + batch["failed_count"]
         if self._finished_before is None:
             self._finished_before = finished
-        elapsed_seconds = self._clock() - self._began_at
+        elapsed_seconds = self._clock() - self._started_at
         done = finished - self._finished_before
         self.per_second = done / elapsed_seconds if elapsed_seconds > 0 else 0.0
-        open_count = batch["total_count"] - finished
-        self.eta_seconds = open_count / self.per_second if self.per_second else None
 
 
 def counts_line(batch: Mapping[str, Any], pace: Pace) -> str:
@@ -72,8 +69,14 @@ def counts_line(batch: Mapping[str, Any], pace: Pace) -> str:
         f"{pace.per_second * 60:.1f}/min",
     ]
     if finished < batch["total_count"]:
-        parts.append(f"ETA {duration(pace.eta_seconds)}")
+        parts.append(eta_text(batch["eta_seconds"], batch["eta_reason"]))
     return " · ".join(parts)
+
+
+def eta_text(seconds: float | None, reason: str | None) -> str:
+    """`ETA 4 min (82 rendering)`; without a time, the reason alone."""
+    said = "ETA unknown" if seconds is None else f"ETA {duration(seconds)}"
+    return said if reason is None else f"{said} ({reason})"
 
 
 def credits_line(batch: Mapping[str, Any]) -> str:
@@ -87,6 +90,12 @@ def files_line(files: Mapping[str, int]) -> str:
     """`files: 12 stored · 3 due`; empty while there is none."""
     parts = [f"{count} {state}" for state, count in files.items() if count]
     return f"files: {' · '.join(parts)}" if parts else ""
+
+
+def verdicts_line(verdicts: Mapping[str, int]) -> str:
+    """`verdicts: 9 accepted · 2 rejected · 1 open`; empty without a gate."""
+    parts = [f"{count} {verdict}" for verdict, count in verdicts.items() if count]
+    return f"verdicts: {' · '.join(parts)}" if parts else ""
 
 
 class PlainProgress:
@@ -106,7 +115,7 @@ class PlainProgress:
         self._say()
 
     def update(self, batch: Mapping[str, Any], troubles: Mapping[str, str]) -> None:
-        """See `Progress`."""
+        """Show the batch as it now is, and what is wrong with its providers."""
         self._latest = batch, dict(troubles)
         self._pace.update(batch)
         if self._clock() - self._said_at >= PLAIN_LINE_SECONDS:
@@ -116,11 +125,17 @@ class PlainProgress:
         if self._latest is None:
             return
         batch, troubles = self._latest
-        state = [batch[name] for name in batch if name.endswith("_count")], batch["files"], troubles
+        state = (
+            [batch[name] for name in batch if name.endswith("_count")],
+            batch["files"],
+            batch["verdicts"],
+            troubles,
+        )
         if state == self._said:
             return
         self._said, self._said_at = state, self._clock()
-        lines = counts_line(batch, self._pace), credits_line(batch), files_line(batch["files"])
+        lines = [counts_line(batch, self._pace), credits_line(batch), files_line(batch["files"])]
+        lines.append(verdicts_line(batch["verdicts"]))
         say(" · ".join(line for line in lines if line))
         for name, reason in sorted(troubles.items()):
             say(f"{name}: {reason}")
@@ -149,7 +164,7 @@ class LiveProgress:
             self._live.stop()
 
     def update(self, batch: Mapping[str, Any], troubles: Mapping[str, str]) -> None:
-        """See `Progress`."""
+        """Show the batch as it now is, and what is wrong with its providers."""
         self._pace.update(batch)
         self._live.update(self._drawn(batch, troubles))
 
@@ -169,7 +184,8 @@ class LiveProgress:
             ),
             Text(f"{100 * finished // max(1, batch['total_count'])} %"),
         )
-        said = counts_line(batch, self._pace), credits_line(batch), files_line(batch["files"])
+        said = [counts_line(batch, self._pace), credits_line(batch), files_line(batch["files"])]
+        said.append(verdicts_line(batch["verdicts"]))
         lines: list[RenderableType] = [head, *(Text(line) for line in said if line)]
         lines += [
             Text(one_line(f"{name}: {reason}"), style="yellow") for name, reason in sorted(troubles.items())

@@ -27,6 +27,8 @@ class Batch(TypedDict):
 
     batch_id: str
     request_id: str
+    name: str | None
+    metadata: dict[str, Any] | None
     status: BatchStatus
     total_count: int
     succeeded_count: int
@@ -40,13 +42,25 @@ class Batch(TypedDict):
     created_at: str
     completed_at: str | None
     eta_seconds: float | None
+    eta_reason: str | None
+
+
+class Unanswered(TypedDict):
+    """The last answer of the provider about an item that was not understood; `count` of them in a row."""
+
+    kind: str
+    reason: str
+    count: int
+    since: str
+    at: str
 
 
 class Item(TypedDict):
     """One item of a batch, as it is after its newest try; `progress` is 0 to 100.
 
     `alias` is what was asked for, if that names several models; `held_reason` why a pending item is not
-    sent for now.
+    sent for now. `last_submit` and `last_poll` are the last answer of the provider while it was not
+    understood.
     """
 
     item_id: str
@@ -56,15 +70,23 @@ class Item(TypedDict):
     progress: int
     prompt: str
     model: str
+    options: dict[str, Any]
     alias: str | None
     held_reason: str | None
+    last_submit: Unanswered | None
+    last_poll: Unanswered | None
     video_url: str | None
+    expires_at: str | None
+    content_url: str | None
     thumbnail_url: str | None
     archive: dict[str, Any] | None
     error: str | None
     failure_type: str | None
     attempt: int
+    reused_from: dict[str, Any] | None
+    near_equal: dict[str, int] | None
     metadata: dict[str, Any] | None
+    deadline: str | None
     created_at: str
     completed_at: str | None
 
@@ -75,6 +97,28 @@ class CancelledBatch(TypedDict):
     batch_id: str
     status: Literal["cancelled"]
     credits_refunded: int
+
+
+class CancelledItem(TypedDict):
+    """An item that no provider had, and what was refunded."""
+
+    batch_id: str
+    item_id: str
+    status: Literal["failed"]
+    credits_refunded: int
+
+
+class Upload(TypedDict):
+    """A file that any media input takes by its id."""
+
+    upload_id: str
+    content_type: str
+    bytes: int
+    width: int | None
+    height: int | None
+    duration_seconds: float | None
+    sha256: str
+    expires_at: str
 
 
 class RetriedItem(TypedDict):
@@ -101,6 +145,8 @@ Attempt = TypedDict(
         "credits": int,
         "error": str | None,
         "failure_type": str | None,
+        "last_submit": Unanswered | None,
+        "last_poll": Unanswered | None,
         "video_url": str | None,
         "created_at": str,
         "dispatched_at": str | None,
@@ -138,8 +184,23 @@ class QuotedModel(TypedDict):
 
     model: str
     count: int
-    credits_per_video: int
+    credits_per_video: int | None
     credits: int
+
+
+class QuotedItem(TypedDict):
+    """What one item costs."""
+
+    index: int
+    model: str
+    credits: int
+
+
+class FinishSeconds(TypedDict):
+    """Seconds until the last video is done, in half and in 95 of 100 cases."""
+
+    p50: int
+    p95: int
 
 
 class ExpectedFinish(TypedDict):
@@ -151,6 +212,22 @@ class ExpectedFinish(TypedDict):
     p95_at: str
 
 
+class DuplicateItem(TypedDict):
+    """An item that asks for the same as an earlier one."""
+
+    index: int
+    same_as: int
+
+
+class BoughtItem(TypedDict):
+    """An item that asks for what the account bought in the last 30 days."""
+
+    index: int
+    item_id: str
+    completed_at: str
+    is_stored: bool
+
+
 class Quote(TypedDict):
     """What a batch would cost, and when it would be done."""
 
@@ -160,7 +237,12 @@ class Quote(TypedDict):
     sufficient: bool
     cost_per_video: int | None
     models: list[QuotedModel]
+    items: list[QuotedItem]
+    duplicates: list[DuplicateItem]
+    bought_before: list[BoughtItem]
+    reuse_saves_credits: int
     expected_finish: ExpectedFinish
+    finish_seconds: FinishSeconds
 
 
 class Lot(TypedDict):
@@ -200,6 +282,7 @@ class Delivery(TypedDict):
     delivery_id: str
     type: str
     batch_id: str
+    endpoint_id: str | None
     url: str
     status: Literal["pending", "delivered", "failed", "disabled"]
     attempts: int
@@ -214,6 +297,128 @@ class Event(TypedDict):
     """One event of a batch; `id` is its number in the batch, to go on from."""
 
     id: int
+    type: str
+    timestamp: str
+    data: dict[str, Any]
+
+
+class Endpoint(TypedDict):
+    """A webhook endpoint; `events` is None for all of them."""
+
+    endpoint_id: str
+    url: str
+    events: list[str] | None
+    description: str | None
+    enabled: bool
+    disabled_reason: Literal["gone", "owner"] | None
+    disabled_at: str | None
+    created_at: str
+
+
+class EndpointWithSecret(TypedDict):
+    """The same with the secret that it is signed with, and those that sign as well for a while."""
+
+    endpoint: Endpoint
+    secret: str
+    older_secrets: list[str]
+    previous_until: str | None
+
+
+class EndpointTest(TypedDict):
+    """What a receiver made of a test event."""
+
+    webhook_id: str
+    delivered: bool
+    http_status: int | None
+    error: str | None
+    duration_ms: int
+
+
+class ManifestFile(TypedDict):
+    """An item's video, or the `reason` why it has none; `expires_at` while it is not stored yet."""
+
+    item_id: str
+    index: int
+    custom_id: str | None
+    status: Status
+    file_name: str | None
+    content_url: str | None
+    archive_path: str | None
+    content_type: str | None
+    sha256: str | None
+    bytes: int | None
+    width: int | None
+    height: int | None
+    duration_seconds: float | None
+    expires_at: str | None
+    reason: str | None
+
+
+class BatchManifest(TypedDict):
+    """The videos of a batch."""
+
+    batch_id: str
+    status: BatchStatus
+    total_count: int
+    stored_count: int
+    missing_count: int
+    files: list[ManifestFile]
+
+
+class Key(TypedDict):
+    """An API key; `shown` is its first characters."""
+
+    key_id: int
+    name: str
+    shown: str
+    scope: Literal["read", "submit", "admin"]
+    rate_limit_per_min: int | None
+    credits_per_day_max: int | None
+    made_by_key_id: int | None
+    created_at: str
+    last_used_at: str | None
+    revoked_at: str | None
+    is_this: bool
+
+
+class NewKey(Key):
+    """A new key: the only time that `key` is seen."""
+
+    key: str
+
+
+class Used(TypedDict):
+    """Tries, and the credits that they cost, gave back and hold."""
+
+    tries: int
+    succeeded: int
+    failed: int
+    open: int
+    credits_settled: int
+    credits_refunded: int
+    credits_held: int
+
+
+class UsageRow(Used):
+    """The same of a day, a model or a key; None where it was not asked for."""
+
+    day: str | None
+    model: str | None
+    key_id: int | None
+
+
+class Usage(TypedDict):
+    """What the batches of a time came to."""
+
+    rows: list[UsageRow]
+    total: Used
+
+
+class AccountEvent(TypedDict):
+    """An event of the account's log; `id` is its position."""
+
+    id: int
+    batch_id: str
     type: str
     timestamp: str
     data: dict[str, Any]

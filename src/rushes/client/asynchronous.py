@@ -8,17 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar, cast
 
-from rushes.at_once import at_once
 from rushes.client import answers
-from rushes.client.downloads import (
-    ITEM_NAMES,
-    PARALLEL_MAX,
-    OnFile,
-    download,
-    folder_at,
-    item_id_of,
-    write_manifest,
-)
+from rushes.client.account import AsyncAccount
+from rushes.client.downloads import ITEM_NAMES, OnFile, download, item_id_of
 from rushes.client.errors import ServiceRefused, ServiceUnreachable, StillRunning, UnexpectedAnswer
 from rushes.client.event_stream import BrokenStream, frames_of
 from rushes.client.http import Http, chunks_of, refusal_of
@@ -31,13 +23,12 @@ from rushes.client.wire import (
     file_name,
     path_part,
 )
-from rushes.domain.downloads import DownloadedFile, Manifest, file_names, manifest_of
+from rushes.domain.downloads import DownloadedFile, Manifest, file_names
 from rushes.domain.errors import InputError, RushesError
+from rushes.video_folder import check_parallel, fill_folder, folder_at
 
 TIMEOUT_SECONDS: Final = 30.0
 TRIES_MAX: Final = 4
-PAGE_ITEMS: Final = 500
-PAGE_BATCHES: Final = 100
 
 LOOK_SECONDS_MIN: Final = 0.25
 """How soon a watched batch is looked at again, however fast its events come."""
@@ -55,7 +46,7 @@ T = TypeVar("T")
 OnProgress = Callable[[answers.Batch], None]
 
 
-class AsyncClient:
+class AsyncClient(AsyncAccount):
     """A tenant's client of the service at `base_url`.
 
         async with AsyncClient("https://rushes.example.com", api_key) as client:
@@ -78,12 +69,14 @@ class AsyncClient:
         tries_max: int = TRIES_MAX,
         root_certificates_pem: bytes | None = None,
     ) -> None:
-        self._http = Http(
-            base_url,
-            api_key,
-            timeout_seconds=timeout_seconds,
-            tries_max=tries_max,
-            root_certificates_pem=root_certificates_pem,
+        super().__init__(
+            Http(
+                base_url,
+                api_key,
+                timeout_seconds=timeout_seconds,
+                tries_max=tries_max,
+                root_certificates_pem=root_certificates_pem,
+            )
         )
 
     def __repr__(self) -> str:
@@ -116,21 +109,40 @@ class AsyncClient:
         model: str | None = None,
         request_id: str | None = None,
         webhook_url: str | None = None,
+        webhook_events: Sequence[str] | None = None,
         retries: int | Mapping[str, Any] | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        deadline: int | str | None = None,
+        gate: bool | Mapping[str, Any] | None = None,
+        accept: Mapping[str, Any] | None = None,
+        reuse: bool | None = None,
         **options: Any,
     ) -> answers.AcceptedBatch:
         """Reserve the credits of all items and have them made, or write nothing.
 
         `items` are prompts or objects; or a `template` with its `variables`. `model` and `options`
         (`aspect_ratio`, `duration`, …) are for items without. `retries` is how often a failed item is
-        tried again, or a policy. The same `request_id` with the same batch is
+        retried, or a policy; `gate` whether each clip gets a verdict, or with which thresholds; `accept` how
+        many clips an item may buy until one is accepted; `reuse` whether items that ask for the same take
+        one file. `name` and `metadata` are yours, to find the batch by; what no provider has by the
+        `deadline` (seconds, or an ISO 8601 time) is cancelled. The same `request_id` with the same batch is
         the same batch; without one a random id is used, so that a try whose answer was lost can be repeated.
         """
         document = batch_document(items, template, variables, max_outputs, model, options)
         document["request_id"] = f"client-{secrets.token_hex(16)}" if request_id is None else request_id
-        for name, value in (("webhook_url", webhook_url), ("retries", retries)):
-            if value is not None:
-                document[name] = value
+        more: dict[str, Any] = {
+            "webhook_url": webhook_url,
+            "retries": retries,
+            "name": name,
+            "deadline": deadline,
+            "gate": gate,
+            "accept": accept,
+            "reuse": reuse,
+        }
+        more["webhook_events"] = None if webhook_events is None else list(webhook_events)
+        more["metadata"] = None if metadata is None else dict(metadata)
+        document |= {field: value for field, value in more.items() if value is not None}
         return await self._post("/v1/batches", answers.AcceptedBatch, document, repeatable=True)
 
     async def quote(
@@ -154,22 +166,63 @@ class AsyncClient:
         """The batch as it stands."""
         return await self._get(batch_path(batch_id), answers.Batch)
 
-    async def batches(self) -> AsyncIterator[answers.Batch]:
-        """All batches, newest first, fetched a page at a time."""
-        async for row in self._cursor("/v1/batches", "batch_id", {}):
+    async def batches(
+        self,
+        *,
+        status: answers.BatchStatus | None = None,
+        model: str | None = None,
+        request_id: str | None = None,
+        created_after: str | None = None,
+        created_before: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        order: Literal["asc", "desc"] = "desc",
+    ) -> AsyncIterator[answers.Batch]:
+        """Batches, newest first unless `order` is `asc`, fetched a page at a time.
+
+        Times are ISO 8601. `metadata` names values of the batches' own metadata, which must all agree.
+        """
+        query: dict[str, Any] = {
+            "status": status,
+            "model": model,
+            "request_id": request_id,
+            "created_after": created_after,
+            "created_before": created_before,
+            "order": order,
+        }
+        query |= {f"metadata.{key}": value for key, value in (metadata or {}).items()}
+        async for row in self._cursor("/v1/batches", "batch_id", query):
             yield cast(answers.Batch, row)
 
     async def items(
-        self, batch_id: str, *, status: answers.Status | None = None
+        self,
+        batch_id: str,
+        *,
+        status: answers.Status | None = None,
+        failure_type: str | None = None,
+        custom_id: str | None = None,
+        model: str | None = None,
+        order: Literal["asc", "desc"] = "asc",
     ) -> AsyncIterator[answers.Item]:
         """The batch's items in their order, fetched a page at a time."""
-        query = {"status": status}
+        query = {
+            "status": status,
+            "failure_type": failure_type,
+            "custom_id": custom_id,
+            "model": model,
+            "order": order,
+        }
         async for row in self._pages(f"{batch_path(batch_id)}/items", "items", query):
             yield cast(answers.Item, row)
 
     async def cancel(self, batch_id: str) -> answers.CancelledBatch:
         """Pending items fail and are refunded; items at a provider run on to their verdict."""
         return await self._post(f"{batch_path(batch_id)}/cancel", answers.CancelledBatch)
+
+    async def cancel_item(self, batch_id: str, item: str | int) -> answers.CancelledItem:
+        """A pending item (its id or index) fails and is refunded."""
+        return await self._post(
+            f"{batch_path(batch_id)}/items/{path_part(item)}/cancel", answers.CancelledItem
+        )
 
     async def retry(self, batch_id: str, item: str | int) -> answers.RetriedItem:
         """A failed item (its id or index) waits again, with a new reservation."""
@@ -192,12 +245,21 @@ class AsyncClient:
         return as_answer(answers.PassRates, answer)
 
     async def export(
-        self, batch_id: str, path: str | Path, *, format: Literal["csv", "jsonl"] = "jsonl"
+        self,
+        batch_id: str,
+        path: str | Path,
+        *,
+        format: Literal["csv", "jsonl"] = "jsonl",
+        raw: bool = False,
     ) -> int:
-        """Write every item to the file, whole or not at all; returns its bytes."""
+        """Write every item to the file, whole or not at all; returns its bytes.
+
+        CSV is safe to open in a spreadsheet, which takes an apostrophe before some texts; `raw` is exact.
+        """
         target = Path(path)
         part = target.with_name(f"{target.name}.part")
         url = f"{self._http.base_url}{batch_path(batch_id)}/export?format={format}"
+        url += "&raw=true" if raw else ""
         try:
             async with self._http.open("GET", url) as response:
                 if response.status >= 400:
@@ -214,12 +276,16 @@ class AsyncClient:
                 part.unlink(missing_ok=True)
         return size
 
+    async def manifest(self, batch_id: str) -> answers.BatchManifest:
+        """The batch's videos with their addresses, checksums and sizes, and why items have none."""
+        return await self._get(f"{batch_path(batch_id)}/manifest", answers.BatchManifest)
+
     # --- following --------------------------------------------------------------------------------------
 
     async def events(self, batch_id: str, *, after: int = 0) -> AsyncGenerator[answers.Event, None]:
         """The batch's events after number `after`, each once and in order, until the batch is finished.
 
-        A stream that breaks is gone on with from the last event; raises what a service says that stays away.
+        A broken stream is resumed from the last event; raises what a service says that stays away.
         """
         position, failures = after, 0
         url = f"{self._http.base_url}{batch_path(batch_id)}/events"
@@ -267,7 +333,7 @@ class AsyncClient:
                         raise
                 else:
                     looked = now()
-                    facts = {**batch, "eta_seconds": None}
+                    facts = {**batch, "eta_seconds": None, "eta_reason": None}
                     if facts != seen:
                         seen = facts
                         yield batch
@@ -327,105 +393,23 @@ class AsyncClient:
 
         `names` is a template, see `domain.downloads.file_names`: `{index:04d}-{custom_id}-{slug}.mp4`, say.
 
-        Files that are there are kept, files that broke off are gone on with. What has no file is in the
+        Complete files are kept, partial ones resumed. What has no file is in the
         manifest with its error, and stops nothing; the manifest is written to `BATCH_ID.manifest.json`.
         """
-        if not 1 <= parallel <= PARALLEL_MAX:
-            raise InputError(f"must be 1 to {PARALLEL_MAX}", field="parallel")
+        check_parallel(parallel)
         target = folder_at(folder)
         wanted = [item async for item in self.items(batch_id)]
         for item in wanted:
             item_id_of(item)
-        files: list[DownloadedFile] = []
-        present = 0
-        named = list(zip(wanted, file_names(names, wanted), strict=True))
 
-        async def fetch(item_and_name: tuple[answers.Item, str]) -> None:
-            nonlocal present
-            line, was_there = await download(self._http, *item_and_name, target)
-            files.append(line)
-            present += was_there
-            if on_file is not None:
-                on_file(line)
+        async def fetch(item: answers.Item, name: str) -> tuple[DownloadedFile, bool]:
+            return await download(self._http, item, name, target)
 
-        try:
-            await at_once(min(parallel, max(1, len(named))), named, fetch)
-        finally:
-            manifest = manifest_of(batch_id, files, present=present)
-            write_manifest(manifest, target / f"{file_name(batch_id)}.manifest.json")
-        return manifest
-
-    # --- credits ----------------------------------------------------------------------------------------
-
-    async def balance(self) -> answers.Balance:
-        """The account's credits."""
-        return await self._get("/v1/credits/balance", answers.Balance)
-
-    async def ledger(
-        self,
-        *,
-        batch_id: str | None = None,
-        type: str | None = None,
-        from_time: str | None = None,
-        to_time: str | None = None,
-    ) -> AsyncIterator[answers.LedgerEntry]:
-        """Ledger entries, newest first, fetched a page at a time; times are ISO 8601, `to_time` excluded."""
-        query = {"batch_id": batch_id, "type": type, "from": from_time, "to": to_time}
-        async for row in self._pages("/v1/credits/ledger", "entries", query):
-            yield cast(answers.LedgerEntry, row)
-
-    # --- webhooks ---------------------------------------------------------------------------------------
-
-    async def webhook_secret(self) -> str:
-        """The secret (`whsec_…`) that the account's webhooks are signed with."""
-        answer = await self._http.ask("GET", "/v1/webhooks/secret", repeatable=True)
-        return str(answer["secret"])
-
-    async def deliveries(self, *, status: str | None = None) -> AsyncIterator[answers.Delivery]:
-        """Webhook deliveries, newest first, fetched a page at a time."""
-        async for row in self._cursor("/v1/webhooks/deliveries", "delivery_id", {"status": status}):
-            yield cast(answers.Delivery, row)
-
-    async def replay_delivery(self, delivery_id: str) -> answers.Delivery:
-        """Send a delivery again, from the beginning of the ladder and with the same `webhook-id`."""
-        path = f"/v1/webhooks/deliveries/{path_part(delivery_id)}/replay"
-        answer = await self._http.ask("POST", path, repeatable=False)
-        return cast(answers.Delivery, answer["delivery"])
-
-    # --- requests ---------------------------------------------------------------------------------------
-
-    async def _get(self, path: str, kind: type[T]) -> T:
-        return as_answer(kind, await self._http.ask("GET", path, repeatable=True))
-
-    async def _post(
-        self, path: str, kind: type[T], document: Mapping[str, Any] | None = None, *, repeatable: bool = False
-    ) -> T:
-        return as_answer(kind, await self._http.ask("POST", path, document=document, repeatable=repeatable))
-
-    async def _cursor(
-        self, path: str, id_name: str, query: Mapping[str, Any]
-    ) -> AsyncIterator[dict[str, Any]]:
-        after: str | None = None
-        while True:
-            page = await self._http.ask(
-                "GET", path, query={**query, "limit": PAGE_BATCHES, "after": after}, repeatable=True
-            )
-            for row in page["data"]:
-                yield row
-            if not page["has_more"] or not page["data"]:
-                return
-            after = page["data"][-1][id_name]
-
-    async def _pages(
-        self, path: str, list_name: str, query: Mapping[str, Any]
-    ) -> AsyncIterator[dict[str, Any]]:
-        offset = 0
-        while True:
-            page = await self._http.ask(
-                "GET", path, query={**query, "limit": PAGE_ITEMS, "offset": offset}, repeatable=True
-            )
-            for row in page[list_name]:
-                yield row
-            offset += len(page[list_name])
-            if not page[list_name] or offset >= page["total"]:
-                return
+        return await fill_folder(
+            batch_id,
+            list(zip(wanted, file_names(names, wanted), strict=True)),
+            fetch,
+            parallel=parallel,
+            on_file=on_file or (lambda _line: None),
+            manifest_at=target / f"{file_name(batch_id)}.manifest.json",
+        )

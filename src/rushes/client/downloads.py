@@ -1,12 +1,10 @@
-"""Files of a batch's videos: fetched a few at a time, gone on with where they broke off, never half there.
+"""Files of a batch's videos: fetched a few at a time, resumed where they broke off, never half there.
 
 A file under its final name is complete. Until then it is `NAME.part`, beside `NAME.part.tag`: the
-validator under which the service will continue it; without one a broken file begins anew.
+validator under which the service will continue it; without one a partial file starts over.
 """
 
 import asyncio
-import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,11 +16,11 @@ from pyreqwest.response import Response
 from rushes.client.answers import Item
 from rushes.client.errors import ServiceRefused, ServiceUnreachable, UnexpectedAnswer
 from rushes.client.http import Http, chunks_of, headers_of, refusal_of
-from rushes.domain.downloads import DownloadedFile, Manifest, line_without_file
+from rushes.domain.downloads import DownloadedFile, line_without_file
 from rushes.domain.errors import InputError, NotFound, RushesError
+from rushes.video_folder import folder_at, size_and_digest, write_text
 
 ITEM_NAMES: Final = "{item_id}.mp4"
-PARALLEL_MAX: Final = 32
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024 * 1024
 _NAME: Final = re.compile(r"[A-Za-z0-9_\-]{1,128}")
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
@@ -45,8 +43,10 @@ async def download(http: Http, item: Item, name: str, folder: Path) -> tuple[Dow
             await _fetch(http, item, path)
         except RushesError as error:
             return {**line, "error": error.message}, False
-    size, digest = await asyncio.to_thread(_size_and_digest, path)
-    return {**line, "file": name, "bytes": size, "sha256": digest}, was_there
+    found = await asyncio.to_thread(size_and_digest, path)
+    if found is None:
+        return {**line, "error": "the file disappeared after it was fetched"}, False
+    return {**line, "file": name, "bytes": found[0], "sha256": found[1]}, was_there
 
 
 def item_id_of(item: Item) -> str:
@@ -80,17 +80,17 @@ async def _one_try(http: Http, url: str, path: Path) -> None:
     async with http.open_file(url, headers=asked) as response:
         if response.status == 416:
             _forget(part, tag)
-            raise ServiceUnreachable("the file is not the one that was begun; it begins anew")
+            raise ServiceUnreachable("the file changed since the download started; it starts over")
         if response.status >= 400:
             raise await refusal_of(response)
         headers = headers_of(response)
         _check_kind(headers)
         total = _total_bytes(response, headers, offset)
-        begins = offset if response.status == 206 else 0
-        _write(tag, _validator_of(headers))
+        start = offset if response.status == 206 else 0
+        write_text(tag, _validator_of(headers))
         try:
-            with part.open("r+b" if begins else "wb") as file:
-                file.seek(begins)
+            with part.open("r+b" if start else "wb") as file:
+                file.seek(start)
                 async for chunk in chunks_of(response):
                     file.write(chunk)
                     if file.tell() > FILE_BYTES_MAX:
@@ -106,7 +106,7 @@ async def _one_try(http: Http, url: str, path: Path) -> None:
 
 
 def _left_from_before(part: Path, tag: Path) -> tuple[int, str]:
-    """How much of the file is there, and its validator; 0 when it cannot be gone on with."""
+    """How much of the file is there, and its validator; 0 when it cannot be resumed."""
     try:
         offset, validator = part.stat().st_size, tag.read_text("utf-8")
     except (OSError, ValueError):
@@ -139,36 +139,6 @@ def _total_bytes(response: Response, headers: Mapping[str, str], offset: int) ->
     return int(length[:18]) if length.isascii() and length.isdecimal() else None
 
 
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", source=str(path)) from error
-
-
 def _forget(*paths: Path) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
-
-
-def _size_and_digest(path: Path) -> tuple[int, str]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return file.tell(), digest
-
-
-def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write the manifest whole or not at all."""
-    new = path.with_name(f"{path.name}.part")
-    _write(new, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-    new.replace(path)
-
-
-def folder_at(path: str | Path) -> Path:
-    """The folder, made when it is new. Raises `InputError`."""
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot be a folder: {error.strerror}", source=str(folder)) from error
-    return folder

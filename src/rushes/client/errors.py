@@ -26,6 +26,8 @@ class ServiceRefused(RushesError):
 class RateLimited(ServiceRefused):
     """More requests than the key may make. `retry_after_seconds` is what the service asked to wait."""
 
+    retryable = True
+
     def __init__(self, message: str, *, retry_after_seconds: float | None, code: str, **facts: Any) -> None:
         super().__init__(message, code=code, retryable=True, **facts)
         self.retry_after_seconds = retry_after_seconds
@@ -65,6 +67,7 @@ _PLAIN: Final[Mapping[str, type[RushesError]]] = {
         errors.NotFound,
         errors.BatchNotCancellable,
         errors.ItemNotRetryable,
+        errors.ItemNotAdoptable,
         errors.DatabaseBusy,
         errors.DatabaseUnreachable,
     )
@@ -84,7 +87,9 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes) -> RushesEr
             retryable=status in (502, 503, 504),
             status=status,
         )
-    code, message = str(document["error"]), str(document["message"])[:MESSAGE_CHARACTERS_MAX]
+    said = document["error"]  # under the paths of OpenAI's API, OpenAI's own object
+    code = str(said.get("code") if isinstance(said, dict) else said)
+    message = str(document["message"])[:MESSAGE_CHARACTERS_MAX]
     facts = {
         name: value
         for name, value in document.items()

@@ -62,7 +62,7 @@ class Http:
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError("must begin with https:// or http:// and name a host", field="base_url")
+            raise InputError("must start with https:// or http:// and name a host", field="base_url")
         if parts.query or parts.fragment or parts.username is not None:
             raise InputError("must be an address only, without user, query or fragment", field="base_url")
         if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
@@ -110,13 +110,16 @@ class Http:
         query: Mapping[str, Any] | None = None,
         document: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
     ) -> dict[str, Any]:
-        """The answer's JSON object, without its `ok`.
+        """The answer's JSON object, without its `ok`. `content` is sent as it is, in a document's place.
 
         A repeatable request is sent again when no answer came or the service asks to come back later.
         """
         url = f"{self.base_url}{path}{_query(query)}"
-        body = None if document is None else _encoded(document)
+        body = content if document is None else _encoded(document)
+        if content is not None:
+            headers = {**(headers or {}), "content-type": "application/octet-stream"}
         for number in range(1, self.tries_max + 1):
             try:
                 return await self._once(method, url, body, headers or {})
@@ -181,7 +184,7 @@ class Http:
         """An answer whose body is read within the `async with`, whatever its status.
 
         `bounded` requests are given up after the client's time-out; others only when nothing comes.
-        Raises `ServiceUnreachable` when no answer begins.
+        Raises `ServiceUnreachable` when no answer starts.
         """
         if self._closed:
             raise ClientClosed("the client is closed")
@@ -191,7 +194,9 @@ class Http:
                 if self._is_ours(url):
                     builder = builder.header("x-api-key", self._api_key)
                 if body is not None:
-                    builder = builder.header("content-type", "application/json").body_bytes(body)
+                    if "content-type" not in (headers or {}):
+                        builder = builder.header("content-type", "application/json")
+                    builder = builder.body_bytes(body)
                 if bounded:
                     builder = builder.timeout(timedelta(seconds=self._timeout_seconds))
                 else:  # what came before a break is not lost with a buffer
@@ -235,7 +240,7 @@ class _ComeBackLater(Exception):
 
 
 def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
-    """The refusal as it is raised, or wrapped when the same request may be tried again."""
+    """The refusal as it is raised, or wrapped when the same request may be retried."""
     error = error_from(status, headers, body)
     wait = retry_after_seconds(headers)
     if error.retryable and (status in (429, 502, 503, 504) or isinstance(error, IdempotencyInProgress)):

@@ -68,6 +68,11 @@ def batch_path(batch_id: str) -> str:
     return f"/v1/batches/{path_part(batch_id)}"
 
 
+def endpoint_path(endpoint_id: str) -> str:
+    """Where the webhook endpoint is."""
+    return f"/v1/webhooks/endpoints/{path_part(endpoint_id)}"
+
+
 def file_name(batch_id: str) -> str:
     """A file's name that cannot lead into another folder."""
     return path_part(batch_id)[:128]

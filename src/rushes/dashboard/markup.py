@@ -3,6 +3,7 @@
 from html import escape
 from typing import TypeAlias
 
+from rushes.dashboard.words import tr
 from rushes.domain.errors import InputError
 
 
@@ -40,7 +41,7 @@ def whole_number(text: str, *, low: int, high: int, field: str) -> int:
     """The number that a form's field holds; raises `InputError`."""
     digits = text.strip().replace(",", "").replace("_", "")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 18 and low <= int(digits) <= high):
-        raise InputError(f"must be a whole number from {low} to {high}", field=field)
+        raise InputError(tr("must be a whole number from {low} to {high}", low=low, high=high), field=field)
     return int(digits)
 
 

@@ -1,33 +1,77 @@
 """The parts that pages are made of: numbers and times for people, chips, bars, cards, tables, pagers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from rushes.dashboard.markup import Child, Markup, joined, tag
+from rushes.dashboard.words import tr
+from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, TIMEOUT
 
-STATUS_WORDS: Final = {
-    "pending": "Waiting",
-    "processing": "Rendering",
-    "succeeded": "Succeeded",
-    "partial": "Partly succeeded",
-    "failed": "Failed",
-    "cancelled": "Cancelled",
-}
+_CODES: Final = frozenset({"error", SUBMIT_OUTCOME_UNKNOWN, TIMEOUT, "CANCELLED"})
+"""Errors that are codes: their failure's word says the same."""
 
-FAILURE_WORDS: Final = {
-    "input_moderation": "Prompt refused by moderation",
-    "output_moderation": "Video refused by moderation",
-    "model_error": "Model error",
-    "param_error": "Wrong option",
-    "timeout": "Took too long",
-    "network": "Network",
-    "not_found": "Lost by the provider",
-    "cancelled": "Cancelled",
-    "unknown": "Other",
-}
+BATCH_STATUSES: Final = ("pending", "processing", "succeeded", "partial", "failed", "cancelled")
+
+
+def status_word(status: str) -> str:
+    """The status of a batch or an item, for people."""
+    match status:
+        case "pending":
+            return tr("Waiting")
+        case "processing":
+            return tr("Rendering")
+        case "succeeded":
+            return tr("Succeeded")
+        case "partial":
+            return tr("Partly succeeded")
+        case "failed":
+            return tr("Failed")
+        case "cancelled":
+            return tr("Cancelled")
+        case _:
+            return status
+
+
+def failure_word(failure_type: str | None, error: str | None = None) -> str:
+    """Why an item failed, for people. `error` tells what the type alone does not."""
+    if error == SUBMIT_OUTCOME_UNKNOWN:
+        return tr("Possibly bought: no answer to the submit")
+    match failure_type:
+        case "input_moderation":
+            return tr("Prompt refused by moderation")
+        case "output_moderation":
+            return tr("Video refused by moderation")
+        case "model_error":
+            return tr("Model error")
+        case "param_error":
+            return tr("Wrong option")
+        case "timeout":
+            return tr("Took too long")
+        case "network":
+            return tr("Network")
+        case "not_found":
+            return tr("Lost by the provider")
+        case "cancelled":
+            return tr("Cancelled")
+        case None | "unknown":
+            return tr("Other")
+        case other:
+            return other
+
+
+def own_words(error: str | None, failure_type: str | None) -> str | None:
+    """What a provider said of a failure; None where it is but a code, which `failure_word` says in words."""
+    if error is None or error in _CODES or error == failure_type:
+        return None
+    return error
+
+
+def option_word(name: str) -> str:
+    """A model's option by its name, for people."""
+    return name.replace("_", " ").capitalize()
 
 
 # --- words ----------------------------------------------------------------------------------------------
@@ -38,45 +82,82 @@ def number(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def counted(count: int, singular: str, plural: str | None = None) -> str:
-    """`1 lot`, `2 lots`."""
-    return f"{number(count)} {singular if count == 1 else plural or singular + 's'}"
-
-
 def duration(seconds: float | None) -> str:
     """A time span in at most two units."""
     if seconds is None:
         return "–"
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return tr("{n} ms", n=f"{seconds * 1000:.0f}")
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return tr("{n} s", n=f"{seconds:.1f}".removesuffix(".0"))
     whole = int(seconds)
     if whole < 60:
-        return f"{whole} s"
+        return tr("{n} s", n=whole)
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
+        return _two(tr("{n} min", n=whole // 60), whole % 60, tr("{n} s", n=f"{whole % 60:02d}"))
     if whole < 86_400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+        minutes = whole % 3600 // 60
+        return _two(tr("{n} h", n=whole // 3600), minutes, tr("{n} min", n=f"{minutes:02d}"))
+    hours = whole % 86_400 // 3600
+    return _two(tr("{n} d", n=f"{whole // 86_400:,}"), hours, tr("{n} h", n=hours))
+
+
+def _two(large: str, count: int, small: str) -> str:
+    return f"{large} {small}" if count else large
+
+
+def about(seconds: float | None) -> str:
+    """A time span as one says it: in one unit, but hours with their minutes."""
+    if seconds is None:
+        return "–"
+    whole = max(1, round(seconds))
+    if whole < 90:
+        return duration(whole)
+    return duration(-(-whole // 60) * 60)
 
 
 def moment(iso: str | None, *, now_ms: int) -> Markup:
     """How long ago (or until when), and the exact time for who points at it."""
-    if iso is None:
-        return Markup("–")
-    at_ms = int(datetime.fromisoformat(iso.replace("Z", "+00:00")).timestamp() * 1000)
-    return moment_of(at_ms, now_ms=now_ms)
+    return Markup("–") if iso is None else moment_of(ms_of(iso), now_ms=now_ms)
+
+
+def ms_of(iso: str) -> int:
+    """Epoch milliseconds of an ISO time."""
+    return int(datetime.fromisoformat(iso.replace("Z", "+00:00")).timestamp() * 1000)
 
 
 def moment_of(at_ms: int, *, now_ms: int) -> Markup:
-    """The same, for epoch milliseconds."""
+    """The same, for epoch milliseconds. The script counts on, and adds the local time."""
     seconds = (now_ms - at_ms) / 1000
-    coarse = abs(seconds) if abs(seconds) < 60 else abs(seconds) // 60 * 60
-    length = duration(max(1, int(coarse))).replace(".0 s", " s").replace(" 00 s", "").replace(" 00 min", "")
+    length = _coarse(abs(seconds))
     exact = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    text = f"{length} ago" if seconds >= 0 else f"in {length}"
+    text = tr("{age} ago", age=length) if seconds >= 0 else tr("in {age}", age=length)
     return tag("time", text, title=exact, datetime=exact.replace(" UTC", "Z").replace(" ", "T"))
+
+
+def _coarse(seconds: float) -> str:
+    whole = max(1, int(seconds))
+    for unit_seconds, text in (
+        (86_400, tr("{n} d", n=whole // 86_400)),
+        (3600, tr("{n} h", n=whole // 3600)),
+    ):
+        if whole >= unit_seconds:
+            return text
+    return tr("{n} min", n=whole // 60) if whole >= 60 else tr("{n} s", n=whole)
+
+
+def clock(iso: str | None) -> Markup:
+    """A point in time to the second, in UTC; the script adds the local time."""
+    if iso is None:
+        return Markup("–")
+    exact = datetime.fromtimestamp(ms_of(iso) / 1000, UTC)
+    return tag(
+        "span",
+        exact.strftime("%m-%d %H:%M:%S"),
+        title=exact.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        data_clock=exact.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        class_="clock",
+    )
 
 
 def percent(part: float, whole: float) -> str:
@@ -97,7 +178,19 @@ def chip(text: str, kind: str) -> Markup:
 
 def status_chip(status: str) -> Markup:
     """The status of a batch or an item."""
-    return chip(STATUS_WORDS.get(status, status), f"status-{status}")
+    return chip(status_word(status), f"status-{status}")
+
+
+def copied(text: str, *, shown: str | None = None) -> Markup:
+    """A text that a click copies; without the script it is just the text."""
+    return tag(
+        "button",
+        shown or text,
+        type="button",
+        class_="copy mono",
+        data_copy=text,
+        aria_label=tr("Copy {text}", text=text),
+    )
 
 
 def batch_bar(batch: Mapping[str, Any]) -> Markup:
@@ -117,7 +210,7 @@ def batch_bar(batch: Mapping[str, Any]) -> Markup:
         aria_valuemin=0,
         aria_valuemax=batch["total_count"],
         aria_valuenow=done,
-        aria_label=f"{done} of {batch['total_count']} finished",
+        aria_label=tr("{done} of {total} finished", done=done, total=batch["total_count"]),
     )
 
 
@@ -131,17 +224,18 @@ def item_bar(progress: int) -> Markup:
         aria_valuemin=0,
         aria_valuemax=100,
         aria_valuenow=progress,
-        aria_label=f"{progress} % rendered",
+        aria_label=tr("{n} % rendered", n=progress),
     )
 
 
-def stat(label: str, value: Child, note: Child = None, *, kind: str = "") -> Markup:
+def stat(label: str, value: Child, note: Child = None, *, line: Child = None, kind: str = "") -> Markup:
     """A figure with its name."""
     return tag(
         "div",
         tag("div", label, class_="stat-label"),
         tag("div", value, class_="stat-value"),
         tag("div", note, class_="stat-note") if note else None,
+        line,
         class_=f"card stat {kind}".strip(),
     )
 
@@ -158,7 +252,13 @@ def card(title: str, *children: Child, end: Child = None, class_: str = "") -> M
 
 def empty(text: str, hint: str = "") -> Markup:
     """What stands where there is nothing yet."""
-    return tag("div", tag("p", text), tag("p", hint, class_="muted") if hint else None, class_="empty")
+    below = tag("p", with_code(hint), class_="muted") if hint else None
+    return tag("div", tag("p", with_code(text)), below, class_="empty")
+
+
+def with_code(text: str) -> Markup:
+    """The text; what stands in backquotes is code."""
+    return joined(*(tag("code", part) if place % 2 else part for place, part in enumerate(text.split("`"))))
 
 
 def table(
@@ -168,11 +268,15 @@ def table(
     caption: str,
     right: Sequence[str] = (),
     keys: Sequence[str] = (),
+    links: Mapping[str, Markup] | None = None,
+    class_: str = "",
 ) -> Markup:
     """Rows under heads; on a phone each row is a block of `head: value`.
 
-    `keys` name the rows, so that a row stays itself, with its focus, when others come before it.
+    `keys` name the rows, so that a row stays itself, with its focus, when others come before it; `links`
+    stand for the heads by which the rows can be sorted.
     """
+    shown = [(links or {}).get(head, head) for head in heads]
     classes = ["right" if head in right else None for head in heads]
     return tag(
         "div",
@@ -181,7 +285,7 @@ def table(
             tag("caption", caption, class_="unseen"),
             tag(
                 "thead",
-                tag("tr", [tag("th", h, scope="col", class_=c) for h, c in zip(heads, classes, strict=True)]),
+                tag("tr", [tag("th", h, scope="col", class_=c) for h, c in zip(shown, classes, strict=True)]),
             ),
             tag(
                 "tbody",
@@ -198,7 +302,7 @@ def table(
                 ],
             ),
         ),
-        class_="table",
+        class_=f"table {class_}".strip(),
     )
 
 
@@ -229,7 +333,7 @@ def filter_links(links: Sequence[tuple[str, str, bool]], *, label: str) -> Marku
     )
 
 
-def pager(text: str, *, previous: str | None, following: str | None, of: str = "the list") -> Markup:
+def pager(text: str, *, previous: str | None, following: str | None) -> Markup:
     """To the pages before and after."""
 
     def step(word: str, href: str | None, rel: str) -> Markup:
@@ -239,26 +343,36 @@ def pager(text: str, *, previous: str | None, following: str | None, of: str = "
 
     return tag(
         "nav",
-        step("Previous", previous, "prev"),
+        step(tr("Previous"), previous, "prev"),
         tag("span", text, class_="muted"),
-        step("Next", following, "next"),
+        step(tr("Next"), following, "next"),
         class_="pager",
-        aria_label=f"Pages of {of}",
+        aria_label=tr("More of the list"),
     )
 
 
-def request_of(batch: Mapping[str, Any]) -> Markup | None:
-    """The name that its maker gave the batch, if any."""
-    if batch["request_id"] == batch["batch_id"]:
+def page_steps(page: int, total: int, per_page: int, to: Callable[[int], str]) -> Markup | None:
+    """The pager of a list with that many rows; none for a list of one page."""
+    pages = max(1, -(-total // per_page))
+    if pages == 1:
         return None
-    return tag("div", batch["request_id"], class_="request")
-
-
-def page_head(title: Child, *end: Child, above: Child = None, below: Child = None) -> Markup:
-    """A page's heading, with what can be done beside it."""
-    return tag(
-        "div",
-        tag("div", above, tag("h1", title), below, class_="page-title"),
-        tag("div", joined(*end), class_="actions") if any(end) else None,
-        class_="page-head",
+    return pager(
+        tr("Page {page} of {pages}", page=number(page), pages=number(pages)),
+        previous=to(min(page - 1, pages)) if page > 1 else None,
+        following=to(page + 1) if page < pages else None,
     )
+
+
+def facts_list(lines: Sequence[tuple[str, Child]], class_: str = "facts-list") -> Markup:
+    """Lines of a name and a value."""
+    return tag("dl", [joined(tag("dt", name), tag("dd", value)) for name, value in lines], class_=class_)
+
+
+def has_own_name(batch: Mapping[str, Any]) -> bool:
+    """Whether its maker gave the batch a name."""
+    return bool(batch["name"] or batch["request_id"] != batch["batch_id"])
+
+
+def short_id(text: str) -> str:
+    """An id whose start tells it from the others, for where the whole one does not fit."""
+    return text if len(text) <= 14 else f"{text[:12]}…"

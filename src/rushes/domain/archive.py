@@ -83,7 +83,7 @@ DAY_MS: Final = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How many days stored files are kept, None being for ever; `by_account` goes before `days`."""
+    """How many days stored files are kept, None being indefinitely; `by_account` goes before `days`."""
 
     days: float | None = None
     by_account: Mapping[str, float | None] = field(default_factory=dict)

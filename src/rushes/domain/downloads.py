@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypedDict
 
+from rushes.domain.catalogue.options import nearest, quoted
 from rushes.domain.errors import InputError
-from rushes.domain.options import nearest, quoted
 
 DEFAULT_NAMES: Final = "{index:04d}-{custom_id}-{slug}.mp4"
 
@@ -85,7 +85,7 @@ def manifest_of(batch_id: str, lines: Iterable[DownloadedFile], *, present: int)
 def file_names(template: str, items: Sequence[Mapping[str, Any]]) -> list[str]:
     """A name for each item (`index, item_id, custom_id, model, prompt`), no two alike, all within a folder.
 
-    `{index}` may be `{index:04d}`; `{slug}` is the beginning of the prompt, in words. A value that an item
+    `{index}` may be `{index:04d}`; `{slug}` is the start of the prompt, in words. A value that an item
     does not have takes the `-` or `_` before it along. `/` makes folders. What values hold besides letters,
     digits, `.`, `-` and `_` becomes `_`, so that only the template itself could lead out of the folder.
 

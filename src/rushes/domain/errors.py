@@ -1,25 +1,58 @@
-"""Every error that rushes raises on purpose, in one tree.
+"""Every error that rushes raises on purpose, in one tree; `retryable` answers "may I try the same again?".
 
-    RushesError                  code, message; `retryable` answers "may I try the same again?"
+    RushesError                  code, message, facts
     ├── InputError               the caller's input; file, line and field where there are any
     │   ├── UnknownModel         with the nearest names
-    │   └── ModelRetired
+    │   ├── ModelRetired         past its `sunset_at`
+    │   └── UsageError           the command line: arguments and options that do not go together
     ├── InsufficientCredits      required, available, missing
+    ├── DayCapReached            cap, left, unit, scope, renews_at
     ├── IdempotencyKeyReused     same key, another body
-    ├── IdempotencyInProgress    same key, still running                              retryable
-    ├── NotFound                 no such account, batch, item (or another account's)
-    ├── BatchNotCancellable
-    ├── ItemNotRetryable
+    ├── IdempotencyInProgress    same key, still running                                       retryable
+    ├── NotFound                 no such account, batch or item, or another account's
+    ├── BatchNotCancellable      it has finished
+    ├── ItemNotRetryable         it has not failed
+    ├── ItemNotCancellable       a provider has it
+    ├── ItemNotJudgeable         no clip was made, or somebody has judged it
+    ├── ItemNotRefundable        nothing was charged for it, or that came back before
+    ├── ItemNotAdoptable         it cannot be given that remote task, and why
     ├── SettingsError            a setting that cannot work, by its environment name
     ├── NotAuthorised            a key that a service refuses
-    ├── ArchiveUnavailable       where the finished videos are kept                       retryable
-    └── StoreError               the database
-        ├── DatabaseBusy         locked by another process for too long               retryable
-        ├── DatabaseUnreachable                                                       retryable
-        ├── DatabaseReadOnly
-        ├── DatabaseFull
-        ├── StatementRefused     a constraint or a value that the database does not take
-        └── SchemaOutdated       run `rushes migrate`, or a newer rushes
+    ├── StoreError               the database
+    │   ├── DatabaseBusy         locked by another process for too long                        retryable
+    │   ├── DatabaseUnreachable  no connection, or it was cut                                  retryable
+    │   ├── DatabaseReadOnly     it takes no writes
+    │   ├── DatabaseFull         no space is left
+    │   ├── DatabaseDamaged      the SQLite file is damaged, or no database
+    │   ├── StatementRefused     a constraint, or a value that the database does not take
+    │   └── SchemaOutdated       run `rushes migrate`, or a newer rushes
+    ├── LeaseLost                the worker starts again under a new id, never as it was
+    ├── TimeStampRefused         an authority's time stamp that is none, or does not fit
+    ├── AuthorityUnreachable     the time-stamping authority gave no answer                    retryable
+    ├── BatchUnsound             no statement is signed; `rushes audit` names the rows
+    ├── VideoNotFinished         still being made                                              retryable
+    ├── VideoFailed              there is no file
+    ├── ArchiveUnavailable       where the finished videos are kept                            retryable
+    ├── NameTaken                the archive has other content under the name
+    ├── ChangedInArchive         the file is not the one that was stored
+    ├── NoJudgement              the judge gave no answer that counts                          retryable
+    ├── NoFile                   an item without a file, and why
+    ├── BadFile                  not a video that can be kept
+    ├── BadStatus                the file's host answered with an error                        retryable
+    ├── NoAnswerFromUrl          no complete answer came                                       retryable
+    ├── UrlRefused               an address where no request may go
+    │   └── HostNotFound         the name has no address yet                                   retryable
+    ├── Refusal                  the API's own, by its HTTP status
+    ├── ServiceRefused           the client: as the service says
+    │   └── RateLimited          retry_after_seconds                                           retryable
+    ├── ServiceUnreachable       the client: no complete answer came                           retryable
+    ├── UnexpectedAnswer         the client: nothing that a rushes service says
+    ├── StillRunning             the client: the time to wait is over, the batch runs on       retryable
+    └── ClientClosed             the client was used after its end
+
+Classes of other rooms stand where they are raised; `tests/domain/test_errors.py` holds this drawing against
+all of them. Not errors of a caller, and so not in the tree: `TransportError` and `AboutAnotherTask`, which
+providers turn into outcomes, and `SentTwice`, by which a form that was sent again does nothing.
 
 Messages are one line: what happened, then what to do.
 """
@@ -85,6 +118,12 @@ class InsufficientCredits(RushesError):
         )
 
 
+class DayCapReached(RushesError):
+    """The purchase would go over a cap that the operator has set for the day. Nothing was written."""
+
+    code = "DAY_CAP_REACHED"
+
+
 class IdempotencyKeyReused(RushesError):
     """The request id was used before with another body."""
 
@@ -110,10 +149,34 @@ class BatchNotCancellable(RushesError):
     code = "BATCH_NOT_CANCELLABLE"
 
 
+class ItemNotCancellable(RushesError):
+    """Only an item that is at no provider yet can be cancelled."""
+
+    code = "ITEM_NOT_CANCELLABLE"
+
+
+class ItemNotJudgeable(RushesError):
+    """Only a clip that was made can be judged, and each by one person only."""
+
+    code = "ITEM_NOT_JUDGEABLE"
+
+
 class ItemNotRetryable(RushesError):
-    """Only a failed item can be tried again."""
+    """Only a failed item can be retried."""
 
     code = "ITEM_NOT_RETRYABLE"
+
+
+class ItemNotRefundable(RushesError):
+    """Only a charged video's credits can be given back, and once."""
+
+    code = "ITEM_NOT_REFUNDABLE"
+
+
+class ItemNotAdoptable(RushesError):
+    """The item cannot be given the remote task: it needs none, or the task is not one for it."""
+
+    code = "ITEM_NOT_ADOPTABLE"
 
 
 class SettingsError(RushesError):
@@ -165,6 +228,12 @@ class DatabaseFull(StoreError):
     """No space is left."""
 
     code = "DATABASE_FULL"
+
+
+class DatabaseDamaged(StoreError):
+    """The SQLite file is damaged, or no database. Nothing more is written to it by the same transaction."""
+
+    code = "DATABASE_DAMAGED"
 
 
 class StatementRefused(StoreError):

@@ -1,6 +1,6 @@
-"""When a batch tries its failed items again by itself, and when it stops: re-rolls.
+"""When a batch retries its failed items automatically, and when it stops: re-rolls.
 
-A plain number asks for so many re-rolls of whatever may pass the next time. An object says more: after
+A plain number asks for that many re-rolls of whatever may pass the next time. An object says more: after
 which failures, up to which credits, until which pass rate, and with which model the last try is made.
 """
 
@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rushes.domain.catalogue import Catalogue, Model
+from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.catalogue.media import KnownUploads
+from rushes.domain.catalogue.model import Model
+from rushes.domain.catalogue.options import Origin, WholeNumber, nearest, quoted
 from rushes.domain.credits import CREDITS_MAX
 from rushes.domain.errors import InputError
-from rushes.domain.options import Origin, WholeNumber, nearest, quoted
-from rushes.domain.prompts import BATCH_ITEMS_MAX, PricedDraft
+from rushes.domain.input.priced import PricedDraft
+from rushes.domain.input.prompts import BATCH_ITEMS_MAX
 from rushes.domain.task import FailureType
 
 RETRIES_MAX: Final = 5
@@ -26,6 +29,10 @@ NEVER_RETRIED: Final = frozenset({FailureType.PARAM_ERROR, FailureType.CANCELLED
 
 RETRIED_UNASKED: Final = frozenset(FailureType) - NEVER_RETRIED - {FailureType.INPUT_MODERATION}
 """The reasons when none are named: a prompt that was refused before it was rendered mostly is again."""
+
+BAD_FILE: Final = "bad_file"
+"""A reason that is no failure: the video came, and is broken or not what was asked for. It is charged, so
+only a batch that names it retries it."""
 
 PPM: Final = 1_000_000
 """Pass rates are whole parts per million, so that comparing them is exact."""
@@ -41,7 +48,7 @@ class StopLoss:
     after: int
 
     def is_met(self, *, passed: int, ended: int) -> bool:
-        """Whether a batch with so many tries, all told, stops."""
+        """Whether a batch with these tries in total stops."""
         return ended >= self.after and passed * PPM < self.pass_rate_min_ppm * ended
 
 
@@ -56,8 +63,8 @@ class LastModel:
 
     @classmethod
     def of(cls, model: Model) -> "LastModel":
-        """As the catalogue has it now."""
-        return cls(model.name, model.provider, model.api_model, model.credits)
+        """As the catalogue has it now, at the price of a video with no options but the defaults."""
+        return cls(model.name, model.provider, model.api_model, model.typical_credits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ class RetryPolicy:
     """What a batch asked for. `max` 0 is no re-roll at all; `credits_max` None is no cap.
 
     `credits_max` bounds what re-rolls have cost and still hold, together; a failed one is refunded, and
-    gives its part back.
+    gives its part back. `on_bad_file`: a success whose file is bad is followed by another try, too.
     """
 
     max: int = 0
@@ -73,13 +80,14 @@ class RetryPolicy:
     credits_max: int | None = None
     stop_loss: StopLoss | None = None
     last_model: LastModel | None = None
+    on_bad_file: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The object of the API, all fields."""
         stop_loss, last = self.stop_loss, self.last_model
         return {
             "max": self.max,
-            "reasons": sorted(reason.value for reason in self.reasons),
+            "reasons": sorted([*(reason.value for reason in self.reasons), *[BAD_FILE] * self.on_bad_file]),
             "credits_max": self.credits_max,
             "stop_loss": None
             if stop_loss is None
@@ -92,12 +100,20 @@ NO_RETRIES: Final = RetryPolicy()
 
 
 def read_policy(
-    value: object, catalogue: Catalogue, drafts: Iterable[PricedDraft], now: float
+    value: object,
+    catalogue: Catalogue,
+    drafts: Iterable[PricedDraft],
+    now: float,
+    uploads: KnownUploads | None = None,
+    *,
+    buys_clips: bool = False,
 ) -> RetryPolicy:
     """The policy in a request's field `retries`: absent, a number, or an object.
 
-    `drafts` are the batch's items: the last model must take their options. Raises `InputError` with the
-    path of the field at fault.
+    `drafts` are the batch's items: the last model must take their prompts, options and, where `uploads` says
+    what they are, files. Raises `InputError` with the
+    path of the field at fault. Where the batch `buys_clips` again that were rejected, cap and stop-loss mean
+    something with `max` 0 too.
     """
     if value is None:
         return NO_RETRIES
@@ -113,19 +129,20 @@ def read_policy(
     policy = RetryPolicy(
         max=_whole(tries, origin, "max", 0, RETRIES_MAX),
         reasons=_reasons(value.get("reasons"), origin),
+        on_bad_file=BAD_FILE in (value.get("reasons") or ()),
         credits_max=(
             None
             if value.get("credits_max") is None
             else _whole(value["credits_max"], origin, "credits_max", 0, CREDITS_MAX)
         ),
         stop_loss=_stop_loss(value.get("stop_loss")),
-        last_model=_last_model(value.get("last_model"), catalogue, drafts, now, origin),
+        last_model=_last_model(value.get("last_model"), catalogue, drafts, now, uploads, origin),
     )
     if policy.max == 0:
-        for name in _FIELDS[1:]:
+        for name in ("reasons",) if buys_clips else _FIELDS[1:]:
             if value.get(name) is not None:
                 raise origin.error("means nothing with max 0", name)
-        return NO_RETRIES
+        return policy if buys_clips else NO_RETRIES
     return policy
 
 
@@ -152,9 +169,12 @@ def _reasons(value: object, origin: Origin) -> frozenset[FailureType]:
     allowed = {reason.value: reason for reason in FailureType if reason not in NEVER_RETRIED}
     found: set[FailureType] = set()
     for index, name in enumerate(value):
+        if name == BAD_FILE:
+            continue
         if not isinstance(name, str) or name not in allowed:
             raise origin.error(
-                f"must be one of {', '.join(sorted(allowed))}, not {quoted(name)}", f"reasons[{index}]"
+                f"must be one of {', '.join(sorted([*allowed, BAD_FILE]))}, not {quoted(name)}",
+                f"reasons[{index}]",
             )
         found.add(allowed[name])
     return frozenset(found)
@@ -182,7 +202,12 @@ def _ppm(rate: object, origin: Origin) -> int:
 
 
 def _last_model(
-    value: object, catalogue: Catalogue, drafts: Iterable[PricedDraft], now: float, origin: Origin
+    value: object,
+    catalogue: Catalogue,
+    drafts: Iterable[PricedDraft],
+    now: float,
+    uploads: KnownUploads | None,
+    origin: Origin,
 ) -> LastModel | None:
     if value is None:
         return None
@@ -196,7 +221,12 @@ def _last_model(
         raise refused from None
     for index, draft in enumerate(drafts):
         try:
-            model.normalise_options(draft.options)
+            options = model.normalise_options(draft.options)
+            too_long = model.prompt_problem(draft.draft.prompt)
+            if too_long is not None:
+                raise InputError(too_long, field="prompt")
+            if uploads is not None:
+                model.check_uploads(options, uploads)
         except InputError as error:
             raise origin.error(
                 f"{model.name} cannot take item {index}: {error.message}", "last_model"

@@ -1,7 +1,7 @@
 """The state machine of a video task, and the closed sets of answers that drive it.
 
 Read this file first. A task is `pending` until a worker commits the intent to submit it, `processing`
-while its attempt is at the provider, and then `succeeded` or `failed` for ever.
+while its attempt is at the provider, and then `succeeded` or `failed` for good.
 """
 
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ class TaskStatus(StrEnum):
 
 TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = MappingProxyType(
     {
-        # dispatched (the intent is committed) · cancelled before it was dispatched
-        TaskStatus.PENDING: frozenset({TaskStatus.PROCESSING, TaskStatus.FAILED}),
+        # dispatched (the intent is committed) · cancelled before it was · took the file of an equal item
+        TaskStatus.PENDING: frozenset({TaskStatus.PROCESSING, TaskStatus.FAILED, TaskStatus.SUCCEEDED}),
         # verdict · verdict, deadline or unconfirmed submit · the provider certainly has no such task yet
         TaskStatus.PROCESSING: frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.PENDING}),
         TaskStatus.SUCCEEDED: frozenset(),
@@ -63,7 +63,7 @@ class FailureType(StrEnum):
     NOT_FOUND = "not_found"
     """The provider does not know the task."""
     CANCELLED = "cancelled"
-    """The batch was cancelled before the task was submitted."""
+    """The batch or the item was cancelled, or its deadline passed, before the provider had started it."""
     UNKNOWN = "unknown"
     """Nothing tells the cause."""
 
@@ -77,10 +77,14 @@ SUCCEEDED_WITHOUT_VIDEO_URL = "SUCCEEDED_WITHOUT_VIDEO_URL"
 """The provider's verdict is success, but it names no video."""
 SUBMIT_OUTCOME_UNKNOWN = "SUBMIT_OUTCOME_UNKNOWN"
 """Nobody knows whether the submit arrived, and the time of grace is over; see RUSHES_UNCONFIRMED_POLICY."""
+ID_OF_ANOTHER_ATTEMPT = "the id belongs to another attempt"
+"""Why an attempt that was given a remote id does not carry it, and is unconfirmed."""
 TIMEOUT = "TIMEOUT"
 """There was no verdict before the model's hard deadline, nor from a last poll."""
 CANCELLED = "CANCELLED"
-"""The batch was cancelled before the task was submitted."""
+"""The batch, or the item, was cancelled before the task was submitted, or while it waited at the provider."""
+DEADLINE = "DEADLINE"
+"""The task's deadline passed before it was submitted."""
 
 
 # --- what one poll of a remote task can answer -------------------------------------------------------
@@ -88,13 +92,17 @@ CANCELLED = "CANCELLED"
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """The network or the answer was bad: nothing is known, the task is left for the next poll."""
+    """The network or the answer was bad: nothing is known, the task is left for the next poll.
+
+    `is_about_another_task` says that the answer names another task than the one that was asked about.
+    """
 
     ok: ClassVar[Literal[False]] = False
 
     error: str
     http_status: int | None = None
     retry_after_seconds: float | None = None
+    is_about_another_task: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,8 @@ class Processing:
 class Succeeded:
     """The provider delivered a video; `video_url` is never empty.
 
-    `provider_cost` is what the provider says that it charged, in its own money; None where it says nothing.
+    `provider_cost` is what the provider says that it charged, None where it says nothing, and
+    `provider_cost_unit` what it counts in: a currency (`USD`), or its own unit (`credits`).
     """
 
     ok: ClassVar[Literal[True]] = True
@@ -120,11 +129,15 @@ class Succeeded:
     video_url: str
     progress: int = 100
     provider_cost: float | None = None
+    provider_cost_unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The provider's final refusal; `error_message` is never empty. Some are charged: see `Succeeded`."""
+    """The provider's final refusal; `error_message` is never empty. Some are charged: see `Succeeded`.
+
+    `names_task` says of a `NOT_FOUND` that the answer has the asked id in a field of its own.
+    """
 
     ok: ClassVar[Literal[True]] = True
     status: ClassVar[TaskStatus] = TaskStatus.FAILED
@@ -132,6 +145,8 @@ class Failed:
     error_message: str
     failure_type: FailureType
     provider_cost: float | None = None
+    provider_cost_unit: str | None = None
+    names_task: bool = False
 
 
 PollResult: TypeAlias = NoAnswer | Processing | Succeeded | Failed
@@ -147,6 +162,8 @@ def poll_result_as_dict(result: PollResult) -> dict[str, object]:
     said = _said_of(result)
     if isinstance(result, Succeeded | Failed) and result.provider_cost is not None:
         said["provider_cost"] = result.provider_cost
+        if result.provider_cost_unit is not None:
+            said["provider_cost_unit"] = result.provider_cost_unit
     return said
 
 
@@ -221,3 +238,41 @@ class Unknown:
 
 
 SubmitOutcome: TypeAlias = Accepted | Rejected | Throttled | NotSent | Unknown
+
+
+# --- what asking about a submit, or asking to cancel a task, can answer ------------------------------
+
+
+def submit_key(batch_id: str, item_index: int, retry_number: int, attempt: int) -> str:
+    """Our name for one attempt, unique for good: services that take such a name can be asked by it.
+
+    `batch_id` is the public one, which is random: a database that was restored, or another installation with
+    the same account, never gives a name twice to two different attempts. At most 64 characters, all of them
+    letters, digits, `_` and `-`.
+    """
+    return f"{batch_id}-{item_index}-{retry_number}-{attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class NeverTaken:
+    """The service has no task by that submit key: the submit did not arrive."""
+
+
+FindResult: TypeAlias = Accepted | NeverTaken | NoAnswer
+"""What a service says of a submit whose answer was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTaken:
+    """The service drops the task, if that has not started by now; its polls tell how it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRefused:
+    """The service does not drop the task: it is rendering, or has ended. Do not ask again."""
+
+    reason: str
+
+
+CancelResult: TypeAlias = CancelTaken | CancelRefused | NoAnswer
+"""What a service says when it is asked to drop a task."""

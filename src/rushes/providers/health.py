@@ -140,7 +140,7 @@ class _Hold:
         if retry_after_seconds is not None:
             seconds = min(max(retry_after_seconds, THROTTLE_SECONDS_MIN), HOLD_SECONDS_MAX)
         elif now < self.until:
-            return  # sent before the wait began
+            return  # sent before the wait started
         else:
             seconds = self._step_seconds
             self._step_seconds = min(2 * seconds, THROTTLE_SECONDS_MAX)
@@ -153,7 +153,7 @@ class _Hold:
 
 
 class ProviderHealth:
-    """Decides when submits and polls of one provider may go, from what became of the earlier ones.
+    """Decides when submits and polls of one provider may go, from the outcomes of the earlier ones.
 
     Submits and polls are counted apart, for one endpoint can be down alone; but a provider whose polls
     get no answer gets no submits either. After an outage both kinds go one at a time until one is
@@ -208,7 +208,7 @@ class ProviderHealth:
         """For how long the provider has been down: no poll answered, one at a time let through; else 0."""
         return now - self._polls.stop.since if self._polls.stop.is_set else 0.0
 
-    # --- what became of it ------------------------------------------------------------------------------
+    # --- outcomes ---------------------------------------------------------------------------------------
 
     def on_submit(self, outcome: SubmitOutcome, now: float) -> SubmitOutcome:
         """Learn from a submit; returns the outcome to act on.

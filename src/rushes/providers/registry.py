@@ -10,7 +10,8 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from rushes.domain.catalogue import Catalogue, Model
+from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.catalogue.model import Model
 from rushes.providers.contained import within
 
 PROVIDERS_GROUP: Final = "rushes.providers"
@@ -27,12 +28,21 @@ class ProviderVariables(NamedTuple):
 
 BUILT_IN: Final[Mapping[str, ProviderVariables]] = MappingProxyType(
     {
+        "ark-cn": ProviderVariables("ARK_API_KEY", "ARK_HOST"),
+        "ark-intl": ProviderVariables("BYTEPLUS_API_KEY", "BYTEPLUS_HOST"),
+        "dashscope-cn": ProviderVariables("DASHSCOPE_API_KEY", "DASHSCOPE_HOST"),
+        "dashscope-intl": ProviderVariables("DASHSCOPE_INTL_API_KEY", "DASHSCOPE_INTL_HOST"),
         "fal": ProviderVariables("FAL_KEY", "FAL_HOST"),
         "google": ProviderVariables("GEMINI_API_KEY", "GEMINI_HOST"),
         "grsai": ProviderVariables("GRSAI_API_KEY", "GRSAI_HOST"),
         "grsai-unified": ProviderVariables("GRSAI_API_KEY", "GRSAI_HOST"),
+        "minimax": ProviderVariables("MINIMAX_API_KEY", "MINIMAX_HOST"),
+        "kling": ProviderVariables("KLING_API_KEY", "KLING_HOST"),
         "openai-video": ProviderVariables("OPENAI_VIDEO_API_KEY", "OPENAI_VIDEO_BASE_URL"),
+        "replicate": ProviderVariables("REPLICATE_API_TOKEN", "REPLICATE_HOST"),
+        "vertex": ProviderVariables("VERTEX_CREDENTIALS", "VERTEX_HOST"),
         "runway": ProviderVariables("RUNWAYML_API_SECRET", "RUNWAYML_HOST"),
+        "xai": ProviderVariables("XAI_API_KEY", "XAI_HOST"),
     }
 )
 

@@ -1,0 +1,1 @@
+"""The database: the schema, its migrations, and the statements of every transaction."""

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Row
 
 from rushes.domain.archive import ArchiveState
 from rushes.domain.task import TaskStatus
-from rushes.store.database import Rows, is_postgresql, skip_locked, statement
+from rushes.store.acceptance import looks, manifests
+from rushes.store.database import Rows, skip_locked, statement, unindexed
 from rushes.store.tasks import FinishedTask, storable
 
 REASON_CHARACTERS_MAX = 300
@@ -32,11 +33,20 @@ class ClaimedFile:
     options: str
     batch_public_id: str
     item_index: int
+    gate: str | None = None
+    """The thresholds of its batch's gate, as JSON, while the clip waits for a verdict."""
+    source_state: str | None = None
+    source_key: str | None = None
+    """Where the file stands that it is a copy of, and its name once stored; None of one that was bought."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """What is known of a file once it is stored; keys are names in the archive."""
+    """What is known of a file once it is stored; keys are names in the archive.
+
+    `reason` says in what it is not what was asked for, if it is not; `look` is its perceptual hash,
+    `manifest` what its C2PA manifest says (`state` none without one), None where that was not read.
+    """
 
     video_key: str
     thumbnail_key: str | None
@@ -46,6 +56,9 @@ class StoredFile:
     width: int | None
     height: int | None
     duration_ms: int | None
+    reason: str | None = None
+    look: str | None = None
+    manifest: Mapping[str, Any] | None = None
 
 
 # --- settling -------------------------------------------------------------------------------------------
@@ -118,15 +131,24 @@ def claim_if_due(
     found = connection.execute(
         statement(
             "SELECT f.task_id, f.account_id, f.attempts, f.bad_files, f.link_dies_at_ms, a.name AS account,"
-            " t.provider, t.video_url AS url, t.options, b.public_id AS batch_public_id, t.item_index"
+            " COALESCE(o.provider, t.provider) AS provider, t.video_url AS url, t.options,"
+            " b.public_id AS batch_public_id, t.item_index, g.thresholds AS gate, s.state AS source_state,"
+            " CASE WHEN s.state = 'stored' AND t.erased_at_ms IS NULL THEN s.video_key END AS source_key"
             f" FROM {_IDS.sql(connection)} JOIN archived_files f ON f.task_id = v.id"
             " JOIN video_tasks t ON t.id = f.task_id JOIN batches b ON b.id = t.batch_id"
-            " JOIN accounts a ON a.id = f.account_id ORDER BY f.task_id"
+            " JOIN accounts a ON a.id = f.account_id LEFT JOIN clip_verdicts c ON c.task_id = f.task_id"
+            " AND c.state = 'file' LEFT JOIN batch_gates g ON g.batch_id = c.batch_id"
+            " LEFT JOIN reused_items r ON r.task_id = f.task_id"
+            " LEFT JOIN video_tasks o ON o.id = r.source_task_id"
+            " LEFT JOIN archived_files s ON s.task_id = r.source_task_id ORDER BY f.task_id"
         ),
         _IDS.parameters(connection, [(row[0],) for row in rows]),
     )
     return [ClaimedFile(**row._mapping) for row in found]
 
+
+_BESIDE = ("look", "manifest")
+"""What of a stored file stands in tables of its own."""
 
 _CLAIMED = "task_id = :task_id AND state = 'due' AND attempts = :attempts"
 """The guard of everything that a fetch records: a claim that ran out and was taken again is another try."""
@@ -147,18 +169,22 @@ def record_stored_if_claimed(
     """The file is in the archive; False when the claim was another's by then."""
     result = connection.execute(
         statement(
-            "UPDATE archived_files SET state = 'stored', reason = NULL, video_key = :video_key,"
+            "UPDATE archived_files SET state = 'stored', reason = :reason, video_key = :video_key,"
             " thumbnail_key = :thumbnail_key, poster_key = :poster_key, bytes = :bytes, sha256 = :sha256,"
             " width = :width, height = :height, duration_ms = :duration_ms, stored_at_ms = :now"
             f" WHERE {_CLAIMED}"
         ),
         {
-            **{name: getattr(stored, name) for name in StoredFile.__slots__},
+            **{name: getattr(stored, name) for name in StoredFile.__slots__ if name not in _BESIDE},
             "task_id": claimed.task_id,
             "attempts": claimed.attempts,
             "now": now_ms,
         },
     )
+    if result.rowcount == 1 and stored.look is not None:
+        looks.record(connection, claimed.task_id, stored.look)
+    if result.rowcount == 1 and stored.manifest is not None:
+        manifests.record(connection, claimed.task_id, stored.manifest)
     return result.rowcount == 1
 
 
@@ -171,7 +197,7 @@ def record_failure_if_claimed(
     bad_files: int,
     next_attempt_at_ms: int,
 ) -> bool:
-    """The try failed: still `due`, to be tried again then, or `expired` or `refused` for good."""
+    """The try failed: still `due`, to be retried then, or `expired` or `refused` for good."""
     result = connection.execute(
         statement(
             "UPDATE archived_files SET state = :state, reason = :reason, bad_files = :bad_files,"
@@ -190,7 +216,7 @@ def record_failure_if_claimed(
 
 
 def alert_if_due(connection: Connection, *, before_ms: int, now_ms: int, limit: int) -> Sequence[Row[Any]]:
-    """Files still due whose links die before then and that nobody was told of: once each."""
+    """Files still due whose links die before then and that were not alerted yet: once each."""
     ids = connection.execute(
         statement(
             "WITH picked AS MATERIALIZED (SELECT task_id FROM archived_files WHERE state = 'due'"
@@ -307,9 +333,17 @@ def troubles(connection: Connection, *, limit: int) -> list[Row[Any]]:
 
 # --- retention ------------------------------------------------------------------------------------------
 
+_TO_BE_COPIED = (
+    "(EXISTS (SELECT 1 FROM reused_items r WHERE r.source_task_id = {f}.task_id AND r.is_open = 1)"
+    " OR EXISTS (SELECT 1 FROM reused_items r JOIN archived_files c ON c.task_id = r.task_id"
+    " WHERE r.source_task_id = {f}.task_id AND c.state = 'due'))"
+)
+"""Another item takes the file: it stays until it has been copied."""
+
 _DELETED = (
     "FROM deleted_videos d JOIN video_tasks t ON t.batch_id = d.batch_id AND t.item_index = d.item_index"
     " JOIN archived_files f ON f.task_id = t.id WHERE f.state = 'stored'"
+    f" AND NOT {_TO_BE_COPIED.format(f='f')}"
 )
 
 
@@ -325,7 +359,8 @@ def stored_before(connection: Connection, account_id: int, *, before_ms: int, li
         connection.execute(
             statement(
                 "SELECT * FROM archived_files WHERE account_id = :account_id AND state = 'stored'"
-                " AND stored_at_ms < :before ORDER BY stored_at_ms LIMIT :limit"
+                f" AND stored_at_ms < :before AND NOT {_TO_BE_COPIED.format(f='archived_files')}"
+                " ORDER BY stored_at_ms LIMIT :limit"
             ),
             {"account_id": account_id, "before": before_ms, "limit": limit},
         )
@@ -337,7 +372,8 @@ def stored_before_totals(connection: Connection, account_id: int, *, before_ms: 
     row = connection.execute(
         statement(
             "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM archived_files WHERE account_id = :account_id"
-            " AND state = 'stored' AND stored_at_ms < :before"
+            f" AND state = 'stored' AND stored_at_ms < :before AND NOT"
+            f" {_TO_BE_COPIED.format(f='archived_files')}"
         ),
         {"account_id": account_id, "before": before_ms},
     ).one()
@@ -360,12 +396,12 @@ def stored_of_deleted_totals(connection: Connection) -> tuple[int, int]:
 
 
 def mark_removed_if_stored(connection: Connection, task_ids: Iterable[int]) -> list[int]:
-    """Nobody is given them any more; returns those that this call marked. Their objects are still there."""
-    keyword = "" if is_postgresql(connection) else "+"
+    """Nobody is given them again; returns those that this call marked. Their objects are still there."""
     rows = connection.execute(
         statement(
             f"UPDATE archived_files SET state = 'removed' FROM {_IDS.sql(connection)}"
-            f" WHERE archived_files.task_id = v.id AND {keyword}archived_files.state = 'stored'"
+            f" WHERE archived_files.task_id = v.id"
+            f" AND {unindexed(connection, 'archived_files.state')} = 'stored'"
             " RETURNING archived_files.task_id"
         ),
         _IDS.parameters(connection, [(task_id,) for task_id in task_ids]),

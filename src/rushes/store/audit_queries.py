@@ -9,8 +9,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from rushes.store.database import is_postgresql
-
 PAGE_ROWS = 1000
 """Rows fetched at once from each stream."""
 
@@ -46,17 +44,6 @@ def stream(connection: Connection, statement: str, **parameters: object) -> Iter
     return iter(connection.execute(text(statement), parameters, execution_options={"yield_per": PAGE_ROWS}))
 
 
-def distrust_indexes(connection: Connection) -> None:
-    """Make PostgreSQL read tables, not indexes, until the transaction ends.
-
-    A damaged index then cannot hide a row. SQLite's indexes are compared with their tables by
-    `integrity_check` instead.
-    """
-    if is_postgresql(connection):
-        for method in ("indexscan", "indexonlyscan", "bitmapscan"):
-            connection.exec_driver_sql(f"SET LOCAL enable_{method} = off")
-
-
 # --- by account -----------------------------------------------------------------------------------------
 
 
@@ -69,6 +56,29 @@ def accounts(connection: Connection) -> Iterator[Row[Any]]:
         " (SELECT b.account_id, SUM(r.reserved - r.settled - r.refunded) AS lines_held"
         " FROM batch_reservations r JOIN batches b ON b.id = r.batch_id GROUP BY b.account_id) h"
         " ON h.account_id = a.id ORDER BY a.id",
+    )
+
+
+def account(connection: Connection, account_id: int) -> Row[Any]:
+    """One account, as `accounts` has it but without what its batches hold."""
+    return connection.execute(
+        text(
+            "SELECT id, name, available, held, ledger_seq, ledger_hash FROM accounts WHERE id = :account_id"
+        ),
+        {"account_id": account_id},
+    ).one()
+
+
+def lots_of(connection: Connection, account_id: int) -> list[Row[Any]]:
+    """The account's lots, as `lots_by_account` has them."""
+    return list(
+        connection.execute(
+            text(
+                "SELECT account_id, id, kind, amount, remaining, expires_at_ms FROM credit_lots"
+                " WHERE account_id = :account_id ORDER BY id"
+            ),
+            {"account_id": account_id},
+        )
     )
 
 
@@ -113,6 +123,9 @@ def batches(connection: Connection, batch_id: int | None = None) -> Iterator[Row
         " b.pending_count, b.processing_count, b.succeeded_count, b.failed_count, b.credits_reserved,"
         " b.credits_settled, b.credits_refunded, b.event_seq, b.created_at_ms, b.cancelled_at_ms,"
         " b.completed_at_ms, b.finalized_at_ms, COALESCE(e.events, 0) AS events,"
+        " CASE WHEN EXISTS (SELECT 1 FROM batch_gates g JOIN clip_verdicts c ON c.batch_id = g.batch_id"
+        " WHERE g.batch_id = b.id AND g.clips_max IS NOT NULL AND c.state <> 'decided') THEN 1 ELSE 0 END"
+        " AS awaits_verdicts,"
         " COALESCE(e.first_event, 1) AS first_event, COALESCE(e.last_event, 0) AS last_event"
         " FROM batches b LEFT JOIN accounts a ON a.id = b.account_id"
         " LEFT JOIN (SELECT batch_id, COUNT(*) AS events, MIN(seq) AS first_event, MAX(seq) AS last_event"
@@ -140,7 +153,11 @@ def tasks(connection: Connection, batch_id: int | None = None) -> Iterator[Row[A
         connection,
         "SELECT t.batch_id, t.id, t.account_id, t.item_index, t.retry_number, t.is_current, t.custom_id,"
         " t.model, t.credits, t.status, t.attempt, w.id AS owner, t.completed_at_ms, t.video_url, t.error,"
-        " t.failure_type FROM video_tasks t LEFT JOIN workers w ON w.id = t.worker_id"
+        " t.failure_type, CASE WHEN c.verdict = 'rejected'"
+        " OR f.state = 'refused' OR (f.state IN ('stored', 'removed') AND f.reason IS NOT NULL)"
+        " THEN 1 ELSE 0 END AS rejected"
+        " FROM video_tasks t LEFT JOIN workers w ON w.id = t.worker_id"
+        " LEFT JOIN clip_verdicts c ON c.task_id = t.id LEFT JOIN archived_files f ON f.task_id = t.id"
         f"{where} ORDER BY t.batch_id, t.item_index, t.retry_number, t.id",
         **parameters,
     )
@@ -172,9 +189,12 @@ def entries_before(connection: Connection, batch_id: int) -> Iterator[Row[Any]]:
     """`account_id, seq, hash` of the entry that stands before each entry of the batch."""
     return stream(
         connection,
-        "SELECT e.account_id, e.seq, p.hash FROM ledger_entries e JOIN ledger_entries p"
+        "SELECT e.account_id AS account_id, e.seq AS seq, p.hash FROM ledger_entries e JOIN ledger_entries p"
         " ON p.account_id = e.account_id AND p.seq = e.seq - 1 WHERE e.batch_id = :batch_id"
-        " ORDER BY e.account_id, e.seq",
+        # where that one was folded away, its hash stands in the fold
+        " UNION SELECT e.account_id, e.seq, f.ledger_hash FROM ledger_entries e JOIN folds f"
+        " ON f.account_id = e.account_id AND f.ledger_through_seq = e.seq - 1 WHERE e.batch_id = :batch_id"
+        " ORDER BY account_id, seq",
         batch_id=batch_id,
     )
 
@@ -187,19 +207,24 @@ def unconfirmed_submits(
 ) -> Iterator[Row[Any]]:
     """Attempts that the provider may have accepted unseen: still held, refunded, or submitted again.
 
-    `batch_id, item_index, attempt, since_ms, state`, by batch and item. `error` is the error under which
-    such attempts are given up.
+    `batch_id, item_index, attempt, since_ms, state, contested_id`, by batch and item. `error` is the error
+    under which such attempts are given up; `contested_id` is a remote id that the attempt was given and that
+    another one has.
     """
     of_provider = "" if provider is None else " AND x.provider = :provider"
     return stream(
         connection,
-        "SELECT b.public_id AS batch_id, x.item_index, x.attempt, x.since_ms, x.state FROM ("
-        "SELECT batch_id, item_index, attempt, unconfirmed_at_ms AS since_ms, provider, 'held' AS state"
+        "SELECT b.public_id AS batch_id, x.item_index, x.attempt, x.since_ms, x.state,"
+        " (SELECT MIN(c.remote_task_id) FROM contested_remote_ids c WHERE c.task_id = x.task_id"
+        " AND c.attempt = x.attempt) AS contested_id FROM ("
+        "SELECT id AS task_id, batch_id, item_index, attempt, unconfirmed_at_ms AS since_ms, provider,"
+        " 'held' AS state"
         " FROM video_tasks WHERE status = 'processing' AND unconfirmed_at_ms IS NOT NULL"
         " AND remote_task_id IS NULL"
-        " UNION ALL SELECT batch_id, item_index, attempt, completed_at_ms, provider, 'refunded'"
+        " UNION ALL SELECT id, batch_id, item_index, attempt, completed_at_ms, provider, 'refunded'"
         " FROM video_tasks WHERE status = 'failed' AND error = :error"
-        " UNION ALL SELECT t.batch_id, t.item_index, n.attempt, n.ended_at_ms, n.provider, 'resubmitted'"
+        " UNION ALL SELECT t.id, t.batch_id, t.item_index, n.attempt, n.ended_at_ms, n.provider,"
+        " 'resubmitted'"
         " FROM task_attempts n JOIN video_tasks t ON t.id = n.task_id WHERE n.error = :error"
         " AND n.remote_task_id IS NULL"
         f") x JOIN batches b ON b.id = x.batch_id WHERE 1 = 1{of_provider}"
@@ -210,11 +235,12 @@ def unconfirmed_submits(
 
 
 _REMOTE_TASKS = (
-    "SELECT t.provider, t.remote_task_id, t.status, t.credits, t.completed_at_ms, t.batch_id, t.item_index,"
-    " t.attempt, t.provider_cost FROM video_tasks t WHERE t.remote_task_id IS NOT NULL"
-    " UNION ALL SELECT n.provider, n.remote_task_id, 'ended', t.credits, n.ended_at_ms, t.batch_id,"
-    " t.item_index, n.attempt, NULL FROM task_attempts n JOIN video_tasks t ON t.id = n.task_id"
-    " WHERE n.remote_task_id IS NOT NULL"
+    "SELECT t.provider, COALESCE(t.host, '') AS host, t.remote_task_id, t.status, t.credits,"
+    " t.completed_at_ms, t.batch_id, t.item_index, t.attempt, t.provider_cost"
+    " FROM video_tasks t WHERE t.remote_task_id IS NOT NULL"
+    " UNION ALL SELECT n.provider, COALESCE(n.host, ''), n.remote_task_id, 'ended', t.credits,"
+    " n.ended_at_ms, t.batch_id, t.item_index, n.attempt, NULL"
+    " FROM task_attempts n JOIN video_tasks t ON t.id = n.task_id WHERE n.remote_task_id IS NOT NULL"
 )
 
 
@@ -231,13 +257,13 @@ def remote_tasks(connection: Connection, provider: str) -> Iterator[Row[Any]]:
 
 
 def repeated_remote_ids(connection: Connection) -> Iterator[Row[Any]]:
-    """`provider, remote_task_id, batch_id, item_index, attempt` of ids that more than one attempt carries."""
+    """`provider, remote_task_id, batch_id, item_index, attempt` of ids that several attempts carry."""
     return stream(
         connection,
         "SELECT x.provider, x.remote_task_id, b.public_id AS batch_id, x.item_index, x.attempt"
-        f" FROM ({_REMOTE_TASKS}) x JOIN (SELECT provider, remote_task_id FROM ({_REMOTE_TASKS}) y"
-        " GROUP BY provider, remote_task_id HAVING COUNT(*) > 1) d"
-        " ON d.provider = x.provider AND d.remote_task_id = x.remote_task_id"
+        f" FROM ({_REMOTE_TASKS}) x JOIN (SELECT provider, host, remote_task_id FROM ({_REMOTE_TASKS}) y"
+        " GROUP BY provider, host, remote_task_id HAVING COUNT(*) > 1) d"
+        " ON d.provider = x.provider AND d.host = x.host AND d.remote_task_id = x.remote_task_id"
         " JOIN batches b ON b.id = x.batch_id"
         " ORDER BY x.provider, x.remote_task_id, x.batch_id, x.item_index, x.attempt",
     )

@@ -2,36 +2,21 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, func, insert, select
 
 from rushes.domain.credits import Part, Reservation, ReservationLine
 from rushes.domain.errors import NotFound
-from rushes.domain.task import BatchStatus
-from rushes.store import schema
+from rushes.domain.task import BatchStatus, TaskStatus
 from rushes.store.database import Rows, for_update, statement
+from rushes.store.tables import schema
 
 _IDS = Rows(id=int)
 _LINES = Rows(batch_id=int, line=int, settled=int, refunded=int)
+_LABELS = Rows(batch_id=int, name=str, value=str, account_id=int)
 _EVENTS = Rows(batch_id=int, seq=int, type=str, task_id=int, created_at_ms=int)
-_TASKS = Rows(
-    item_index=int,
-    retry_number=int,
-    custom_id=str,
-    prompt=str,
-    model=str,
-    options=str,
-    metadata=str,
-    credits=int,
-    provider=str,
-    api_model=str,
-    alias=str,
-)
-
-
-_NEXT_TRIES = Rows(id=int, credits=int, model=str, provider=str, api_model=str)
 
 
 @dataclass(slots=True)
@@ -53,26 +38,15 @@ class BatchCounters:
     finalized_at_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class NewTask:
-    """What `insert_tasks` stores for one item. `options` and `metadata` are JSON objects."""
-
-    item_index: int
-    custom_id: str | None
-    prompt: str
-    model: str
-    options: Mapping[str, Any]
-    metadata: Mapping[str, Any] | None
-    credits: int
-    provider: str
-    api_model: str
-    retry_number: int = 0
-    alias: str | None = None
-
-
 def account_of(connection: Connection, batch_id: int) -> int:
     """The id of the batch's account."""
     return int(connection.execute(select(schema.batches.c.account_id).filter_by(id=batch_id)).scalar_one())
+
+
+def request_scope(connection: Connection, batch_id: int) -> str:
+    """Through which account or API key the batch was asked for."""
+    c = schema.batches.c
+    return str(connection.execute(select(c.request_scope).where(c.id == batch_id)).scalar_one())
 
 
 def lock_account(connection: Connection, batch_id: int) -> None:
@@ -146,6 +120,88 @@ def write_counters(connection: Connection, counters: Iterable[BatchCounters]) ->
     )
 
 
+def insert_batch_if_new(
+    connection: Connection,
+    *,
+    public_id: str,
+    account_id: int,
+    request_scope: str,
+    request_id: str,
+    request_hash: str,
+    total_count: int,
+    credits_reserved: int,
+    cost_per_video: int | None,
+    webhook_url: str | None,
+    name: str | None = None,
+    metadata: str | None = None,
+    now_ms: int,
+) -> int | None:
+    """Add a batch whose tasks all wait; its row id, or None when this request made one before."""
+    made: int | None = connection.scalar(
+        statement(
+            "INSERT INTO batches (public_id, account_id, request_scope, request_id, request_hash, status,"
+            " total_count, pending_count, credits_reserved, cost_per_video, webhook_url, name, metadata,"
+            " created_at_ms)"
+            " VALUES (:public_id, :account_id, :scope, :request_id, :hash, 'pending', :total, :total,"
+            " :credits, :cost, :webhook_url, :name, :metadata, :now)"
+            " ON CONFLICT (request_scope, request_id) DO NOTHING RETURNING id"
+        ),
+        {
+            "public_id": public_id,
+            "account_id": account_id,
+            "scope": request_scope,
+            "request_id": request_id,
+            "hash": request_hash,
+            "total": total_count,
+            "credits": credits_reserved,
+            "cost": cost_per_video,
+            "webhook_url": webhook_url,
+            "name": name,
+            "metadata": metadata,
+            "now": now_ms,
+        },
+    )
+    return made
+
+
+def add_labels(
+    connection: Connection, batch_id: int, *, account_id: int, labels: Iterable[tuple[str, str]]
+) -> None:
+    """What the new batch is found by: `(name, value)`."""
+    rows = [(batch_id, name, value, account_id) for name, value in sorted(set(labels))]
+    if rows:
+        connection.execute(
+            statement(
+                "INSERT INTO batch_labels (batch_id, name, value, account_id)"
+                f" SELECT batch_id, name, value, account_id FROM {_LABELS.sql(connection)}"
+            ),
+            _LABELS.parameters(connection, rows),
+        )
+
+
+def mark_cancelled_if_open(connection: Connection, batch_id: int, *, now_ms: int) -> None:
+    """The batch is cancelled, since the first time that somebody said so."""
+    connection.execute(
+        statement(
+            "UPDATE batches SET cancelled_at_ms = COALESCE(cancelled_at_ms, :now), status = :status"
+            " WHERE id = :id AND finalized_at_ms IS NULL"
+        ),
+        {"now": now_ms, "status": BatchStatus.CANCELLED.value, "id": batch_id},
+    )
+
+
+def cancelled_with_pending(connection: Connection, *, limit: int) -> list[int]:
+    """Cancelled batches with tasks that wait: they came back from a worker since."""
+    found = connection.scalars(
+        statement(
+            "SELECT id FROM batches WHERE pending_count > 0 AND cancelled_at_ms IS NOT NULL"
+            " ORDER BY last_dispatched_at_ms, id LIMIT :limit"
+        ),
+        {"limit": limit},
+    )
+    return list(found)
+
+
 def close_batch(connection: Connection, batch_id: int, status: BatchStatus, now_ms: int) -> None:
     """Mark the batch finalized; the database refuses it while credits are held or tasks are open."""
     c = schema.batches.c
@@ -157,7 +213,7 @@ def close_batch(connection: Connection, batch_id: int, status: BatchStatus, now_
 
 
 def open_again(connection: Connection, batch_id: int) -> None:
-    """The batch is not final any more: items of it are tried again."""
+    """The batch is no longer final: items of it are retried."""
     connection.execute(
         statement("UPDATE batches SET finalized_at_ms = NULL, completed_at_ms = NULL WHERE id = :id"),
         {"id": batch_id},
@@ -235,87 +291,22 @@ def insert_events(
         )
 
 
-# --- new batches --------------------------------------------------------------------------------------
+def append_event_of_task(connection: Connection, task_id: int, event: str, *, now_ms: int) -> None:
+    """An event about a task that has ended, after its batch may have been closed: its webhook is fed again.
 
-
-def insert_tasks(
-    connection: Connection, *, batch_id: int, account_id: int, tasks: Sequence[NewTask], now_ms: int
-) -> None:
-    """Add pending tasks to a batch whose counters already count them."""
-    columns = ", ".join(("item_index", "retry_number", "custom_id", "prompt", "model", "options"))
-    columns += ", metadata, credits, provider, api_model, alias"
-    encode = msgspec.json.Encoder().encode
-    connection.execute(
-        statement(
-            f"INSERT INTO video_tasks (batch_id, account_id, status, created_at_ms, {columns})"
-            f" SELECT CAST(:batch_id AS bigint), CAST(:account_id AS bigint), 'pending',"
-            f" CAST(:now AS bigint), {columns} FROM {_TASKS.sql(connection)} ORDER BY item_index"
-        ),
-        {
-            **_TASKS.parameters(
-                connection,
-                [
-                    (
-                        task.item_index,
-                        task.retry_number,
-                        task.custom_id,
-                        task.prompt,
-                        task.model,
-                        encode(task.options).decode(),
-                        None if task.metadata is None else encode(task.metadata).decode(),
-                        task.credits,
-                        task.provider,
-                        task.api_model,
-                        task.alias,
-                    )
-                    for task in tasks
-                ],
-            ),
-            "batch_id": batch_id,
-            "account_id": account_id,
-            "now": now_ms,
-        },
-    )
-
-
-def insert_next_tries(
-    connection: Connection,
-    rows: Sequence[tuple[int, int, str | None, str | None, str | None]],
-    *,
-    now_ms: int,
-) -> list[int]:
-    """A new pending task for the item of each given task, whose batch's counters already count it.
-
-    Rows are `(task_id, credits, model, provider, api_model)`, the last three None for those of the task
-    itself and of its alias. Returns the new ids, in the order of the rows.
+    The batch's row is locked, as by all who write its events; no account may be locked after this.
     """
-    parameters = _NEXT_TRIES.parameters(connection, rows)
-    source = _NEXT_TRIES.sql(connection)
-    connection.execute(
-        statement(f"UPDATE video_tasks SET is_current = 0 FROM {source} WHERE video_tasks.id = v.id"),
-        parameters,
-    )
-    copied = "batch_id, account_id, item_index, custom_id, prompt, options, metadata"
-    connection.execute(
+    row = connection.execute(
         statement(
-            f"INSERT INTO video_tasks ({copied}, status, created_at_ms, retry_number, credits, model,"
-            f" provider, api_model, alias) SELECT {', '.join(f't.{name}' for name in copied.split(', '))},"
-            " 'pending', CAST(:now AS bigint), t.retry_number + 1, v.credits, COALESCE(v.model, t.model),"
-            " COALESCE(v.provider, t.provider), COALESCE(v.api_model, t.api_model),"
-            f" CASE WHEN v.model IS NULL THEN t.alias END FROM {source} JOIN video_tasks t ON t.id = v.id"
-            " ORDER BY t.batch_id, t.item_index"
+            "UPDATE batches SET event_seq = event_seq + 1"
+            " WHERE id = (SELECT batch_id FROM video_tasks WHERE id = :task_id) RETURNING id, event_seq"
         ),
-        {**parameters, "now": now_ms},
+        {"task_id": task_id},
+    ).one()
+    insert_events(connection, [(row[0], row[1], event, task_id)], now_ms)
+    connection.execute(
+        statement("UPDATE webhook_feeds SET is_open = 1 WHERE batch_id = :batch_id"), {"batch_id": row[0]}
     )
-    found = connection.execute(
-        statement(
-            f"SELECT v.id, n.id FROM {source} JOIN video_tasks t ON t.id = v.id JOIN video_tasks n"
-            " ON n.batch_id = t.batch_id AND n.item_index = t.item_index AND n.is_current = 1"
-        ),
-        parameters,
-    )
-    new_ids = {row[0]: int(row[1]) for row in found}
-    return [new_ids[row[0]] for row in rows]
 
 
 # --- reading ------------------------------------------------------------------------------------------
@@ -342,53 +333,77 @@ def find_by_request(connection: Connection, scope: str, request_id: str) -> dict
     return None if row is None else dict(row._mapping)
 
 
+def requests_like(connection: Connection, scope: str, start: str) -> list[dict[str, Any]]:
+    """The batches whose request ids start like this, the newest first."""
+    c = schema.batches.c
+    rows = connection.execute(
+        select(schema.batches)
+        .where(c.request_scope == scope, c.request_id.startswith(start, autoescape=True))
+        .order_by(c.id.desc())
+    )
+    return [dict(row._mapping) for row in rows]
+
+
 def batch_row(connection: Connection, batch_id: int) -> dict[str, Any]:
     """The whole row of a batch."""
     row = connection.execute(select(schema.batches).where(schema.batches.c.id == batch_id)).one()
     return dict(row._mapping)
 
 
-def list_batches(
-    connection: Connection, *, account_id: int | None, limit: int, after: str | None = None
-) -> list[dict[str, Any]]:
-    """Batches, newest first, from the one after `after` (a public id) on."""
-    c = schema.batches.c
-    query = select(schema.batches).order_by(c.id.desc()).limit(limit)
-    if account_id is not None:
-        query = query.where(c.account_id == account_id)
-    if after is not None:
-        query = query.where(c.id < batch_row_id(connection, after, account_id=account_id))
-    return [dict(row._mapping) for row in connection.execute(query)]
-
-
 def list_items(
     connection: Connection,
     batch_id: int,
     *,
-    status: str | None = None,
-    failure_type: str | None = None,
+    wanted: Mapping[str, str | None] = MappingProxyType({}),
+    indexes: Collection[int] | None = None,
+    from_index: int | None = None,
     limit: int | None = None,
     offset: int = 0,
+    ascending: bool = True,
 ) -> list[dict[str, Any]]:
-    """The batch's items in order, as `without_deleted`; of an item that was tried again, the newest row."""
+    """The batch's items in order, as `without_deleted`; of an item that was retried, the newest row.
+
+    `wanted` are the values of columns, None for any; `model` is that or the alias. With `indexes` only those
+    items, with `from_index` only those from there on.
+    """
     c = schema.video_tasks.c
     query = (
         select(schema.video_tasks)
-        .where(c.batch_id == batch_id, c.is_current == 1)
-        .order_by(c.item_index)
-        .offset(offset)
+        .where(*_items_wanted(batch_id, wanted))
+        .order_by(c.item_index if ascending else c.item_index.desc())
     )
-    if status is not None:
-        query = query.where(c.status == status)
-    if failure_type is not None:
-        query = query.where(c.failure_type == failure_type)
+    if indexes is not None:
+        query = query.where(c.item_index.in_(indexes))
+    if from_index is not None:
+        query = query.where(c.item_index >= from_index)
+    if offset:
+        query = query.offset(offset)
     if limit is not None:
         query = query.limit(limit)
     return without_deleted(connection, connection.execute(query).mappings())
 
 
+def count_items(connection: Connection, batch_id: int, wanted: Mapping[str, str | None]) -> int:
+    """How many there are of these."""
+    query = select(func.count()).select_from(schema.video_tasks).where(*_items_wanted(batch_id, wanted))
+    return int(connection.scalar(query) or 0)
+
+
+def _items_wanted(batch_id: int, wanted: Mapping[str, str | None]) -> Iterable[ColumnElement[bool]]:
+    c = schema.video_tasks.c
+    yield c.batch_id == batch_id
+    yield c.is_current == 1
+    for name, value in wanted.items():
+        if value is not None:
+            yield (c.model == value) | (c.alias == value) if name == "model" else c[name] == value
+
+
 def without_deleted(connection: Connection, rows: Iterable[Mapping[Any, Any]]) -> list[dict[str, Any]]:
-    """These rows of `video_tasks`; where the video was deleted, `is_deleted` is set and it has no URL."""
+    """These rows of `video_tasks`, each with its `verdict`, `verdict_reasons`, `verdict_score`, `verdict_by`,
+    `reused_from` and `near_equal`.
+
+    Where the video was deleted, `is_deleted` is set and it has no URL.
+    """
     tasks = [dict(row) for row in rows]
     with_video = sorted({task["batch_id"] for task in tasks if task["video_url"] is not None})
     d = schema.deleted_videos.c
@@ -399,6 +414,24 @@ def without_deleted(connection: Connection, rows: Iterable[Mapping[Any, Any]]) -
         task["is_deleted"] = task["video_url"] is not None and place in deleted
         if task["is_deleted"]:
             task["video_url"] = None
+    from rushes.store.acceptance import likeness  # not for those who only look at batches
+
+    return likeness.with_likeness(connection, _with_verdicts(connection, tasks))
+
+
+def _with_verdicts(connection: Connection, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    from rushes.store.acceptance import verdicts  # not for those who only look at batches
+
+    succeeded = [task["id"] for task in tasks if task["status"] == TaskStatus.SUCCEEDED.value]
+    found = verdicts.of_tasks(connection, succeeded)
+    for task in tasks:
+        row = found.get(task["id"], {})
+        task["verdict"] = row.get("verdict")
+        reasons = row.get("reasons")
+        task["verdict_reasons"] = None if reasons is None else [each for each in reasons.split(",") if each]
+        score_ppm = row.get("score_ppm")
+        task["verdict_score"] = None if score_ppm is None else score_ppm / 1_000_000
+        task["verdict_by"] = row.get("decided_by")
     return tasks
 
 

@@ -1,4 +1,6 @@
-"""Engines and transactions: the only file that knows SQLite from PostgreSQL.
+"""Transactions, and everything in which the statements of SQLite and PostgreSQL differ.
+
+`connections/` opens connections to either; no other file of the store knows one from the other.
 
 A transaction is a plain synchronous function of a `Connection`. `await database.transact(fn, …)` runs it
 on a database thread (SQLite: one writer; PostgreSQL: a small pool), or on no thread at all when the
@@ -6,30 +8,32 @@ database was opened `inline`, as the deterministic simulation does.
 """
 
 import asyncio
-import fcntl
-import os
+import contextlib
+import copy
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Engine, TextClause, create_engine, event, make_url, text
+from sqlalchemy import Connection, TextClause, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import StaticPool
 
-from rushes.domain.errors import (
-    DatabaseBusy,
-    DatabaseFull,
-    DatabaseReadOnly,
-    DatabaseUnreachable,
-    SettingsError,
-    StatementRefused,
-    StoreError,
+from rushes.domain.errors import DatabaseBusy, DatabaseUnreachable, SettingsError
+from rushes.store.connections.bounds import (
+    ANSWER_SECONDS,
+    LEASES_BY_ITS_CLOCK,
+    TRANSACTION_SECONDS_MAX,
+    deadline_of_this_thread,
+    until,
 )
+from rushes.store.connections.dialects import is_postgresql
+from rushes.store.connections.failures import RETRY_SQLSTATES, sqlstate, store_error
+from rushes.store.connections.sqlite import Checkpoints, sqlite_engine, sqlite_reading_engine
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,15 +48,17 @@ stopped in the middle of one must not keep the locks that others wait for."""
 TRANSACTION_RETRIES_MAX = 5
 """How often a transaction that lost a deadlock is run again; each run starts from nothing."""
 
-# PostgreSQL: serialization_failure, deadlock_detected
-_RETRY_SQLSTATES = frozenset({"40001", "40P01"})
+_OUT_OF_TIME = "the database cannot be reached (it did not answer in time)"
 
 
 class Database:
     """One database and the threads that talk to it.
 
     `url` is `sqlite:///path`, `sqlite://` (in memory) or `postgresql://…`. With `inline=True` every
-    transaction runs in the caller's thread.
+    transaction runs in the caller's thread. On PostgreSQL every transaction ends within `seconds_max` (and
+    `ANSWER_SECONDS`), and with `leases_by_its_clock` leases go by its clock instead of the time that is
+    passed. On SQLite `busy_timeout_seconds` bounds the only wait that there is, and with `reads_only` nothing
+    is written, beside the file either: a copy on a read-only disk can be read.
     """
 
     def __init__(
@@ -63,6 +69,9 @@ class Database:
         busy_timeout_seconds: float = 10.0,
         threads: int | None = None,
         postgresql_idle_seconds: float = POSTGRESQL_IDLE_SECONDS,
+        seconds_max: float = TRANSACTION_SECONDS_MAX,
+        leases_by_its_clock: bool = False,
+        reads_only: bool = False,
     ) -> None:
         try:
             parsed = make_url(url)
@@ -77,23 +86,33 @@ class Database:
             )
         self.dialect = backend
         self.url = parsed
-        self._checkpoint_lock: int | None = None
+        self._statement_seconds = self._seconds_max = seconds_max
+        self._checkpoints: Checkpoints | None = None
         self._writers: ThreadPoolExecutor | None = None
         self._readers: ThreadPoolExecutor | None = None
         if backend == "sqlite":
-            self.engine = self._sqlite_engine(busy_timeout_seconds)
+            path = self.sqlite_path
+            if path is not None and reads_only:
+                self.engine = sqlite_reading_engine(path, busy_timeout_seconds=busy_timeout_seconds)
+            else:
+                self._checkpoints = None if path is None else Checkpoints(path)
+                self.engine = sqlite_engine(
+                    parsed, checkpoints=self._checkpoints, busy_timeout_seconds=busy_timeout_seconds
+                )
             writer_count, reader_count = 1, 1
         else:
             writer_count = reader_count = threads or POSTGRESQL_THREADS_MAX
-            self.engine = create_engine(
-                parsed.set(drivername="postgresql+psycopg"),
-                pool_size=writer_count + reader_count,
-                max_overflow=2,
-                pool_pre_ping=True,
-                connect_args={"connect_timeout": 10},
+            from rushes.store.connections.postgresql import (
+                postgresql_engine,  # its driver takes a while to import
             )
-            idle_ms = int(postgresql_idle_seconds * 1000)
-            event.listen(self.engine, "connect", partial(_tune_postgresql, idle_ms=idle_ms))
+
+            self.engine = postgresql_engine(
+                parsed,
+                pool_size=writer_count + reader_count,
+                seconds_max=seconds_max,
+                idle_seconds=postgresql_idle_seconds,
+                leases_by_its_clock=leases_by_its_clock,
+            )
         if not inline:
             self._writers = ThreadPoolExecutor(writer_count, thread_name_prefix="rushes-db-write")
             self._readers = ThreadPoolExecutor(reader_count, thread_name_prefix="rushes-db-read")
@@ -106,16 +125,20 @@ class Database:
             return None
         return Path(str(path))
 
+    def within(self, seconds: float) -> Self:
+        """The same database, with another bound for its transactions on PostgreSQL. Close the first one."""
+        other = copy.copy(self)
+        other._seconds_max = seconds
+        return other
+
     def take_over_checkpoints(self) -> None:
         """Become the process that checkpoints the SQLite file, if the one that did has gone.
 
         Long-lived processes call this now and then: a short command may have been first.
         """
-        path = self.sqlite_path
-        if path is not None and self._checkpoint_lock is None:
-            self._checkpoint_lock = _take_checkpoint_lock(path)
-            if self._checkpoint_lock is not None:
-                self.engine.dispose()  # connections opened from now on checkpoint
+        checkpoints = self._checkpoints
+        if checkpoints is not None and not checkpoints.are_ours and checkpoints.take():
+            self.engine.dispose()  # connections opened from now on checkpoint
 
     # --- transactions ---------------------------------------------------------------------------------
 
@@ -141,12 +164,13 @@ class Database:
         """`transact` for synchronous callers, in the calling thread."""
         for attempt in range(TRANSACTION_RETRIES_MAX + 1):
             try:
-                with self.engine.begin() as connection:
+                with self._bounded(), self.engine.begin() as connection:
+                    self._allow_long_statements(connection)
                     return function(connection, *args, **kwargs)
             except (DBAPIError, PoolTimeoutError) as error:
-                if attempt < TRANSACTION_RETRIES_MAX and _sqlstate(error) in _RETRY_SQLSTATES:
+                if attempt < TRANSACTION_RETRIES_MAX and sqlstate(error) in RETRY_SQLSTATES:
                     continue
-                raise _store_error(error) from error
+                raise store_error(error) from error
         raise AssertionError("unreachable")
 
     def run_reading(
@@ -154,17 +178,57 @@ class Database:
     ) -> T:
         """`read` for synchronous callers, in the calling thread."""
         try:
-            with self.engine.connect().execution_options(rushes_reading=True) as connection:
+            with (
+                self._bounded(),
+                self.engine.connect().execution_options(rushes_reading=True) as connection,
+            ):
+                self._allow_long_statements(connection)
                 return function(connection, *args, **kwargs)
         except (DBAPIError, PoolTimeoutError) as error:
-            raise _store_error(error) from error
+            raise store_error(error) from error
 
-    @staticmethod
-    async def _on_thread(executor: ThreadPoolExecutor | None, call: Callable[[], T]) -> T:
+    async def _on_thread(self, executor: ThreadPoolExecutor | None, call: Callable[[], T]) -> T:
         if executor is None:
             return call()
         # A commit in hand is finished even when its caller is cancelled; the caller sees the cancellation.
-        return await asyncio.get_running_loop().run_in_executor(executor, call)
+        running = asyncio.get_running_loop().run_in_executor
+        if self.dialect == "sqlite":
+            return await running(executor, call)
+        seconds = self._seconds_max + ANSWER_SECONDS
+        deadline = time.monotonic() + seconds  # the wait for a thread counts
+        try:
+            async with asyncio.timeout(seconds + ANSWER_SECONDS) as timeout:
+                return await running(executor, partial(_by, deadline, call))
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            raise DatabaseUnreachable(_OUT_OF_TIME) from None  # not even a thread came back
+
+    def _bounded(self) -> contextlib.AbstractContextManager[None]:
+        """Until the deadline of this transaction, the one that its caller has set if there is one."""
+        if self.dialect == "sqlite" or deadline_of_this_thread() is not None:
+            return contextlib.nullcontext()
+        return until(time.monotonic() + self._seconds_max + ANSWER_SECONDS)
+
+    def _allow_long_statements(self, connection: Connection) -> None:
+        if self.dialect == "postgresql" and self._seconds_max > self._statement_seconds:
+            milliseconds = int(self._seconds_max * 1000)
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+
+    def vacuum(self) -> None:
+        """Write the tables anew without the room that deleted rows have left. Others wait or are refused."""
+        try:
+            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                if self.dialect == "sqlite":
+                    driver: Any = connection.connection.driver_connection
+                    driver.execute("VACUUM")
+                    driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                else:
+                    connection.exec_driver_sql("VACUUM (FULL, ANALYZE)")
+        except DBAPIError as error:
+            raise store_error(error) from error
+        except sqlite3.Error as error:
+            raise store_error(DBAPIError("", None, error)) from error
 
     def close(self) -> None:
         """Finish what runs, close the connections."""
@@ -172,51 +236,11 @@ class Database:
             if executor is not None:
                 executor.shutdown(wait=True)
         self.engine.dispose()
-        if self._checkpoint_lock is not None:
-            os.close(self._checkpoint_lock)
-            self._checkpoint_lock = None
-
-    # --- SQLite ---------------------------------------------------------------------------------------
-
-    def _sqlite_engine(self, busy_timeout_seconds: float) -> Engine:
-        path = self.sqlite_path
-        in_memory = path is None
-        if path is None:
-            engine = create_engine(self.url, poolclass=StaticPool, connect_args={"check_same_thread": False})
-        else:
-            self._checkpoint_lock = _take_checkpoint_lock(path)
-            engine = create_engine(self.url, connect_args={"timeout": busy_timeout_seconds})
-
-        @event.listens_for(engine, "connect")
-        def _connect(connection: sqlite3.Connection, _record: object) -> None:
-            connection.isolation_level = None  # transactions are begun below, not by the driver
-            cursor = connection.cursor()
-            if not in_memory:
-                cursor.execute("PRAGMA journal_mode = WAL")
-            cursor.execute("PRAGMA synchronous = FULL")
-            cursor.execute("PRAGMA foreign_keys = ON")
-            # what INSERT OR REPLACE removes counts as deleted: the triggers that guard history see it
-            cursor.execute("PRAGMA recursive_triggers = ON")
-            cursor.execute(f"PRAGMA busy_timeout = {int(busy_timeout_seconds * 1000)}")
-            if not in_memory and self._checkpoint_lock is None:
-                # SQLite before 3.51.3 can corrupt a WAL that one process checkpoints while another writes
-                cursor.execute("PRAGMA wal_autocheckpoint = 0")
-            cursor.close()
-
-        @event.listens_for(engine, "begin")
-        def _begin(connection: Connection) -> None:
-            reading = connection.get_execution_options().get("rushes_reading")
-            connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-        return engine
+        if self._checkpoints is not None:
+            self._checkpoints.release()
 
 
 # --- the statements' dialects ---------------------------------------------------------------------
-
-
-def is_postgresql(connection: Connection) -> bool:
-    """Which dialect the connection speaks, for the few statements that differ."""
-    return connection.dialect.name == "postgresql"
 
 
 def for_update(connection: Connection) -> str:
@@ -226,6 +250,11 @@ def for_update(connection: Connection) -> str:
     not wait. With plain FOR UPDATE two transactions that insert first and lock then are a deadlock.
     """
     return " FOR NO KEY UPDATE" if is_postgresql(connection) else ""
+
+
+def for_share(connection: Connection) -> str:
+    """Keeps the selected rows from being changed until the transaction ends; nothing on SQLite."""
+    return " FOR SHARE" if is_postgresql(connection) else ""
 
 
 def skip_locked(connection: Connection) -> str:
@@ -240,6 +269,21 @@ def unindexed(connection: Connection, column: str) -> str:
     statistics are of the past, would walk through all tasks in flight for each row of a group.
     """
     return f"({column} || '')" if is_postgresql(connection) else f"+{column}"
+
+
+def lateral(connection: Connection, table: str, condition: str, *, column: str, values: Sequence[str]) -> str:
+    """Joins to each row of `v` the rows `t` of the table that meet the condition and have one of the values.
+
+    The condition names columns of the table and of `v`. The rows are found one row of `v` at a time.
+    """
+    if is_postgresql(connection):
+        # a part for each value, so that indexes of the rows with one value serve where they are smaller
+        parts = " UNION ALL ".join(
+            f"SELECT * FROM {table} WHERE {condition} AND {column} = '{value}'" for value in values
+        )
+        return f"CROSS JOIN LATERAL ({parts}) t"
+    listed = ", ".join(f"'{value}'" for value in values)
+    return f"CROSS JOIN {table} t WHERE t.{condition} AND t.{column} IN ({listed})"
 
 
 @lru_cache(maxsize=512)
@@ -318,61 +362,22 @@ def update_returning(
     return rows
 
 
-def _tune_postgresql(connection: Any, _record: object, *, idle_ms: int) -> None:
-    """No locks for a process that stands still, and plans for disks without a seek.
+def _by(deadline: float, call: Callable[[], T]) -> T:
+    """Run it, if there is time left; what it asks of the database ends at the deadline."""
+    if time.monotonic() >= deadline:
+        raise DatabaseBusy("the database did not take a transaction in time; try again")
+    with until(deadline):
+        return call()
 
-    The default would read a whole table to find a group's rows; and compiling plans (`jit`) takes longer
-    than running any of ours.
+
+def lease_time(connection: Connection) -> str:
+    """What a lease is compared with, in epoch milliseconds: the database's clock, or the parameter `now`.
+
+    In a subquery, so that it is read once in a statement, and an index can be used with it.
     """
-    connection.execute("SET random_page_cost = 1.1")
-    connection.execute("SET jit = off")
-    connection.execute(f"SET idle_in_transaction_session_timeout = {idle_ms}")
-    connection.commit()
-
-
-def _take_checkpoint_lock(path: Path) -> int | None:
-    """The right to checkpoint this database's WAL: one process has it, others write without."""
-    try:
-        handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return None  # a read-only folder; opening the database will tell
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
-
-
-def _sqlstate(error: Exception) -> str | None:
-    return getattr(getattr(error, "orig", None), "sqlstate", None)
-
-
-def _store_error(error: DBAPIError | PoolTimeoutError) -> StoreError:
-    """The tree's error for a driver's error, in one line and without the statement or its values."""
-    if isinstance(error, PoolTimeoutError):
-        return DatabaseBusy("the database's connections are all in use; try again")
-    original = error.orig
-    # PostgreSQL's detail line quotes the row; its primary message names the rule alone
-    primary = getattr(getattr(original, "diag", None), "message_primary", None)
-    text = " ".join(str(primary or original).split())[:300]
-    code = getattr(original, "sqlite_errorname", "") or ""
-    state = _sqlstate(error) or ""
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or state == "55P03" or state in _RETRY_SQLSTATES:
-        return DatabaseBusy(f"the database is locked by another process ({text}); try again")
-    if code.startswith("SQLITE_READONLY") or state == "25006":
-        return DatabaseReadOnly(f"the database takes no writes ({text}); check its permissions")
-    if code.startswith("SQLITE_FULL") or state in ("53100", "53000"):
-        return DatabaseFull(f"no space is left for the database ({text}); free some and try again")
-    if code.startswith("SQLITE_CANTOPEN"):
-        return DatabaseUnreachable(f"the database file cannot be opened ({text}); check its folder")
-    if code.startswith("SQLITE_IOERR"):
-        return DatabaseUnreachable(f"the database file cannot be read or written ({text})")
-    if code in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
-        return StoreError(f"the file is not a healthy SQLite database ({text})")
-    if error.connection_invalidated or state[:2] in ("08", "57", "53") or (not state and not code):
-        return DatabaseUnreachable(f"the database cannot be reached ({text})")
-    return StatementRefused(f"the database refused a statement ({text})")
+    if is_postgresql(connection) and connection.get_execution_options().get(LEASES_BY_ITS_CLOCK):
+        return "(SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint))"
+    return "CAST(:now AS bigint)"
 
 
 def begin_snapshot(connection: Connection) -> None:
@@ -382,3 +387,17 @@ def begin_snapshot(connection: Connection) -> None:
     """
     if is_postgresql(connection):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+def lock_number(connection: Connection, number: int) -> None:
+    """Wait for the lock of that number and hold it until the transaction ends; SQLite has one writer."""
+    if is_postgresql(connection):
+        connection.execute(statement("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+
+def lock_name(connection: Connection, name: str) -> None:
+    """The same, for the lock of that name."""
+    if is_postgresql(connection):
+        connection.execute(
+            statement("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
+        )

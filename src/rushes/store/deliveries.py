@@ -7,16 +7,20 @@ webhook, and an event whose commit was seen is delivered whatever crashes in bet
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select, text
 
 from rushes.domain.errors import NotFound
-from rushes.store import schema
+from rushes.domain.input.event_filter import types_in
 from rushes.store.batches import without_deleted
 from rushes.store.database import Rows, skip_locked
+from rushes.store.tables import schema
 
 ERROR_CHARACTERS_MAX = 300
+
+CLAIM_MS_MAX = 60_000
+"""How long a claim lasts at most: a delivery that waits for longer is not being sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,15 @@ class ClaimedDelivery:
     first_attempt: int
     event_at_ms: int
     url: str
+    endpoint: str | None = None
+    """The public id of an endpoint that its account manages; None for an address that a batch named."""
+    secret_version: int = 1
+    previous_until_ms: int = 0
+
+    @property
+    def secret_facts(self) -> Mapping[str, int]:
+        """The endpoint's columns about its secret."""
+        return {"secret_version": self.secret_version, "previous_until_ms": self.previous_until_ms}
 
     @property
     def try_number(self) -> int:
@@ -43,26 +56,42 @@ class ClaimedDelivery:
 # --- feeds ----------------------------------------------------------------------------------------------
 
 
-def open_feed(connection: Connection, batch_id: int, *, account_id: int, url: str, now_ms: int) -> None:
-    """Deliver this new batch's events to the URL. Naming a URL turns it on again if it was disabled."""
+def open_feed(
+    connection: Connection,
+    batch_id: int,
+    *,
+    account_id: int,
+    url: str,
+    events: str | None = None,
+    now_ms: int,
+) -> None:
+    """Deliver this new batch's events to the URL: all, or those that the filter lets through.
+
+    A URL that has answered 410 stays turned off, whichever batch names it.
+    """
     endpoint_id = connection.scalar(
         text(
             "INSERT INTO webhook_endpoints (account_id, url, created_at_ms)"
-            " VALUES (:account_id, :url, :now) ON CONFLICT (account_id, url)"
-            " DO UPDATE SET disabled_at_ms = NULL RETURNING id"
+            " VALUES (:account_id, :url, :now) ON CONFLICT (account_id, url) WHERE public_id IS NULL"
+            " DO UPDATE SET url = excluded.url RETURNING id"
         ),
         {"account_id": account_id, "url": url, "now": now_ms},
     )
+    types = None if events is None else ",".join(types_in(events))
     connection.execute(
-        schema.webhook_feeds.insert().values(batch_id=batch_id, endpoint_id=endpoint_id, last_seq=0)
+        schema.webhook_feeds.insert().values(
+            batch_id=batch_id, endpoint_id=endpoint_id, events=types, last_seq=0
+        )
     )
 
 
 def reopen_feed(connection: Connection, batch_id: int) -> None:
-    """Open the finished batch's feed, if it has one: an item is tried again."""
+    """Open the finished batch's feed, if it has one: an item is retried."""
     c = schema.webhook_feeds.c
     connection.execute(schema.webhook_feeds.update().where(c.batch_id == batch_id).values(is_open=1))
 
+
+_TYPES = Rows(name=str)
 
 _FEEDS_WITH_NEWS = (
     " FROM webhook_feeds f JOIN batches b ON b.id = f.batch_id"
@@ -85,7 +114,7 @@ def fan_out(connection: Connection, *, feeds_max: int, events_max: int, now_ms: 
     lock = skip_locked(connection).replace("FOR UPDATE", "FOR UPDATE OF f")
     feeds = connection.execute(
         text(
-            "SELECT f.batch_id, f.endpoint_id, f.last_seq, b.account_id, b.event_seq,"
+            "SELECT f.batch_id, f.endpoint_id, f.last_seq, f.events, b.account_id, b.event_seq,"
             f" e.disabled_at_ms{_FEEDS_WITH_NEWS} ORDER BY f.batch_id LIMIT :feeds_max{lock}"
         ),
         {"feeds_max": feeds_max},
@@ -100,10 +129,12 @@ def _feed(connection: Connection, feed: Row[Any], *, events_max: int, now_ms: in
             "INSERT INTO webhook_deliveries (account_id, endpoint_id, batch_id, seq, type, status,"
             " next_attempt_at_ms, created_at_ms) SELECT CAST(:account_id AS bigint),"
             " CAST(:endpoint_id AS bigint), batch_id, seq, type, :status, CAST(:now AS bigint), created_at_ms"
-            " FROM batch_events WHERE batch_id = :batch_id AND seq > :after AND seq <= :until ORDER BY seq"
-            " ON CONFLICT (batch_id, seq) DO NOTHING"
+            " FROM batch_events WHERE batch_id = :batch_id AND seq > :after AND seq <= :until"
+            f" AND type IN (SELECT v.name FROM {_TYPES.sql(connection)}) ORDER BY seq"
+            " ON CONFLICT (batch_id, seq, endpoint_id) DO NOTHING"
         ),
         {
+            **_TYPES.parameters(connection, [(name,) for name in types_in(feed.events)]),
             "account_id": feed.account_id,
             "endpoint_id": feed.endpoint_id,
             "status": "pending" if feed.disabled_at_ms is None else "disabled",
@@ -113,7 +144,7 @@ def _feed(connection: Connection, feed: Row[Any], *, events_max: int, now_ms: in
             "until": until,
         },
     )
-    # read anew, with the feed locked: a batch that was tried again since the feeds were chosen stays open
+    # read anew, with the feed locked: a batch that was retried since the feeds were chosen stays open
     connection.execute(
         text(
             "UPDATE webhook_feeds SET last_seq = :until, is_open = CASE WHEN EXISTS (SELECT 1 FROM batches b"
@@ -169,7 +200,7 @@ def claim_if_due(
     """Take up to `limit` due deliveries of an endpoint, in the order of their events.
 
     Until `claimed_until_ms` no other process takes them; a claim that was never recorded, because its
-    process died, is tried again then.
+    process died, is retried then.
     """
     claimed = connection.scalars(
         text(
@@ -194,6 +225,9 @@ def claim_if_due(
             d.c.first_attempt,
             d.c.created_at_ms,
             e.c.url,
+            e.c.public_id,
+            e.c.secret_version,
+            e.c.previous_until_ms,
         )
         .join_from(d, e, e.c.id == d.c.endpoint_id)
         .where(d.c.id.in_(claimed))
@@ -243,7 +277,7 @@ def disable_endpoint(connection: Connection, endpoint_id: int, *, now_ms: int) -
     connection.execute(
         schema.webhook_endpoints.update()
         .where(e.id == endpoint_id, e.disabled_at_ms.is_(None))
-        .values(disabled_at_ms=now_ms)
+        .values(disabled_at_ms=now_ms, disabled_reason="gone")
     )
     connection.execute(
         schema.webhook_deliveries.update()
@@ -270,39 +304,27 @@ def event_rows(
 # --- for tenants and operators --------------------------------------------------------------------------
 
 
-def list_deliveries(
-    connection: Connection,
-    account_id: int,
-    *,
-    limit: int,
-    status: str | None = None,
-    after: tuple[str, int] | None = None,
-) -> list[dict[str, Any]]:
-    """The account's deliveries, newest first, from the one after `after` (batch and event number) on."""
-    d, e, b = schema.webhook_deliveries, schema.webhook_endpoints, schema.batches
+class DeliveryName(NamedTuple):
+    """What a `delivery_id` names: an event of a batch, and the endpoint if its account manages it."""
+
+    batch_public_id: str
+    seq: int
+    endpoint: str | None = None
+
+
+def delivery_row_id(connection: Connection, account_id: int | None, name: DeliveryName) -> int:
+    """The row id of this delivery, of this account when one is given; raises `NotFound`."""
+    d, b, e = schema.webhook_deliveries, schema.batches, schema.webhook_endpoints
     query = (
-        select(d, e.c.url, b.c.public_id)
-        .join_from(d, e, e.c.id == d.c.endpoint_id)
-        .join(b, b.c.id == d.c.batch_id)
-        .where(d.c.account_id == account_id)
-        .order_by(d.c.id.desc())
-        .limit(limit)
-    )
-    if status is not None:
-        query = query.where(d.c.status == status)
-    if after is not None:
-        query = query.where(d.c.id < delivery_row_id(connection, account_id, *after))
-    return [dict(row._mapping) for row in connection.execute(query)]
-
-
-def delivery_row_id(connection: Connection, account_id: int, batch_public_id: str, seq: int) -> int:
-    """The row id of the delivery of this event; raises `NotFound`."""
-    d, b = schema.webhook_deliveries, schema.batches
-    found = connection.scalar(
         select(d.c.id)
         .join_from(d, b, b.c.id == d.c.batch_id)
-        .where(b.c.public_id == batch_public_id, d.c.seq == seq, d.c.account_id == account_id)
+        .join(e, e.c.id == d.c.endpoint_id)
+        .where(b.c.public_id == name.batch_public_id, d.c.seq == name.seq)
+        .where(e.c.public_id.is_not_distinct_from(name.endpoint))
     )
+    if account_id is not None:
+        query = query.where(d.c.account_id == account_id)
+    found = connection.scalar(query)
     if found is None:
         raise NotFound("there is no such delivery")
     return int(found)
@@ -311,13 +333,21 @@ def delivery_row_id(connection: Connection, account_id: int, batch_public_id: st
 def replay(
     connection: Connection, account_id: int, batch_public_id: str, seq: int, *, now_ms: int
 ) -> dict[str, Any]:
-    """Send a delivery again, from the ladder's beginning; turns its endpoint on. Raises `NotFound`."""
-    row_id = delivery_row_id(connection, account_id, batch_public_id, seq)
+    """Send a batch's own delivery again, see `replay_row`. Raises `NotFound`."""
+    row_id = delivery_row_id(connection, account_id, DeliveryName(batch_public_id, seq))
+    return replay_row(connection, row_id, now_ms=now_ms)
+
+
+def replay_row(connection: Connection, row_id: int, *, now_ms: int) -> dict[str, Any]:
+    """Send a delivery again, from the ladder's start; turns its endpoint on. Raises `NotFound`.
+
+    One that is to be sent now, or is being sent, is left as it is: doing this twice sends once.
+    """
     d, e = schema.webhook_deliveries, schema.webhook_endpoints
     # the count of attempts goes on: it tells a claim from an earlier one
     connection.execute(
         d.update()
-        .where(d.c.id == row_id)
+        .where(d.c.id == row_id, (d.c.status != "pending") | (d.c.next_attempt_at_ms > now_ms + CLAIM_MS_MAX))
         .values(
             status="pending",
             next_attempt_at_ms=now_ms,
@@ -326,17 +356,20 @@ def replay(
         )
     )
     endpoint = select(d.c.endpoint_id).where(d.c.id == row_id).scalar_subquery()
-    connection.execute(e.update().where(e.c.id == endpoint).values(disabled_at_ms=None))
-    (row,) = [
-        dict(row._mapping)
-        for row in connection.execute(
-            select(d, e.c.url, schema.batches.c.public_id)
-            .join_from(d, e, e.c.id == d.c.endpoint_id)
-            .join(schema.batches, schema.batches.c.id == d.c.batch_id)
-            .where(d.c.id == row_id)
-        )
-    ]
-    return row
+    connection.execute(
+        e.update()
+        .where(e.c.id == endpoint, e.c.deleted_at_ms.is_(None))
+        .values(disabled_at_ms=None, disabled_reason=None)
+    )
+    row = connection.execute(
+        select(d, e.c.url, e.c.public_id.label("endpoint"), schema.batches.c.public_id)
+        .join_from(d, e, e.c.id == d.c.endpoint_id)
+        .join(schema.batches, schema.batches.c.id == d.c.batch_id)
+        .where(d.c.id == row_id)
+    ).first()
+    if row is None:
+        raise NotFound("there is no such delivery")
+    return dict(row._mapping)
 
 
 def purge(connection: Connection, *, before_ms: int, limit: int) -> int:

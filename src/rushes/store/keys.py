@@ -1,25 +1,42 @@
 """API keys and how many requests each has used of its minute. Of a key only its hash is stored."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal, TypeAlias, get_args
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, func, insert, select, text
 
 from rushes.domain.errors import InputError, NotFound
-from rushes.store import ledger, schema
+from rushes.store import ledger
+from rushes.store.tables import schema
+
+KeyScope: TypeAlias = Literal["read", "submit", "admin"]
+KEY_SCOPES: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
+"""What a key may do, each with what the one before may: read; make, cancel and retry; keys and webhooks."""
 
 KEY_NAME_CHARACTERS_MAX = 100
+KEYS_MAX: Final = 100
+"""Good keys of an account that its own keys may make."""
+
+RATE_LIMIT_PER_MIN: Final = 600
+"""The limit of a new key for which no other is named."""
+
 RATE_LIMIT_PER_MIN_MAX = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class KeyOwner:
-    """Whose key it is. `rate_limit_per_min` is None for a key without a limit."""
+    """Whose key it is, and what it may do. `rate_limit_per_min` is None for a key without a limit."""
 
     key_id: int
     account_id: int
     account: str
     rate_limit_per_min: int | None
+    scope: KeyScope = "admin"
+
+    def may(self, wanted: KeyScope) -> bool:
+        """Whether the key's scope has this one in it."""
+        return KEY_SCOPES.index(self.scope) >= KEY_SCOPES.index(wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +56,9 @@ def create(
     shown: str,
     key_hash: str,
     rate_limit_per_min: int | None,
+    scope: KeyScope = "admin",
+    credits_per_day_max: int | None = None,
+    made_by_key_id: int | None = None,
     now_ms: int,
 ) -> int:
     """Store a new key's hash; returns the key's id. Raises `InputError`."""
@@ -54,6 +74,9 @@ def create(
             shown=shown,
             key_hash=key_hash,
             rate_limit_per_min=rate_limit_per_min,
+            scope=scope,
+            credits_per_day_max=credits_per_day_max,
+            made_by_key_id=made_by_key_id,
             created_at_ms=now_ms,
         )
         .returning(schema.api_keys.c.id)
@@ -66,12 +89,18 @@ def owner_if_valid(connection: Connection, key_hash: str) -> KeyOwner | None:
     """The owner of the key with this hash, unless there is none or it was revoked."""
     row = connection.execute(
         text(
-            "SELECT k.id, k.account_id, a.name, k.rate_limit_per_min FROM api_keys k"
+            "SELECT k.id, k.account_id, a.name, k.rate_limit_per_min, k.scope FROM api_keys k"
             " JOIN accounts a ON a.id = k.account_id WHERE k.key_hash = :hash AND k.revoked_at_ms IS NULL"
         ),
         {"hash": key_hash},
     ).first()
     return None if row is None else KeyOwner(*row)
+
+
+def owner_by_id_if_valid(connection: Connection, key_id: int) -> KeyOwner | None:
+    """The owner of the key with this number, unless there is none or it was revoked."""
+    key_hash = connection.scalar(select(schema.api_keys.c.key_hash).filter_by(id=key_id))
+    return None if key_hash is None else owner_if_valid(connection, key_hash)
 
 
 def list_keys(
@@ -93,14 +122,51 @@ def list_keys(
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def revoke(connection: Connection, key_id: int, *, now_ms: int) -> None:
-    """Revoke a key for ever; doing it again changes nothing. Raises `NotFound`."""
+def of_account(connection: Connection, account_id: int, *, limit: int = 1000) -> list[dict[str, Any]]:
+    """The rows of the account's keys, newest first."""
+    c = schema.api_keys.c
+    query = select(schema.api_keys).where(c.account_id == account_id).order_by(c.id.desc()).limit(limit)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def good_count(connection: Connection, account_id: int) -> int:
+    """How many keys of the account were not revoked."""
+    c = schema.api_keys.c
+    query = select(func.count()).where(c.account_id == account_id, c.revoked_at_ms.is_(None))
+    return int(connection.scalar(query) or 0)
+
+
+def require_own(connection: Connection, account_id: int, key_id: int) -> None:
+    """Raise `NotFound` unless the account has this key."""
+    c = schema.api_keys.c
+    if connection.scalar(select(c.id).where(c.id == key_id, c.account_id == account_id)) is None:
+        raise NotFound("there is no such key")
+
+
+def mark_used(connection: Connection, key_id: int, *, now_ms: int) -> None:
+    """The key was used about now."""
+    c = schema.api_keys.c
+    connection.execute(schema.api_keys.update().where(c.id == key_id).values(last_used_at_ms=now_ms))
+
+
+def revoke(connection: Connection, key_id: int, *, now_ms: int) -> bool:
+    """Revoke a key permanently; doing it again changes nothing. Raises `NotFound`.
+
+    Returns whether it was good until now.
+    """
     c = schema.api_keys.c
     if connection.scalar(select(c.id).where(c.id == key_id)) is None:
         raise NotFound(f"there is no key {key_id}; see `rushes keys list`")
-    connection.execute(
+    revoked = connection.execute(
         schema.api_keys.update().where(c.id == key_id, c.revoked_at_ms.is_(None)).values(revoked_at_ms=now_ms)
     )
+    return revoked.rowcount == 1
+
+
+def revoked_among(connection: Connection, key_ids: Sequence[int]) -> list[int]:
+    """Those of these keys that were revoked."""
+    c = schema.api_keys.c
+    return list(connection.scalars(select(c.id).where(c.id.in_(key_ids), c.revoked_at_ms.is_not(None))))
 
 
 def take_requests(

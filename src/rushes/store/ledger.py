@@ -13,11 +13,13 @@ from rushes.domain.credits import (
     LotKind,
     Part,
     chained_hash,
+    decode_parts,
     encode_parts,
 )
 from rushes.domain.errors import InputError, NotFound
-from rushes.store import schema
+from rushes.store import installation
 from rushes.store.database import Rows, for_update, statement
+from rushes.store.tables import schema
 
 ACCOUNT_NAME_CHARACTERS_MAX = 100
 
@@ -183,10 +185,22 @@ def ensure_account(connection: Connection, name: str, now_ms: int) -> int:
 
 def account_id(connection: Connection, name: str) -> int:
     """The id of the account with this name; raises `NotFound`."""
-    found = connection.scalar(select(schema.accounts.c.id).where(schema.accounts.c.name == name))
+    found = account_id_if_any(connection, name)
     if found is None:
         raise NotFound(f'there is no account "{name}"')
-    return int(found)
+    return found
+
+
+def account_id_if_any(connection: Connection, name: str) -> int | None:
+    """The id of the account with this name; None for one that nothing was granted or made for yet."""
+    return connection.scalar(select(schema.accounts.c.id).where(schema.accounts.c.name == name))
+
+
+def lock(connection: Connection, account: int) -> None:
+    """Lock the account until the transaction ends: what it has changes by this one alone."""
+    connection.execute(
+        statement(f"SELECT 1 FROM accounts WHERE id = :id{for_update(connection)}"), {"id": account}
+    )
 
 
 def lots(connection: Connection, account: int) -> list[Lot]:
@@ -212,8 +226,12 @@ def grant(
     kind: LotKind = LotKind.PERMANENT,
     expires_at_ms: int | None = None,
     description: str = "",
+    by_operator: bool = True,
 ) -> int:
-    """Give the account a new lot of `amount` credits; returns the lot's id."""
+    """Give the account a new lot of `amount` credits; returns the lot's id.
+
+    Once an operator has granted some, `rushes run` grants none by itself.
+    """
     if not 0 < amount <= CREDITS_MAX:
         raise InputError(f"a grant is 1 to {CREDITS_MAX} credits, not {amount}", field="amount")
     if (kind is LotKind.BONUS) != (expires_at_ms is not None):
@@ -239,7 +257,35 @@ def grant(
     entry_type = EntryType.BONUS if kind is LotKind.BONUS else EntryType.PURCHASE
     book.append(account, entry_type, [Part(lot_id, amount)], now_ms=now_ms, description=description)
     book.write()
+    if by_operator:
+        installation.note_operator(connection)
     return int(lot_id)
+
+
+def settled_parts(connection: Connection, account: int, task_id: int) -> list[tuple[str, int | None, int]]:
+    """What the task's settlement kept of each lot: the lot's kind, its end, and the credits."""
+    text = connection.scalar(
+        statement(
+            "SELECT parts FROM ledger_entries WHERE account_id = :account AND task_id = :task_id"
+            " AND type = 'settle'"
+        ),
+        {"account": account, "task_id": task_id},
+    )
+    parts = () if text is None else decode_parts(text)
+    rows = connection.execute(
+        statement(
+            "SELECT id, kind, expires_at_ms FROM credit_lots"
+            f" WHERE id IN (SELECT v.id FROM {_ID_ROWS.sql(connection)})"
+        ),
+        _ID_ROWS.parameters(connection, [(part.lot_id,) for part in parts]),
+    )
+    lots_of = {row.id: (str(row.kind), row.expires_at_ms) for row in rows}
+    return [(*lots_of[part.lot_id], part.amount) for part in parts]
+
+
+def available_credits(connection: Connection, account: int, now_ms: int) -> int:
+    """Credits that the account may spend now; those past their expiry do not count."""
+    return sum(lot.remaining for lot in lots(connection, account) if lot.is_live(now_ms))
 
 
 def expire_lots(connection: Connection, now_ms: int, *, account: int | None = None, limit: int = 1000) -> int:
@@ -265,3 +311,23 @@ def expire_lots(connection: Connection, now_ms: int, *, account: int | None = No
                 expired += 1
     book.write()
     return expired
+
+
+# --- resolutions ----------------------------------------------------------------------------------------
+
+_RESOLUTION_ROWS = Rows(task_id=int, batch_id=int, attempt=int, kind=str, credits=int, created_at_ms=int)
+
+
+def insert_resolutions(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+    """Append `(task_id, batch_id, attempt, kind, credits, created_at_ms)`.
+
+    A task that was resolved before is refused by the primary key, and with it the whole transaction.
+    """
+    connection.execute(
+        statement(
+            "INSERT INTO task_resolutions (task_id, batch_id, attempt, kind, credits, created_at_ms)"
+            f" SELECT task_id, batch_id, attempt, kind, credits, created_at_ms"
+            f" FROM {_RESOLUTION_ROWS.sql(connection)}"
+        ),
+        _RESOLUTION_ROWS.parameters(connection, rows),
+    )

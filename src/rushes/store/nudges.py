@@ -103,20 +103,3 @@ def skip_locked_of(connection: Connection) -> str:
     """`skip_locked` for the nudges alone: the tasks they speak of are not to be locked."""
     lock = skip_locked(connection)
     return lock.replace("FOR UPDATE", "FOR UPDATE OF n") if lock else ""
-
-
-def carries_remote_id(connection: Connection, provider: str, remote_task_id: str) -> bool:
-    """Whether any attempt, past or present, already goes by this remote id.
-
-    Reads whole tables: for the rare submit of unknown outcome only.
-    """
-    found = connection.scalar(
-        statement(
-            "SELECT 1 WHERE EXISTS (SELECT 1 FROM video_tasks"
-            " WHERE remote_task_id = :remote_task_id AND provider = :provider)"
-            " OR EXISTS (SELECT 1 FROM task_attempts"
-            " WHERE remote_task_id = :remote_task_id AND provider = :provider)"
-        ),
-        {"provider": provider, "remote_task_id": remote_task_id},
-    )
-    return found is not None

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 
 import msgspec
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from rushes.domain.learned_schedule import LearnedTimes
-from rushes.domain.progress import ProgressTimes
-from rushes.domain.render_times import LAYOUT, RenderTimes
-from rushes.store import schema
-from rushes.store.database import is_postgresql
+from rushes.domain.polling.learned_schedule import LearnedTimes
+from rushes.domain.polling.progress import ProgressTimes
+from rushes.domain.polling.render_times import LAYOUT, RenderTimes
+from rushes.store.database import statement
+from rushes.store.tables import schema
 
 DECIMALS = 6
 """To how many decimals the counts are stored: a millionth of a task."""
@@ -61,11 +60,13 @@ def merge(connection: Connection, learned: Sequence[LearnedTimes], *, now_ms: in
 
 def _ensure_row(connection: Connection, news: LearnedTimes, now_ms: int) -> None:
     empty = _encoded(LearnedTimes(news.provider, news.model, RenderTimes(), ProgressTimes()))
-    insert = postgresql.insert if is_postgresql(connection) else sqlite.insert
     connection.execute(
-        insert(table)
-        .values(provider=news.provider, model=news.model, layout=LAYOUT, updated_at_ms=now_ms, **empty)
-        .on_conflict_do_nothing()
+        statement(
+            "INSERT INTO render_times (provider, model, layout, tasks, exposed, ended, progress,"
+            " updated_at_ms) VALUES (:provider, :model, :layout, :tasks, :exposed, :ended, :progress, :now)"
+            " ON CONFLICT DO NOTHING"
+        ),
+        {"provider": news.provider, "model": news.model, "layout": LAYOUT, "now": now_ms, **empty},
     )
 
 

@@ -1,20 +1,27 @@
-"""Workers and their leases. A task in flight names its worker; a worker whose lease ran out loses them."""
+"""Workers and their leases. A task in flight names its worker; a worker whose lease ran out loses them.
+
+Leases go by the clock that `lease_time` names: on PostgreSQL the database's own, which is the same for all
+machines (docs/decisions/0004), on SQLite this machine's, which is `now_ms`.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete
 
 from rushes.domain.errors import RushesError
-from rushes.store import schema
-from rushes.store.database import Rows, is_postgresql, skip_locked, statement
+from rushes.domain.trouble import kind_of
+from rushes.store.database import Rows, for_share, lease_time, lock_number, skip_locked, statement
+from rushes.store.tables import schema
 from rushes.store.tasks import OwnedTask, hand_over_if_owned, owned_task_from_row, wait_for_own_transactions
 
 _ADOPTED_COLUMNS = (
     "id, batch_id, attempt, provider, model, remote_task_id, progress, dispatched_at_ms, unconfirmed_at_ms,"
-    " host"
+    " host, trouble_kind, trouble_reason, trouble_count, trouble_since_ms, trouble_at_ms"
 )
+
+_WORKER_STOPPED = "its worker stopped before the answer to the submit was stored"
 
 _NAMES = Rows(name=str)
 
@@ -65,20 +72,27 @@ def register(
 
     `holds` names the providers that it serves; without it the worker counts for nobody's share.
     """
-    if is_postgresql(connection):
-        connection.execute(statement("SELECT pg_advisory_xact_lock(:key)"), {"key": _REGISTER_LOCK})
+    lock_number(connection, _REGISTER_LOCK)
     connection.execute(
-        insert(schema.workers).values(
-            id=worker_id,
-            host=host,
-            pid=pid,
-            started_at_ms=now_ms,
-            lease_expires_at_ms=lease_expires_at_ms,
-            holds=msgspec.json.encode(holds or {}).decode(),
-        )
+        statement(
+            "INSERT INTO workers (id, host, pid, started_at_ms, lease_expires_at_ms, holds)"
+            f" VALUES (:id, :host, :pid, {lease_time(connection)},"
+            f" {lease_time(connection)} + :lease_ms, :holds)"
+        ),
+        {
+            "id": worker_id,
+            "host": host,
+            "pid": pid,
+            "now": now_ms,
+            "lease_ms": lease_expires_at_ms - now_ms,
+            "holds": msgspec.json.encode(holds or {}).decode(),
+        },
     )
     others = connection.scalar(
-        statement("SELECT 1 FROM workers WHERE lease_expires_at_ms > :now AND id <> :me LIMIT 1"),
+        statement(
+            f"SELECT 1 FROM workers WHERE lease_expires_at_ms > {lease_time(connection)}"
+            " AND id <> :me LIMIT 1"
+        ),
         {"now": now_ms, "me": worker_id},
     )
     return others is not None
@@ -94,15 +108,18 @@ def renew_lease_if_alive(
     now_ms: int,
 ) -> list[Standing] | None:
     """Extend the lease; all live workers, or None when another worker has declared this one dead."""
-    c = schema.workers.c
     result = connection.execute(
-        schema.workers.update()
-        .where(c.id == worker_id, c.lease_expires_at_ms > 0)
-        .values(
-            lease_expires_at_ms=lease_expires_at_ms,
-            report=report,
-            holds=msgspec.json.encode(holds).decode(),
-        )
+        statement(
+            f"UPDATE workers SET lease_expires_at_ms = {lease_time(connection)} + :lease_ms,"
+            " report = :report, holds = :holds WHERE id = :id AND lease_expires_at_ms > 0"
+        ),
+        {
+            "id": worker_id,
+            "now": now_ms,
+            "lease_ms": lease_expires_at_ms - now_ms,
+            "report": report,
+            "holds": msgspec.json.encode(holds).decode(),
+        },
     )
     return standings(connection, now_ms) if result.rowcount == 1 else None
 
@@ -111,7 +128,8 @@ def standings(connection: Connection, now_ms: int) -> list[Standing]:
     """The workers with a valid lease, oldest first."""
     rows = connection.execute(
         statement(
-            "SELECT id, holds FROM workers WHERE lease_expires_at_ms > :now ORDER BY started_at_ms, id"
+            f"SELECT id, holds FROM workers WHERE lease_expires_at_ms > {lease_time(connection)}"
+            " ORDER BY started_at_ms, id"
         ),
         {"now": now_ms},
     )
@@ -128,7 +146,8 @@ def survey(connection: Connection, now_ms: int) -> Survey:
     rows = connection.execute(
         statement(
             "SELECT t.provider, count(*) FROM workers w JOIN video_tasks t ON t.worker_id = w.id"
-            " AND t.status = 'processing' WHERE w.lease_expires_at_ms <= :now GROUP BY t.provider"
+            f" AND t.status = 'processing' WHERE w.lease_expires_at_ms <= {lease_time(connection)}"
+            " GROUP BY t.provider"
         ),
         {"now": now_ms},
     )
@@ -140,12 +159,14 @@ def require_lease(connection: Connection, worker_id: str, now_ms: int) -> None:
 
     Raises `LeaseLost` when its lease has run out.
     """
-    lock = " FOR SHARE" if is_postgresql(connection) else ""
-    lease = connection.scalar(
-        statement(f"SELECT lease_expires_at_ms FROM workers WHERE id = :worker_id{lock}"),
-        {"worker_id": worker_id},
+    holds = connection.scalar(
+        statement(
+            f"SELECT lease_expires_at_ms > {lease_time(connection)} FROM workers WHERE id = :worker_id"
+            f"{for_share(connection)}"
+        ),
+        {"worker_id": worker_id, "now": now_ms},
     )
-    if lease is None or lease <= now_ms:
+    if not holds:
         raise LeaseLost(f"worker {worker_id} has lost its lease")
 
 
@@ -169,7 +190,10 @@ def release(connection: Connection, worker_id: str) -> None:
 def any_dead(connection: Connection, worker_id: str, *, now_ms: int) -> bool:
     """Whether another worker's lease has run out."""
     found = connection.scalar(
-        statement("SELECT 1 FROM workers WHERE lease_expires_at_ms <= :now AND id <> :me LIMIT 1"),
+        statement(
+            f"SELECT 1 FROM workers WHERE lease_expires_at_ms <= {lease_time(connection)}"
+            " AND id <> :me LIMIT 1"
+        ),
         {"now": now_ms, "me": worker_id},
     )
     return found is not None
@@ -189,7 +213,7 @@ def adopt(
     dead = list(
         connection.scalars(
             statement(
-                "SELECT id FROM workers WHERE lease_expires_at_ms <= :now AND id <> :me"
+                f"SELECT id FROM workers WHERE lease_expires_at_ms <= {lease_time(connection)} AND id <> :me"
                 f" ORDER BY lease_expires_at_ms, id{skip_locked(connection)}"
             ),
             {"now": now_ms, "me": worker_id},
@@ -224,15 +248,26 @@ def _take_over(
     now_ms: int,
     limit: int,
 ) -> list[OwnedTask]:
+    unanswered = set(
+        connection.scalars(
+            statement(
+                "SELECT id FROM video_tasks WHERE worker_id = :dead AND status = 'processing'"
+                " AND remote_task_id IS NULL AND unconfirmed_at_ms IS NULL"
+            ),
+            {"dead": dead_id},
+        )
+    )
     rows = connection.execute(
         statement(
             "WITH picked AS MATERIALIZED (SELECT id FROM video_tasks"
             " WHERE worker_id = :dead AND status = 'processing'"
             f" AND provider IN (SELECT v.name FROM {_NAMES.sql(connection)})"
             f" LIMIT :limit{skip_locked(connection)})"  # no order: any of them will do, without a sort
-            " UPDATE video_tasks SET worker_id = :me, unconfirmed_at_ms = CASE"
-            " WHEN remote_task_id IS NULL AND unconfirmed_at_ms IS NULL THEN :now"
-            " ELSE unconfirmed_at_ms END WHERE id IN (SELECT id FROM picked)"
+            " UPDATE video_tasks SET worker_id = :me,"
+            f" {_if_unanswered('unconfirmed_at_ms', ':now')},"
+            f" {_if_unanswered('trouble_kind', ':kind')}, {_if_unanswered('trouble_reason', ':reason')},"
+            f" {_if_unanswered('trouble_count', '1')}, {_if_unanswered('trouble_since_ms', ':now')},"
+            f" {_if_unanswered('trouble_at_ms', ':now')} WHERE id IN (SELECT id FROM picked)"
             f" RETURNING {_ADOPTED_COLUMNS}"
         ),
         {
@@ -240,10 +275,23 @@ def _take_over(
             "me": worker_id,
             "dead": dead_id,
             "now": now_ms,
+            "kind": kind_of(_WORKER_STOPPED),
+            "reason": _WORKER_STOPPED,
             "limit": limit,
         },
     )
-    return [owned_task_from_row(row) for row in rows]
+    return [
+        replace(task, claimed_by=dead_id) if task.task_id in unanswered else task
+        for task in map(owned_task_from_row, rows)
+    ]
+
+
+def _if_unanswered(column: str, value: str) -> str:
+    """An assignment that concerns only attempts whose submit has no stored outcome."""
+    return (
+        f"{column} = CASE WHEN remote_task_id IS NULL AND unconfirmed_at_ms IS NULL THEN {value}"
+        f" ELSE {column} END"
+    )
 
 
 def owned_in_flight(connection: Connection, worker_id: str, *, providers: Sequence[str]) -> list[OwnedTask]:
@@ -280,10 +328,22 @@ def release_share_if_owned(
     return hand_over_if_owned(connection, rows, worker_id=worker_id, to_worker_id=RELEASED)
 
 
+def any_alive(connection: Connection, now_ms: int) -> bool:
+    """Whether any worker has a valid lease."""
+    found = connection.scalar(
+        statement(f"SELECT 1 FROM workers WHERE lease_expires_at_ms > {lease_time(connection)} LIMIT 1"),
+        {"now": now_ms},
+    )
+    return found is not None
+
+
 def live_workers(connection: Connection, now_ms: int) -> Sequence[dict[str, object]]:
     """The workers with a valid lease, oldest first."""
-    c = schema.workers.c
     rows = connection.execute(
-        select(schema.workers).where(c.lease_expires_at_ms > now_ms).order_by(c.started_at_ms, c.id)
+        statement(
+            f"SELECT * FROM workers WHERE lease_expires_at_ms > {lease_time(connection)}"
+            " ORDER BY started_at_ms, id"
+        ),
+        {"now": now_ms},
     )
     return [dict(row._mapping) for row in rows]

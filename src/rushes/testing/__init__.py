@@ -9,7 +9,16 @@ those samples cut, retyped, left out and mixed with faults of the network. Nothi
 account, no database, no pytest plug-in. See docs/providers.md.
 """
 
-from rushes.testing.case import ProviderCase, Reply
+from rushes.testing.asked import SUBMIT_KEY
+from rushes.testing.case import CancelCase, FindCase, ProviderCase, Reply
 from rushes.testing.suite import ProviderConformance, conformance_suite
 
-__all__ = ["ProviderCase", "ProviderConformance", "Reply", "conformance_suite"]
+__all__ = [
+    "SUBMIT_KEY",
+    "CancelCase",
+    "FindCase",
+    "ProviderCase",
+    "ProviderConformance",
+    "Reply",
+    "conformance_suite",
+]

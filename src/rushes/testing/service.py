@@ -1,4 +1,4 @@
-"""A service on this machine that answers as it is told, over real HTTP, and remembers what it was asked."""
+"""A service on this machine that answers as configured, over real HTTP, and remembers what it was asked."""
 
 import asyncio
 import dataclasses
@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import msgspec
+
 from rushes.providers.base import Provider, ProviderConfig, ProviderLimits
-from rushes.providers.http import HttpTransport
-from rushes.providers.simulator.connection import Connection
-from rushes.providers.simulator.message import Delivery, SimRequest, SimResponse
+from rushes.providers.http.client import HttpTransport
+from rushes.simulator.message import Delivery, SimRequest, SimResponse
+from rushes.simulator.serving.connection import Connection
 from rushes.testing.case import ProviderCase, Replies
 
 KEY = "conformance-canary-5e1f0a"
@@ -17,6 +19,13 @@ KEY = "conformance-canary-5e1f0a"
 
 TIMEOUT_SECONDS = 0.4
 HANG_SECONDS = 5.0
+
+
+def carries_credentials(case: ProviderCase, request: SimRequest) -> bool:
+    """Whether the request has the key in a header, or a token made of it, and the key nowhere else."""
+    if case.key_in_headers:
+        return any(KEY in value for value in request.headers.values())
+    return "authorization" in request.headers and KEY not in str(request)
 
 
 @dataclass
@@ -29,6 +38,7 @@ class Service:
     delivery: Delivery = Delivery.WHOLE
     delay_seconds: float = 0.0
     padding_bytes: int = 0
+    token_path: str = ""
     _answered: int = 0
 
     def say(
@@ -45,7 +55,9 @@ class Service:
         self.delay_seconds, self.padding_bytes = delay_seconds, padding_bytes
 
     def answer(self, request: SimRequest) -> SimResponse:
-        """The next reply, or the last one again; faults strike the last."""
+        """The next reply, or the last one again; faults strike the last. A token is no reply."""
+        if self.token_path and request.path == self.token_path:
+            return SimResponse(200, msgspec.json.encode({"access_token": KEY, "expires_in": 3600}))
         self.requests.append(request)
         reply = self.replies[min(self._answered, len(self.replies) - 1)]
         self._answered += 1
@@ -90,7 +102,7 @@ async def provider_at(
         yield case.build(
             ProviderConfig(
                 host=host + case.host_path,
-                api_key=KEY,
+                api_key=case.key(KEY, host),
                 transport=transport,
                 timeout_seconds=TIMEOUT_SECONDS,
                 limits=limits or ProviderLimits(),

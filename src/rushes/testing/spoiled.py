@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -61,6 +61,51 @@ def spoiled(replies: Replies, *, but: str) -> Iterator[Spoiled]:
                     *replies[number + 1 :],
                 ]
                 yield Spoiled(changed, kind, f"{where} {kind.value}: {_shown(body, path)}")
+
+
+ODD: tuple[Any, ...] = (None, "", "0%", "40%", 99.5, 400, -3, "soon", {"text": 5}, [5], True)
+"""What services have been seen to write where a number or a text belongs, and worse."""
+
+EXTRAS: tuple[dict[str, Any], ...] = (
+    {"progress": "0%"},
+    {"progress": 99.5},
+    {"progress": None, "created_at": "now"},
+    {"no_such_field": {"of": ["any", "form"]}},
+)
+"""Fields beside an id in an acceptance that take nothing away from it."""
+
+
+def with_odd(replies: Replies, names: Collection[str]) -> Iterator[Spoiled]:
+    """Each field of one of these names left out, and with each of `ODD` in it."""
+    for number, reply in enumerate(replies):
+        if isinstance(reply.body, bytes):
+            continue
+        for path in _paths(reply.body):
+            if path[-1] not in names:
+                continue
+            where = f"reply {number + 1}, {''.join(f'[{step!r}]' for step in path)}"
+            without = copy.deepcopy(reply.body)
+            del _at(without, path[:-1])[path[-1]]
+            yield Spoiled(_with_body(replies, number, without), Spoiling.LEFT_OUT, f"{where} left out")
+            for value in ODD:
+                changed = _with_body(replies, number, _with(reply.body, path, value))
+                yield Spoiled(changed, Spoiling.RETYPED, f"{where} as {value!r}")
+
+
+def with_extras(replies: Replies, remote_task_id: str) -> Iterator[Replies]:
+    """The last reply with `EXTRAS` beside the id."""
+    last = replies[-1].body
+    if isinstance(last, bytes):
+        return
+    for path in _paths(last):
+        named = _at(last, path)
+        if not (isinstance(named, str) and named and remote_task_id.endswith(named)):
+            continue
+        for extra in EXTRAS:
+            body = copy.deepcopy(last)
+            for name, value in extra.items():
+                _at(body, path[:-1]).setdefault(name, value)
+            yield _with_body(replies, len(replies) - 1, body)
 
 
 def cut(replies: Replies) -> Iterator[Spoiled]:

@@ -1,8 +1,8 @@
-"""Alembic's entry: migrations run on the connection that `rushes.store.migrate` hands over."""
+"""Alembic's entry: migrations run on the connection that `rushes.store.migrations.migrate` hands over."""
 
 from alembic import context
 
-from rushes.store.schema import metadata
+from rushes.store.tables.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,1 @@
+"""What must hold: the changes of each commit, checked against books and a witness of the network."""

@@ -1,0 +1,59 @@
+"""Whose turn it is: no account with tasks that could be sent is passed over for long.
+
+An account with pending tasks at a provider, of a model that the claiming worker knows, is passed over by a claim
+that takes tasks of others and none of its own. Nobody's clock counts here, only the order of the claims.
+"""
+
+from collections import Counter
+
+from rushes.domain.catalogue.catalogue import Catalogue
+from simulation.truth.broken import broken
+from simulation.truth.journal import TaskRow
+
+Place = tuple[str, int]
+"""A provider and an account."""
+
+
+class Turns:
+    """Counts for each account and provider how many claims have passed it over since its last."""
+
+    def __init__(self, accounts: int) -> None:
+        self.passed_over_max = 2 * accounts + 2
+        self.most_passed_over = 0
+        self._pending: dict[Place, Counter[str]] = {}
+        self._passed: Counter[Place] = Counter()
+        self._claimed: set[Place] = set()
+
+    def waits(self, task: TaskRow) -> None:
+        """The task is pending now."""
+        self._pending.setdefault((task.provider, task.account_id), Counter())[task.model] += 1
+
+    def waits_no_more(self, task: TaskRow) -> None:
+        """The task, as it was, is pending no more."""
+        place = (task.provider, task.account_id)
+        self._pending[place][task.model] -= 1
+        if not self._pending[place].total():
+            del self._pending[place]
+            self._passed.pop(place, None)
+
+    def claimed(self, task: TaskRow) -> None:
+        """The task is claimed by the transaction in hand."""
+        self._claimed.add((task.provider, task.account_id))
+
+    def committed(self, catalogue: Catalogue | None) -> None:
+        """The transaction in hand is over; `catalogue` has the models that its worker knows."""
+        if not self._claimed:
+            return
+        claimed, self._claimed = self._claimed, set()
+        providers = {provider for provider, _ in claimed}
+        for place, models in self._pending.items():
+            if place in claimed or place[0] not in providers:
+                continue
+            if not any(n > 0 and (catalogue is None or catalogue.find(m)) for m, n in models.items()):
+                continue
+            self._passed[place] += 1
+            self.most_passed_over = max(self.most_passed_over, self._passed[place])
+            if self._passed[place] > self.passed_over_max:
+                broken("PASSED_OVER", f"{self._passed[place]} claims have passed over account {place[1]}")
+        for place in claimed:
+            self._passed.pop(place, None)

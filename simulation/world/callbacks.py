@@ -1,0 +1,62 @@
+"""Callbacks of the simulated service, and the callback route of the workers' processes.
+
+The route does what the HTTP route does: it checks the token, offers the callback to the worker of its own
+process, and leaves it in the database when that is not the task's owner.
+"""
+
+from functools import partial
+
+from rushes.domain.callback_tokens import attempt_of_token
+from rushes.domain.errors import StoreError
+from rushes.simulator import Callback
+from rushes.store import nudges
+from simulation.world.ground import Ground
+from simulation.world.process import Process
+from simulation.world.slot import CALLBACK_KEY, Fleet, providers
+
+
+class Postman:
+    """Brings the service's callbacks to a worker's process, whichever the load balancer picks."""
+
+    def __init__(self, world: Ground, fleet: Fleet) -> None:
+        self._world, self._fleet = world, fleet
+        self._planned_at: float | None = None
+        self.delivered = 0
+
+    def plan(self) -> None:
+        """Look when the next callback is due."""
+        due_at = self._world.service.next_callback_at()
+        if due_at is not None and (self._planned_at is None or due_at < self._planned_at):
+            self._planned_at = due_at
+            self._world.at(due_at, self._deliver)
+
+    def _deliver(self) -> None:
+        self._planned_at = None
+        world = self._world
+        for callback in world.service.due_callbacks(world.loop.time()):
+            process = self._fleet.some_process()
+            if process is not None:
+                self.delivered += 1
+                world.log("callback", process.name, callback.kind.value, callback.task_id)
+                process.spawn(partial(receive, process, callback))
+        self.plan()
+
+
+async def receive(process: Process, callback: Callback) -> None:
+    """The route `POST /callbacks/{provider}/{token}`, without HTTP."""
+    provider_name, token = callback.url.rsplit("/", 2)[1:]
+    attempt = attempt_of_token(CALLBACK_KEY, token)
+    worker = process.worker
+    if attempt is None or worker is None:
+        return
+    task_id, number = attempt
+    process.world.witness.nudged(task_id)
+    remote_task_id = providers(process)[provider_name].remote_task_id_of_callback(callback.body)
+    if worker.nudges.offer(task_id, attempt=number, remote_task_id=remote_task_id):
+        return
+    try:
+        await process.database.transact(
+            nudges.put, task_id, attempt=number, remote_task_id=remote_task_id, now_ms=process.now_ms()
+        )
+    except StoreError:
+        return  # the route answers 503; the service may call again

@@ -1,0 +1,401 @@
+"""One simulated operating-system process: its gate, its clock, and its ways to the database and network.
+
+A killed process runs no further step: nothing of it is cleaned up, as after `kill -9`. A paused one keeps
+its steps for later, as under SIGSTOP. All that leaves or enters it passes here, so that it can be cut off
+before and after each commit, send and receive.
+"""
+
+import asyncio
+import contextvars
+import random
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+from sqlalchemy import Connection
+
+from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.errors import DatabaseUnreachable, StatementRefused
+from rushes.domain.task import Failed
+from rushes.money.settle import Group
+from rushes.providers.http.transport import Response, TransportError
+from rushes.run.worker import Worker
+from rushes.simulator import SimulatorTransport
+from rushes.simulator.families.grsai import GENERATE_PATH, RESULT_PATH, SORA_PATH, VEO_PATH
+from rushes.store.database import Database
+from simulation.truth.broken import Broken
+from simulation.truth.life import Committer
+from simulation.truth.witness import Attempt, Sender
+from simulation.world.ground import Dead, Ground
+from simulation.world.loop import GATE
+from simulation.world.plan import REQUEST_TIMEOUT_SECONDS
+from simulation.world.records import Machine
+from simulation.world.service import Heard
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+POINTS = ("step", "commit.before", "commit.after", "send.before", "send.after", "receive.after")
+"""Where a process can be killed: before any of its steps, or around its commits, requests and answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What befalls the database's answer to a commit: it takes `seconds` longer, and may then be lost."""
+
+    seconds: float
+    is_lost: bool
+
+
+class Process:
+    """One process. Those of a `group` keep the providers' limits together. Its name and the plan's seed feed its own
+    randomness: waits and retry jitter."""
+
+    def __init__(
+        self,
+        world: Ground,
+        name: str,
+        *,
+        group: str,
+        clock: Callable[[], float],
+        machine: Machine,
+        ticks: bool = False,
+    ) -> None:
+        self.world = world
+        self.name, self.group, self.machine, self.ticks = name, group, machine, ticks
+        self.random = random.Random(f"{world.plan.seed} {name}")
+        self.worker: Worker | None = None
+        self.catalogue: Catalogue | None = None
+        self.steps = 0
+        self.is_dead = self.is_paused = self.is_buried = False
+        self.cut_until = -1.0
+        self.cut_answers = False
+        self.announced: Attempt | None = None
+        self.was_paused = False
+        self.next_answer: Answer | None = None
+        self._clock = clock
+        self._countdowns: dict[str, tuple[int, Callable[[], None]]] = {}
+        self._step_limit: int | None = None
+        self._kept: list[asyncio.Handle] = []
+        self.database = ProcessDatabase(self)
+        self.context = contextvars.copy_context()
+        self.context.run(GATE.set, self)
+        world.burials.append(self.bury)
+
+    def spawn(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a coroutine in the process; what it raises is a broken promise."""
+
+        async def guarded() -> None:
+            try:
+                await main()
+            except Dead:
+                raise
+            except BaseException as error:
+                if self.is_buried:
+                    raise
+                cause = _innermost(error)
+                code = "REFUSED" if isinstance(cause, StatementRefused) else "RAISED"
+                self.world.fail(Broken(code, f"{self.name}: {cause!r}"), error)
+
+        self.world.loop.create_task(guarded(), context=self.context)
+
+    # --- life and death -----------------------------------------------------------------------------
+
+    def admits(self, handle: asyncio.Handle) -> bool:
+        """See `Gate`."""
+        if self.is_buried:
+            return True
+        if self.is_paused or self.is_dead:
+            self._kept.append(handle)
+            return False
+        self.steps += 1
+        if self._step_limit is not None and self.steps >= self._step_limit:
+            self._step_limit = None
+            self._strike("step")
+            if self.is_dead:
+                self._kept.append(handle)
+                return False
+        return True
+
+    def arm(self, point: str, count: int, action: Callable[[], None]) -> None:
+        """Call `action` the next `count`th time this process comes to `point`."""
+        self._countdowns[point] = (count, action)
+        if point == "step":
+            self._step_limit = self.steps + count
+
+    def reach(self, point: str) -> bool:
+        """The process comes to a point; False when it dies there."""
+        armed = self._countdowns.get(point)
+        if armed is not None:
+            if armed[0] > 1:
+                self._countdowns[point] = (armed[0] - 1, armed[1])
+            else:
+                self._strike(point)
+        return not self.is_dead
+
+    def _strike(self, point: str) -> None:
+        _, action = self._countdowns.pop(point)
+        action()
+
+    def kill(self) -> None:
+        """No further step."""
+        self.is_dead = True
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self.is_paused = self.was_paused = True
+
+    def resume(self) -> None:
+        """SIGCONT; a process that was killed meanwhile stays dead."""
+        self.is_paused = False
+        if not self.is_dead:
+            self._run_kept()
+
+    def bury(self) -> None:
+        """Let the steps run that were kept, after the run: they find themselves dead and end."""
+        self.is_dead = self.is_buried = True
+        self._run_kept()
+
+    def _run_kept(self) -> None:
+        kept, self._kept = self._kept, []
+        self.world.loop.run_again(kept)
+
+    def delay_answer(self, answer: "Answer") -> None:
+        """The answer to the commit just made comes late, or not at all."""
+        self.next_answer = answer
+
+    def take_answer(self) -> Answer | None:
+        """What befalls the answer to the commit that it has just made."""
+        answer, self.next_answer = self.next_answer, None
+        if answer is not None and self.world.in_chaos:
+            return answer
+        return Answer(0.0, is_lost=True) if self.world.loses_answers() else None
+
+    async def vanish(self) -> None:
+        """Wait for ever: the process died here."""
+        await self.world.loop.create_future()
+        raise Dead
+
+    def now_ms(self) -> int:
+        """The wall clock of the process's machine."""
+        return self.world.epoch_ms + int((self.world.loop.time() + self._clock()) * 1000)
+
+    def committer(self) -> Committer:
+        """Who commits, as the checks need to know it."""
+        worker_id = self.worker.worker_id if self.worker else None
+        return Committer(self.name, worker_id, self.catalogue, self.machine.never_handed)
+
+    @property
+    def worker_id(self) -> str:
+        """The identity under which its worker acts now."""
+        return self.worker.worker_id if self.worker else self.name
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def names_of(function: Callable[..., object], arguments: Sequence[object]) -> list[str]:
+    """What faults call this transaction: its function's name, and what a group does to tasks."""
+    names = [function.__name__]
+    if arguments and isinstance(arguments[0], Group):
+        group = arguments[0]
+        if group.verdicts:
+            names.append("settle")
+        if group.given_up or any(isinstance(verdict, Failed) for _, _, verdict in group.verdicts):
+            names.append("refund")
+        if group.returned or group.resubmitted:
+            names.append("give_back")
+        if group.resubmitted:
+            names.append("resubmit")
+    return names
+
+
+class ProcessDatabase(Database):
+    """The way of one process to the world's database. Waits before and after each transaction."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        shared = process.world.store.database
+        self.dialect, self.url, self.engine = shared.dialect, shared.url, shared.engine
+        self._checkpoints = None
+
+    async def transact(
+        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """One transaction; the process may be cut off before it, or between the commit and its answer."""
+        process, world = self._process, self._process.world
+        await world.loop.pause(world.plan.commit_seconds * process.random.random())
+        self._must_be_reachable()
+        names = names_of(function, args)
+        await self._come_to("commit.before", names)
+        result = world.store.run(function, *args, **kwargs)
+        world.committed(process.name, names[0], process.committer)
+        await self._come_to("commit.after", names)
+        answer = process.take_answer()
+        if answer is not None:
+            await world.loop.pause(answer.seconds)
+            if answer.is_lost:
+                raise DatabaseUnreachable("the connection was lost after the commit was sent")
+        await world.loop.pause(0.2 * world.plan.commit_seconds * process.random.random())
+        return result
+
+    async def _come_to(self, point: str, names: Sequence[str]) -> None:
+        process = self._process
+        for name in ("", *names):
+            if not process.reach(f"{point}.{name}" if name else point):
+                await process.vanish()
+        if process.is_paused:
+            await asyncio.sleep(0)  # it was stopped right here: the rest is kept until it goes on
+
+    async def read(
+        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """One reading transaction."""
+        process, world = self._process, self._process.world
+        await world.loop.pause(0.2 * world.plan.commit_seconds * process.random.random())
+        self._must_be_reachable()
+        return world.store.run_reading(function, *args, **kwargs)
+
+    def _must_be_reachable(self) -> None:
+        if self._process.is_dead:
+            raise Dead
+        if self._process.world.database_is_away():
+            raise DatabaseUnreachable("connection refused")
+
+
+_ODD = re.compile(rb'"progress":\s*(\d+)')
+_NO_SUCH_TASK = b"does not exist"
+_SUBMIT_PATHS = (SORA_PATH, VEO_PATH, GENERATE_PATH)
+
+
+class ProcessTransport:
+    """The way of one process to one provider's host: the simulated service in process, and its witness."""
+
+    def __init__(self, process: Process, provider: str) -> None:
+        self._process, self._provider = process, provider
+        self._last_answer: tuple[str, Response] | None = None
+        world = process.world
+        self._service = SimulatorTransport(world.service, clock=world.loop.time, sleep=self._answer_travels)
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout_seconds: float,
+        fresh: bool = False,
+    ) -> Response:
+        """See `Transport`."""
+        process = self._process
+        if process.is_dead:
+            raise Dead
+        target = urlsplit(url)
+        sender = Sender(process.worker_id, process.group)
+        send = partial(
+            self._service.request, method, url, headers=headers, body=body, timeout_seconds=timeout_seconds
+        )
+        if target.path in _SUBMIT_PATHS:
+            return await self._submit(sender, send)
+        if target.path == RESULT_PATH:
+            remote_task_id = msgspec.json.decode(body or b"{}")["id"]
+        else:
+            remote_task_id = parse_qs(target.query)["id"][0]
+        return await self._poll(sender, remote_task_id, send, is_fresh=fresh)
+
+    async def prepare(self, url: str, count: int) -> int:
+        """See `Transport`: there is nothing to open."""
+        return count
+
+    async def _submit(self, sender: Sender, send: Callable[[], Awaitable[Response]]) -> Response:
+        process, world = self._process, self._process.world
+        witness = world.witness
+        attempt, process.announced = process.announced, None
+        assert attempt is not None, "every submit asks for its callback URL first"
+        world.log("submit", process.name, *attempt)
+        world.checked(lambda: world.check_intent(sender.worker_id, attempt))
+        submission = world.checked(
+            lambda: witness.submit_leaves(sender, self._provider, attempt, world.loop.time())
+        )
+        try:
+            response = await self._exchange(send, attempt, Heard())
+        finally:
+            witness.submit_ends(sender, self._provider)
+        if submission.remote is not None and response.status == 200 and submission.remote.answered:
+            submission.named_to = sender.worker_id
+        refusal = submission.refusal
+        submission.is_refusal_told = refusal is not None and refusal.value.encode() in response.body
+        return response
+
+    async def _poll(
+        self, sender: Sender, remote_task_id: str, send: Callable[[], Awaitable[Response]], *, is_fresh: bool
+    ) -> Response:
+        world, heard = self._process.world, Heard()
+        witness = world.witness
+        now, provider = world.loop.time(), self._provider
+        world.checked(
+            lambda: witness.poll_leaves(sender, provider, remote_task_id, now, is_asked_again=is_fresh)
+        )
+        try:
+            response = await self._exchange(send, None, heard)
+        finally:
+            witness.poll_ends(sender, self._provider)
+        share = self._process.random.random()
+        before, self._last_answer = self._last_answer, (remote_task_id, response)
+        is_late = not is_fresh and share < world.swapped_share
+        if is_late and before is not None and before[0] != remote_task_id:
+            witness.answered_over_used(remote_task_id)
+            return msgspec.structs.replace(before[1], is_first=False)
+        if _NO_SUCH_TASK in response.body:  # also when the service has mixed up two answers
+            witness.missed(remote_task_id)
+        if heard.is_clear_end:
+            task = world.life.tasks[witness.attempt_of_remote[remote_task_id][0]]
+            if (task.remote_task_id, task.worker_id) == (remote_task_id, sender.worker_id):
+                witness.verdict_reached(sender, remote_task_id)  # it follows the task: nothing more to ask
+        if share < world.odd_share:
+            return msgspec.structs.replace(response, body=_ODD.sub(rb'"progress":"\1%"', response.body))
+        return response
+
+    async def _exchange(
+        self, send: Callable[[], Awaitable[Response]], attempt: Attempt | None, heard: Heard
+    ) -> Response:
+        """The request's way to the service and the answer's way back, with all that can go wrong."""
+        process, world = self._process, self._process.world
+        await world.loop.pause(world.plan.wire_seconds * process.random.random())
+        if not process.reach("send.before"):
+            await process.vanish()
+        if process.is_paused:
+            await asyncio.sleep(0)  # it was stopped right here: the rest is kept until it goes on
+        now = world.loop.time()
+        if now < process.cut_until and not process.cut_answers:
+            raise TransportError("no route to host", may_have_been_received=False)
+        if attempt is not None and world.arrives_late(process.random):
+            world.deliver_later(send, attempt)
+            await world.loop.pause(REQUEST_TIMEOUT_SECONDS)
+            raise TransportError("timed out waiting for the answer", may_have_been_received=True)
+        world.sender, world.service.heard = attempt, heard  # the service sees the request before any wait
+        try:
+            response = await send()
+        finally:
+            world.log("answer", process.name)
+        if world.loop.time() < process.cut_until:
+            raise TransportError("connection reset by peer", may_have_been_received=True)
+        if not process.reach("receive.after"):
+            await process.vanish()
+        return response
+
+    async def _answer_travels(self, seconds: float) -> None:
+        if not self._process.reach("send.after"):
+            await self._process.vanish()
+        await self._process.world.loop.pause(seconds)
+
+    async def close(self) -> None:
+        """Nothing is held."""

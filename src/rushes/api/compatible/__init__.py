@@ -1,0 +1,1 @@
+"""What programs written for other services ask: the earlier service's paths, OpenAI's models and batches."""

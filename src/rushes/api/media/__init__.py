@@ -1,0 +1,1 @@
+"""Files that customers give, to go into videos."""

@@ -1,0 +1,1 @@
+"""What tenants steer by themselves: webhook endpoints, keys, the event log, usage."""

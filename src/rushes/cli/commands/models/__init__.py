@@ -1,0 +1,1 @@
+"""`rushes models`: what can be bought, which to take next, and what was measured and earned."""

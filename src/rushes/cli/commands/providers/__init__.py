@@ -1,0 +1,1 @@
+"""Commands about providers: asking one about a task, and pausing one."""

@@ -1,0 +1,158 @@
+"""`rushes quote`: what a file of prompts would cost, without a key, credits or the network."""
+
+import math
+from collections.abc import Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from rushes.cli.given_items import NOTHING_GIVEN, GivenItems, folder_of, price_drafts
+from rushes.cli.options import Account, Json, PromptFile
+from rushes.cli.show import say
+from rushes.domain.notation import counted
+
+if TYPE_CHECKING:
+    from rushes.domain.input.priced import PricedDraft
+    from rushes.settings import Settings
+
+
+DUPLICATES_SHOWN_MAX = 5
+
+
+def quote(
+    file: PromptFile | None = None,
+    /,
+    *,
+    given: GivenItems = NOTHING_GIVEN,
+    reuse: Annotated[
+        bool, Parameter(negative=(), help="The price with --reuse: equal items take one file.")
+    ] = False,
+    account: Account = "default",
+    json: Json = False,
+) -> None:
+    """Show what a file of prompts would cost: credits, and what the providers are expected to charge.
+
+    It is the price that `rushes run` reserves. Nothing is written or sent, and it does not matter how many
+    credits the account has. Where there is a database, items that were bought before are named.
+    """
+    from rushes.settings import Settings
+
+    settings = Settings.load()
+    priced = price_drafts(given.drafts(file, settings.catalogue()), settings, folder_of(file))
+    print_quote(priced, settings, as_json=json, account=account, reuse=reuse)
+
+
+def bought_before(
+    settings: "Settings", drafts: "Sequence[PricedDraft]", account: str
+) -> tuple[list[dict[str, Any]], set[int]]:
+    """What the account has bought before of these, and what reusing would not buy; without a database only
+    what is repeated here.
+    """
+    from rushes.cli.session import opened, run_async
+    from rushes.database_wiring import missing_sqlite_file
+    from rushes.domain.errors import StoreError
+    from rushes.domain.input.duplicates import duplicates
+
+    async def look() -> tuple[list[dict[str, Any]], set[int]]:
+        async with opened(settings=settings) as rushes:
+            return await rushes.bought_before(drafts, account=account)
+
+    if missing_sqlite_file(settings) is None:
+        try:
+            return run_async(look())
+        except StoreError as error:
+            say(f"not compared with what was bought before: {error.message}")
+    return [], {index for index, _ in duplicates(drafts)}
+
+
+def print_quote(
+    drafts: "Sequence[PricedDraft]",
+    settings: "Settings",
+    *,
+    as_json: bool,
+    account: str = "default",
+    reuse: bool = False,
+) -> None:
+    """The quote on stdout. With `reuse` the sum is without what would be reused."""
+    from rushes.cli.show import duration, money_text, print_json, print_line, print_table
+    from rushes.read.quotes import operator_quote
+    from rushes.wiring import provider_paces
+
+    found = operator_quote(drafts, provider_paces(settings))
+    bought, free = bought_before(settings, drafts, account)
+    saved = sum(drafts[index].credits for index in free)
+    found |= {"bought_before": bought, "reuse_saves_credits": saved}
+    found["credits_with_reuse"] = found["credits"] - saved
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (name, one["items"], one["credits"], money_text(one["provider_cost"], "unknown"))
+        for name, one in found["models"].items()
+    ]
+    print_table(("model", "items", "credits", "provider cost"), rows, right="items credits")
+    costs = ", ".join(f"{amount} {currency}" for currency, amount in found["provider_cost"].items())
+    asked = found["credits_with_reuse" if reuse else "credits"]
+    price = f"{counted(found['total'], 'item')}, {counted(asked, 'credit')}"
+    print_line(f"{price}; the providers charge {costs or 'an unknown amount'}")
+    if found["duplicates"]:
+        print_line(duplicates_line(found["duplicates"]))
+    if bought:
+        print_line(bought_line(bought))
+    if saved:
+        print_line(reuse_line(saved, reuse=reuse))
+    finish = found["finish_seconds"]
+    print_line(f"done after {duration(finish['p50'])} (half of the time) to {duration(finish['p95'])}")
+
+
+def duplicates_line(found: "Sequence[Mapping[str, int]]") -> str:
+    """`2 items ask for the same as an earlier one: 3 as 1, 7 as 1`, the first few of them."""
+    pairs = [f"{each['index']} as {each['same_as']}" for each in found[:DUPLICATES_SHOWN_MAX]]
+    more = ", …" if len(found) > DUPLICATES_SHOWN_MAX else ""
+    same = counted(len(found), "item asks", "items ask")
+    return f"{same} for the same as an earlier one: {', '.join(pairs)}{more}"
+
+
+def bought_line(found: "Sequence[Mapping[str, Any]]") -> str:
+    """`2 items were bought in the last 30 days: 0 as bat_…-4, 1 as bat_…-5`, the first few of them."""
+    pairs = [f"{each['index']} as {each['item_id']}" for each in found[:DUPLICATES_SHOWN_MAX]]
+    more = ", …" if len(found) > DUPLICATES_SHOWN_MAX else ""
+    were = counted(len(found), "item was", "items were")
+    return f"{were} bought in the last 30 days: {', '.join(pairs)}{more}"
+
+
+def reuse_line(saved: int, *, reuse: bool) -> str:
+    """What reusing saves, or how to ask for that."""
+    if reuse:
+        return f"{counted(saved, 'credit')} saved: equal items take one file"
+    return f"--reuse takes the files that are there, and saves {counted(saved, 'credit')}"
+
+
+def quote_line(
+    drafts: "Sequence[PricedDraft]", settings: "Settings", *, free: "Set[int]" = frozenset()
+) -> str:
+    """`40 videos, 400 credits, about 3.20 USD at runway, 6 to 9 minutes`; the `free` ones are not bought."""
+    from rushes.domain.catalogue.price import decimal_of_micros, total
+    from rushes.read.quotes import operator_quote
+    from rushes.wiring import provider_paces
+
+    parts = [counted(len(drafts), "video")]
+    drafts = [draft for index, draft in enumerate(drafts) if index not in free]
+    parts.append(counted(sum(draft.credits for draft in drafts), "credit"))
+    for provider in sorted({draft.model.provider for draft in drafts}):
+        known = [draft.money for draft in drafts if draft.model.provider == provider and draft.money]
+        sums = [f"{decimal_of_micros(micros):.2f} {currency}" for currency, micros in total(known).items()]
+        parts.append(f"about {' and '.join(sums)} at {provider}" if sums else f"at {provider}")
+    finish = operator_quote(drafts, provider_paces(settings))["finish_seconds"]
+    return ", ".join([*parts, span_text(finish["p50"], finish["p95"])])
+
+
+def span_text(low_seconds: float, high_seconds: float) -> str:
+    """`40 to 70 seconds`, `6 to 9 minutes`, `2 to 3 hours`."""
+    unit, name = next(
+        (unit, name)
+        for unit, name, most in ((1, "second", 90), (60, "minute", 90 * 60), (3600, "hour", math.inf))
+        if high_seconds <= most
+    )
+    low, high = max(1, round(low_seconds / unit)), max(1, math.ceil(high_seconds / unit))
+    return counted(high, name) if low >= high else f"{low} to {counted(high, name)}"

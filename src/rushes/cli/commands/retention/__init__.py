@@ -1,0 +1,1 @@
+"""What leaves an installation, and how: `prune`, `erase`, `backup`."""

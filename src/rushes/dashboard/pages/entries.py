@@ -1,0 +1,84 @@
+"""Ledger entries as a table, each with the way to what it is about."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from rushes.dashboard.markup import Markup, tag
+from rushes.dashboard.pieces import batch_path, chip, clock, number, table
+from rushes.dashboard.visit import Visit
+from rushes.dashboard.words import tr
+
+_KINDS: Final = {
+    "purchase": "ok",
+    "bonus": "ok",
+    "reserve": "info",
+    "settle": "",
+    "refund": "ok",
+    "expire": "warn",
+    "adjust": "warn",
+}
+
+
+def entry_word(kind: str) -> str:
+    """The type of an entry, for people."""
+    match kind:
+        case "purchase":
+            return tr("Purchase")
+        case "bonus":
+            return tr("Bonus")
+        case "reserve":
+            return tr("Reserve")
+        case "settle":
+            return tr("Settle")
+        case "refund":
+            return tr("Refund")
+        case "expire":
+            return tr("Expire")
+        case "adjust":
+            return tr("Adjust")
+        case _:
+            return kind
+
+
+def entry_table(visit: Visit, entries: Sequence[Mapping[str, Any]], *, with_batch: bool) -> Markup:
+    """Ledger entries, newest first."""
+    heads = (tr("Entry"), tr("Type"), tr("About"), tr("Change"), tr("Available after"), tr("When (UTC)"))
+    rows = [
+        [
+            f"#{entry['id']}",
+            chip(entry_word(entry["type"]), _KINDS.get(entry["type"], "")),
+            _about(visit, entry, with_batch=with_batch),
+            change(entry["delta"]),
+            number(entry["balance_after"]),
+            clock(entry["created_at"]),
+        ]
+        for entry in entries
+    ]
+    return table(
+        heads,
+        rows,
+        caption=tr("Ledger entries, newest first"),
+        right=heads[3:],
+        keys=[f"entry-{entry['id']}" for entry in entries],
+        class_="dense",
+    )
+
+
+def _about(visit: Visit, entry: Mapping[str, Any], *, with_batch: bool) -> Markup:
+    if entry["item_id"] is not None:
+        item_id: str = entry["item_id"]
+        text = item_id if with_batch else tr("item {index}", index=item_id.rpartition("-")[2])
+        return tag("a", text, href=f"{visit.root}/items/{item_id}", class_="mono")
+    if entry["batch_id"] is not None:
+        if not with_batch:
+            return tag("span", tr("the batch"))
+        return tag("a", entry["batch_id"], href=batch_path(visit.root, entry["batch_id"]), class_="mono")
+    return tag("span", entry["description"] or "–")
+
+
+def change(delta: int) -> Markup:
+    """What came or went."""
+    if delta == 0:
+        return tag("span", "0", class_="muted")
+    kind = "plus" if delta > 0 else "minus"
+    return tag("span", f"{'+' if delta > 0 else '−'}{number(abs(delta))}", class_=f"amount-{kind}")

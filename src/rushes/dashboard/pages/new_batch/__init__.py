@@ -1,0 +1,1 @@
+"""A new batch: prompts in, and what they cost before anything is spent."""

@@ -1,0 +1,103 @@
+"""Best of n, bought one by one: an item buys its next clip only once the last one was rejected."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rushes.domain.acceptance.gate import PPM, GateRules, Thresholds
+from rushes.domain.catalogue.options import nearest, quoted
+from rushes.domain.credits import CREDITS_MAX
+from rushes.domain.errors import InputError
+from rushes.domain.input.priced import PricedDraft
+
+CLIPS_MAX: Final = 10
+"""Clips that one item may buy."""
+
+_FIELDS: Final = ("n_max", "credits_max", "score_min")
+
+
+@dataclass(frozen=True, slots=True)
+class BestOf:
+    """At most `clips_max` clips of an item, which together cost at most `credits_max`; None is no cap.
+
+    A failed try is refunded and counts in neither; re-rolls of failures have their own maximum.
+    """
+
+    clips_max: int
+    credits_max: int | None = None
+
+    def may_buy(self, *, bought: int, spent: int, price: int) -> bool:
+        """Whether an item that has bought these clips for `spent` credits buys another one."""
+        return bought < self.clips_max and (self.credits_max is None or spent + price <= self.credits_max)
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What a batch asks of its clips: the gate, if any, and how many clips an item may buy, if several."""
+
+    gate: Thresholds | None = None
+    best_of: BestOf | None = None
+
+
+NOTHING_ASKED: Final = Acceptance()
+
+
+def read_acceptance(
+    gate: object, accept: object, rules: GateRules, drafts: Iterable[PricedDraft]
+) -> Acceptance:
+    """The fields `gate` and `accept` of a request whose items these are; `accept` asks for a gate by itself.
+
+    Raises `InputError` with the path of the field at fault.
+    """
+    if accept is None:
+        return Acceptance(rules.read(gate))
+    if gate is False:
+        raise InputError("needs the gate: leave `gate` away, or give thresholds", field="accept")
+    if not isinstance(accept, Mapping):
+        raise InputError(f"must be an object, not {quoted(accept)}", field="accept")
+    for name in accept:
+        if name not in _FIELDS:
+            hint = nearest(str(name), _FIELDS)
+            known = f"did you mean {quoted(hint)}?" if hint else f"known: {', '.join(_FIELDS)}"
+            raise InputError(f"unknown field {quoted(name)}; {known}", field="accept")
+    if accept.get("n_max") is None:
+        raise InputError("missing", field="accept.n_max")
+    clips_max = _whole(accept["n_max"], "n_max", 1, CLIPS_MAX)
+    credits_max = accept.get("credits_max")
+    if credits_max is not None:
+        credits_max = _whole(credits_max, "credits_max", 0, CREDITS_MAX)
+        for index, draft in enumerate(drafts):
+            if draft.credits > credits_max:
+                raise InputError(
+                    f"{credits_max} is less than one clip of item {index} costs: {draft.credits}",
+                    field="accept.credits_max",
+                )
+    thresholds = rules.read(True if gate is None else gate)
+    assert thresholds is not None, "a gate was asked for"
+    score_min = accept.get("score_min")
+    if score_min is not None:
+        thresholds = thresholds.with_score_min(_score(score_min))
+    return Acceptance(thresholds, BestOf(clips_max, credits_max))
+
+
+def _whole(value: object, name: str, minimum: int, maximum: int) -> int:
+    if type(value) is int and minimum <= value <= maximum:
+        return value
+    raise InputError(
+        f"must be a whole number from {minimum} to {maximum}, not {quoted(value)}", field=f"accept.{name}"
+    )
+
+
+def _score(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return round(value * PPM) / PPM
+    raise InputError(f"must be a number from 0 to 1, not {quoted(value)}", field="accept.score_min")
+
+
+def as_dict(best_of: BestOf, thresholds: Thresholds) -> dict[str, Any]:
+    """The object of the API, all fields."""
+    return {
+        "n_max": best_of.clips_max,
+        "credits_max": best_of.credits_max,
+        "score_min": thresholds.score_min,
+    }

@@ -1,0 +1,1 @@
+"""What users hand in: files of prompts, templates and their variables."""

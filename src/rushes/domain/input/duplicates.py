@@ -1,0 +1,40 @@
+"""Items that ask for the same as an earlier one: named before they are bought twice."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from rushes.domain.input.priced import PricedDraft
+
+LATELY_MS: Final = 30 * 86_400_000
+"""How far back an account's successes count as bought lately."""
+
+REUSED_PROVIDER: Final = "(reused)"
+"""The provider of an item that waits for the file of an equal one; no provider is named so."""
+
+FILE_IS_GONE: Final = "the video that the item was to reuse is gone"
+"""Why such an item fails: its source was erased, deleted or removed first."""
+
+
+def request_key(draft: PricedDraft) -> int:
+    """Eight bytes of the hash of what is asked for, as a signed integer: prompt, model or alias, and all
+    options that are sent, inputs and seed among them.
+
+    What an item is called, and where it stands, is not part of it.
+    """
+    sent = {name: value for name, value in draft.charge.sent_options.items() if value is not None}
+    body = json.dumps([draft.draft.prompt.strip(), draft.asked_for, sent], sort_keys=True, default=str)
+    digest = hashlib.blake2b(body.encode(), digest_size=8, person=b"rushes-request").digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def duplicates(drafts: Sequence[PricedDraft]) -> list[tuple[int, int]]:
+    """`(index, index of the first such item)` of each item that asks for the same as an earlier one."""
+    first: dict[int, int] = {}
+    found: list[tuple[int, int]] = []
+    for index, draft in enumerate(drafts):
+        earlier = first.setdefault(request_key(draft), index)
+        if earlier != index:
+            found.append((index, earlier))
+    return found

@@ -1,0 +1,116 @@
+"""Checked drafts: each with its model, its options in normal form, and what it costs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rushes.domain.catalogue.aliases import Alias
+from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.catalogue.lengths import with_fitting_length
+from rushes.domain.catalogue.media import KnownUploads
+from rushes.domain.catalogue.model import Model
+from rushes.domain.catalogue.options import OptionValue
+from rushes.domain.catalogue.price import Charge, Money
+from rushes.domain.errors import InputError
+from rushes.domain.input.deadlines import deadline_ms
+from rushes.domain.input.prompts import TaskDraft, collect
+
+
+@dataclass(frozen=True, slots=True)
+class PricedDraft:
+    """A draft that a provider can take: its model, its options in normal form, and what it costs.
+
+    `alias` is set when it was asked for under one: then the model is that alias's first choice.
+    `deadline_at_ms` is the item's own, None without one.
+    """
+
+    draft: TaskDraft
+    model: Model
+    options: Mapping[str, OptionValue]
+    charge: Charge
+    alias: Alias | None = None
+    deadline_at_ms: int | None = None
+
+    @property
+    def asked_for(self) -> str:
+        """The name that is priced: the alias's, or the model's own."""
+        return self.model.name if self.alias is None else self.alias.name
+
+    @property
+    def credits(self) -> int:
+        """What this video costs."""
+        return self.charge.credits
+
+    @property
+    def money(self) -> Money | None:
+        """What the provider is expected to charge for it; None where nobody has written it down."""
+        return None if self.charge.cost is None else self.charge.cost.money
+
+
+def validate_drafts(
+    drafts: Sequence[TaskDraft],
+    catalogue: Catalogue,
+    now: float,
+    uploads: KnownUploads | None = None,
+    *,
+    fit_lengths: bool = False,
+) -> list[PricedDraft]:
+    """Each draft with its model, normalised options and so its price, at `now` (epoch seconds).
+
+    With `fit_lengths` a duration that a model does not have becomes the next longer one, see `lengths`.
+    Uploads must be among those that are known, and be such that they can be handed on; with None that is
+    not looked at.
+
+    Raises `UnknownModel`, `ModelRetired` or `InputError` for the first draft at fault.
+    """
+    now_ms = int(now * 1000)
+    known: dict[object, PricedDraft] = {}  # most items of a batch are alike but for their prompt
+
+    def checked(draft: TaskDraft) -> PricedDraft:
+        key = _look_of(draft)
+        like = None if key is None else known.get(key)
+        if like is None or like.model.prompt_problem(draft.prompt) is not None:
+            like = _priced(draft, catalogue, now, uploads, fit_lengths=fit_lengths)
+            if key is not None:
+                known.setdefault(key, like)
+        until_ms = None if draft.deadline is None else deadline_ms(draft.deadline, now_ms, draft.origin)
+        return PricedDraft(draft, like.model, like.options, like.charge, like.alias, until_ms)
+
+    return collect(drafts, checked)
+
+
+def _look_of(draft: TaskDraft) -> object:
+    """What model, options and price of a draft follow from; None where it has a list among its options."""
+    options = tuple((name, type(value), value) for name, value in draft.options.items())
+    try:
+        hash(options)
+    except TypeError:
+        return None
+    return draft.model, options
+
+
+def _priced(
+    draft: TaskDraft,
+    catalogue: Catalogue,
+    now: float,
+    uploads: KnownUploads | None,
+    *,
+    fit_lengths: bool,
+) -> PricedDraft:
+    alias, models = catalogue.candidates(draft.model, now, origin=draft.origin)
+    refused: InputError | None = None
+    for model in models:
+        try:
+            given = with_fitting_length(model, draft.options) if fit_lengths else draft.options
+            options = model.normalise_options(given, origin=draft.origin)
+            too_long = model.prompt_problem(draft.prompt)
+            if too_long is not None:
+                raise draft.origin.error(too_long, "prompt")
+            if uploads is not None:
+                model.check_uploads(options, uploads, origin=draft.origin)
+        except InputError as error:
+            refused = refused or error
+        else:
+            price = None if alias is None else alias.price_of(options, model)
+            return PricedDraft(draft, model, options, model.charge(options, price), alias)
+    assert refused is not None, "there is at least one candidate"
+    raise refused

@@ -1,0 +1,1 @@
+"""When to poll next: the schedule, learned render times, progress."""

@@ -1,0 +1,1 @@
+"""Files of videos: the archive, downloads out of it, checks, pictures and links."""

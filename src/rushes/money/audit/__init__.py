@@ -1,0 +1,1 @@
+"""The audit: every promise about credits, tasks and batches, checked against the stored rows."""

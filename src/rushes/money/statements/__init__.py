@@ -1,0 +1,1 @@
+"""Signed statements of batches, and how anybody verifies them."""

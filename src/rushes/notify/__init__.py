@@ -1,0 +1,1 @@
+"""Events out: signed webhooks from the outbox, with retries of their own."""

@@ -1,0 +1,1 @@
+"""The built-in providers, one file each. Nothing but an entry point names them."""

@@ -1,0 +1,288 @@
+"""Veo on Vertex AI, with a service account whose tokens rushes fetches and renews.
+
+    submit   POST {project}/publishers/google/models/{m}:predictLongRunning     -> {name}
+    poll     POST {project}/publishers/google/models/{m}:fetchPredictOperation  -> {name, done?, error?, …}
+    file     GET  {storage}/storage/v1/b/{bucket}/o/{object}?alt=media, with a token
+
+`{project}` is `/v1/projects/{p}/locations/{l}`: the project of the service account, the location of the host.
+Results go to a bucket of the operator's (`storage_uri`): inline they would be larger than any answer that is
+read. There is no progress, no callback and no cancel. Checked against google-genai 3.6.1.
+"""
+
+import re
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from rushes.domain.errors import SettingsError
+from rushes.domain.task import (
+    REMOTE_TASK_FAILED,
+    SUCCEEDED_WITHOUT_VIDEO_URL,
+    Failed,
+    FailureType,
+    NoAnswer,
+    PollResult,
+    Processing,
+    Rejected,
+    SubmitOutcome,
+)
+from rushes.providers.answers import (
+    NO_SUCH_ID,
+    UNDECODABLE,
+    accepted,
+    complaint_of,
+    failure_type_of_text,
+    require_same_task,
+    succeeded,
+    words_in,
+)
+from rushes.providers.base import Provider, ProviderConfig, SubmitRequest, origin_of
+from rushes.providers.credentials import FetchedToken, ServiceAccount
+from rushes.providers.described import body_of, described_options
+from rushes.providers.http.transport import Response
+from rushes.providers.http_provider import HttpProvider
+from rushes.providers.inputs import InputFile
+
+SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
+STORAGE_HOST: Final = "https://storage.googleapis.com"
+LINK_SECONDS: Final = 7 * 86_400.0
+"""An object stays until the bucket's own rules remove it; rushes counts on a week."""
+
+KEY_FILE_BYTES_MAX: Final = 65_536
+
+_OPERATION: Final = re.compile(
+    r"(projects/[\w.:\-]+/locations/[a-z0-9\-]+/publishers/google/models/[a-z0-9.\-]+)/operations/[\w\-]+",
+    re.ASCII,
+)
+_REGIONAL: Final = re.compile(r"([a-z0-9\-]+)-aiplatform\.googleapis\.com")
+_INVALID_ARGUMENT: Final = 3
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+# --- the wire -------------------------------------------------------------------------------------------
+
+
+class _Started(msgspec.Struct, frozen=True):
+    name: str
+
+
+class _Video(msgspec.Struct, frozen=True, rename="camel"):
+    gcs_uri: str | None = None
+
+
+class _Response(msgspec.Struct, frozen=True, rename="camel"):
+    videos: list[msgspec.Raw] | None = None
+    rai_media_filtered_count: Any = None
+    rai_media_filtered_reasons: Any = None
+
+
+class _Error(msgspec.Struct, frozen=True):
+    status: str
+    message: Any = None
+
+
+class _Refused(msgspec.Struct, frozen=True):
+    error: _Error
+
+
+class _Operation(msgspec.Struct, frozen=True):
+    """Name and `done` are strict, and so is the video of a success."""
+
+    name: str
+    done: bool = False
+    error: Any = None
+    response: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_started = msgspec.json.Decoder(_Started).decode
+_decode_operation = msgspec.json.Decoder(_Operation).decode
+_decode_response = msgspec.json.Decoder(_Response | None).decode
+_decode_video = msgspec.json.Decoder(_Video).decode
+_decode_refused = msgspec.json.Decoder(_Refused).decode
+_decode_account = msgspec.json.Decoder(ServiceAccount).decode
+
+
+def read_account(key: str) -> ServiceAccount:
+    """A service account's key: the path of its file, or the file's Base64. Raises `SettingsError`."""
+    try:
+        if key.startswith(("eyJ", "ew")):  # how the Base64 of JSON starts
+            data = b64decode(key, validate=True)
+        else:
+            with Path(key).open("rb") as file:
+                data = file.read(KEY_FILE_BYTES_MAX)
+        account = _decode_account(data)
+        account.rsa_key()
+    except OSError as error:
+        raise SettingsError(f"VERTEX_CREDENTIALS: the key file cannot be read: {error.strerror}") from None
+    except UNDECODABLE:
+        raise SettingsError("VERTEX_CREDENTIALS: no key file of a service account") from None
+    except ValueError as error:
+        raise SettingsError(f"VERTEX_CREDENTIALS: {error}") from None
+    if not account.project_id or not _is_safe(account.token_uri):
+        raise SettingsError("VERTEX_CREDENTIALS: the key file has no project_id, or no https token_uri")
+    return account
+
+
+def _is_safe(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+
+
+# --- the provider ---------------------------------------------------------------------------------------
+
+
+class VertexProvider(HttpProvider):
+    """One project in one location. A remote task id is the operation's name."""
+
+    name = "vertex"
+
+    def __init__(self, config: ProviderConfig) -> None:
+        account = read_account(config.api_key)
+        super().__init__(
+            config,
+            headers={},
+            link_seconds=LINK_SECONDS,
+            credentials=lambda words: FetchedToken(
+                account,
+                scope=SCOPE,
+                transport=config.transport,
+                timeout_seconds=config.timeout_seconds,
+                now=config.now,
+                words=words,
+            ),
+        )
+        self.words.keep(account.private_key)
+        host = urlsplit(self.host).hostname or ""
+        regional = _REGIONAL.fullmatch(host)
+        elsewhere = "global" if host == "aiplatform.googleapis.com" else "us-central1"
+        location = regional[1] if regional else elsewhere
+        self._project = f"{self.host}/v1/projects/{account.project_id}/locations/{location}"
+        self._storage_uri = config.extra.get("storage_uri", "")
+        self._storage = self.host if host in _LOOPBACK else STORAGE_HOST
+        self.result_files = replace(
+            self.result_files, trusted_origin=origin_of(self._storage), fresh_headers=self._file_headers()
+        )
+
+    def _file_headers(self) -> Callable[[], Awaitable[Mapping[str, str]]] | None:
+        return None if self._credentials is None else self._credentials.headers
+
+    async def check(self) -> str | None:
+        """Ask for the project's location, which is free."""
+        found = await self.send_question("GET", self._project, None, lambda answer: answer)
+        if isinstance(found, NoAnswer):
+            return found.error
+        if found.status in (200, 404):  # some hosts have no such page, and tell so to those who may ask
+            return None
+        said = complaint_of(found.body)
+        return self.words.clean(f"HTTP {found.status}: {said.text}" if said else f"HTTP {found.status}")
+
+    async def submit(self, request: SubmitRequest) -> SubmitOutcome:
+        """Send one attempt, once."""
+        try:
+            body = self._body(request)
+        except ValueError as error:
+            return Rejected(str(error), FailureType.PARAM_ERROR)
+        model = quote(request.api_model, safe="")
+        url = f"{self._project}/publishers/google/models/{model}:predictLongRunning"
+        return await self.send_submit(url, body, _outcome)
+
+    def _body(self, request: SubmitRequest) -> bytes:
+        instance: dict[str, Any] = {"prompt": request.prompt}
+        for role, files in request.inputs.items():
+            if role not in ("first_frame", "last_frame"):
+                raise ValueError(f"{request.api_model} has no input {role}")
+            instance["image" if role == "first_frame" else "lastFrame"] = _picture(files[0])
+        parameters = described_options(request).pop("parameters", {})
+        body: dict[str, Any] = {
+            "instances": [instance],
+            "parameters": {"sampleCount": 1, "storageUri": self._storage_uri, **parameters},
+        }
+        if request.submit_key:
+            body["labels"] = {"rushes-submit": request.submit_key.lower()}
+        return body_of(body)
+
+    def submit_refused(self, response: Response) -> SubmitOutcome:
+        """A 404 in Google's own words is the model's; all else is what its status says."""
+        missing = _missing(response)
+        if missing is not None:
+            return Rejected(self.words.clean(missing), FailureType.PARAM_ERROR)
+        return super().submit_refused(response)
+
+    async def poll_remote_task(self, remote_task_id: str) -> PollResult:
+        """Ask once."""
+        operation = _OPERATION.fullmatch(remote_task_id)
+        if operation is None:
+            return NO_SUCH_ID
+        url = f"{self.host}/v1/{operation[1]}:fetchPredictOperation"
+        body = body_of({"operationName": remote_task_id})
+        return await self.send_poll("POST", url, body, lambda answer: self._verdict(answer, remote_task_id))
+
+    def poll_refused(self, response: Response) -> PollResult:
+        """A 404 in Google's own words is an operation that is not there."""
+        missing = _missing(response)
+        if missing is None:
+            return self.no_answer(response)
+        return Failed(self.words.clean(missing), FailureType.NOT_FOUND)
+
+    def _verdict(self, body: bytes, asked: str) -> PollResult:
+        operation = _decode_operation(body)
+        require_same_task(asked, operation.name)
+        if not operation.done:
+            return Processing(None)
+        if operation.error is not None:
+            code = operation.error.get("code") if isinstance(operation.error, dict) else None
+            message = self.words.clean(words_in(operation.error) or REMOTE_TASK_FAILED)
+            by_code = FailureType.PARAM_ERROR if code == _INVALID_ARGUMENT else FailureType.MODEL_ERROR
+            return Failed(message, failure_type_of_text(message) or by_code)
+        response = _decode_response(operation.response)
+        if response is None:
+            return Failed(SUCCEEDED_WITHOUT_VIDEO_URL, FailureType.MODEL_ERROR)
+        if response.rai_media_filtered_count or response.rai_media_filtered_reasons:
+            reasons = words_in(response.rai_media_filtered_reasons)
+            message = self.words.clean(reasons or "the video was held back by moderation")
+            return Failed(message, FailureType.OUTPUT_MODERATION)
+        uri = (_decode_video(response.videos[0]).gcs_uri if response.videos else None) or ""
+        if response.videos and not uri:
+            return NoAnswer("the video came inline, although a bucket was named for it", 200)
+        address = self._address_of(uri)
+        if uri and not address:
+            return NoAnswer("the video's address is none of Cloud Storage", 200)
+        return succeeded(address, 100)
+
+    def _address_of(self, uri: str) -> str:
+        """Where an object of Cloud Storage is fetched; empty for what is no `gs://` address."""
+        bucket, _, name = uri.removeprefix("gs://").partition("/")
+        if not uri.startswith("gs://") or not bucket or not name:
+            return ""
+        return f"{self._storage}/storage/v1/b/{quote(bucket, safe='')}/o/{quote(name, safe='')}?alt=media"
+
+
+def _picture(file: InputFile) -> dict[str, str]:
+    if file.data is None:
+        raise ValueError("Vertex takes a picture's bytes, not its URL")
+    return {"bytesBase64Encoded": file.base64, "mimeType": file.content_type}
+
+
+def _missing(response: Response) -> str | None:
+    """What a 404 in Google's own words says; None for what anybody else may have written."""
+    try:
+        error = _decode_refused(response.body).error
+    except UNDECODABLE:
+        return None
+    is_own = response.status == 404 and error.status == "NOT_FOUND"
+    return (words_in(error.message) or "HTTP 404") if is_own else None
+
+
+def _outcome(body: bytes) -> SubmitOutcome:
+    name = _decode_started(body).name
+    return accepted(name if _OPERATION.fullmatch(name) else "")
+
+
+def build(config: ProviderConfig) -> Provider:
+    """The entry point of `rushes.providers`. Raises `SettingsError` for a key that cannot be used."""
+    return VertexProvider(config)

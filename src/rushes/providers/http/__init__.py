@@ -1,0 +1,1 @@
+"""The HTTP/1.1 transport of providers: certain about what was sent."""

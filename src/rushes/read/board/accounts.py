@@ -1,0 +1,117 @@
+"""An account as operators see it: its balance over time, its keys and endpoints, its months."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from rushes.read.ledger import account_in_full
+from rushes.read.scope import Span
+from rushes.store import keys, ledger
+from rushes.store.database import statement
+from rushes.store.webhooks import endpoints
+
+KEYS_MAX: Final = 100
+DAYS_SHOWN: Final = 60
+DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class AccountBoard:
+    """`days` are the balances at the end of each day on which something happened, oldest first."""
+
+    balance: Mapping[str, Any]
+    entries: Sequence[Mapping[str, Any]]
+    entry_count: int
+    days: Sequence[tuple[int, int]]
+    keys: Sequence[Mapping[str, Any]]
+    endpoints: Sequence[Mapping[str, Any]]
+    created_at_ms: int
+
+
+def account_board(connection: Connection, account: str, *, entries: Span, now_ms: int) -> AccountBoard:
+    """All of an account's page. Raises `NotFound`."""
+    account_id = ledger.account_id(connection, account)
+    seen = account_in_full(connection, account, entries=entries, now_ms=now_ms)
+    created_at_ms = connection.scalar(
+        statement("SELECT created_at_ms FROM accounts WHERE id = :id"), {"id": account_id}
+    )
+    return AccountBoard(
+        seen["balance"],
+        seen["entries"],
+        seen["entry_count"],
+        _days(connection, account_id, now_ms),
+        keys.list_keys(connection, account=account, limit=KEYS_MAX),
+        endpoints.of_account(connection, account_id),
+        int(created_at_ms or now_ms),
+    )
+
+
+def _days(connection: Connection, account_id: int, now_ms: int) -> list[tuple[int, int]]:
+    rows = connection.execute(
+        statement(
+            "SELECT l.created_at_ms / :day AS day, l.balance_after FROM ledger_entries l JOIN"
+            " (SELECT MAX(seq) AS seq FROM ledger_entries WHERE account_id = :account_id"
+            "  AND created_at_ms >= :since GROUP BY created_at_ms / :day) last ON last.seq = l.seq"
+            " WHERE l.account_id = :account_id ORDER BY 1"
+        ),
+        {"account_id": account_id, "day": DAY_MS, "since": now_ms - DAYS_SHOWN * DAY_MS},
+    )
+    return [(int(row.day) * DAY_MS, int(row.balance_after)) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class MonthStatement:
+    """What an account got, spent and had in a span of time. `moves` are ledger entries by type: how many,
+    and what they changed; `models` what was settled: videos and credits."""
+
+    account: str
+    opening: int
+    closing: int
+    moves: Sequence[tuple[str, int, int]]
+    models: Sequence[tuple[str, int, int]]
+
+    @property
+    def settled(self) -> int:
+        """What the account paid for videos."""
+        return sum(credits_ for _, _, credits_ in self.models)
+
+
+def month_statement(connection: Connection, account: str, *, from_ms: int, to_ms: int) -> MonthStatement:
+    """The statement of a span of time. Raises `NotFound`."""
+    of_account = {"account_id": ledger.account_id(connection, account), "from": from_ms, "to": to_ms}
+    moves = connection.execute(
+        statement(
+            "SELECT type, COUNT(*) AS entries, CAST(SUM(delta) AS bigint) AS change FROM ledger_entries"
+            " WHERE account_id = :account_id AND created_at_ms >= :from AND created_at_ms < :to"
+            " GROUP BY type ORDER BY type"
+        ),
+        of_account,
+    ).all()
+    models = connection.execute(
+        statement(
+            "SELECT model, COUNT(*) AS videos, CAST(SUM(credits) AS bigint) AS credits FROM video_tasks"
+            " WHERE completed_at_ms >= :from AND completed_at_ms < :to AND status = 'succeeded'"
+            " AND account_id = :account_id GROUP BY model ORDER BY 3 DESC, 1"
+        ),
+        of_account,
+    ).all()
+    return MonthStatement(
+        account,
+        _balance_before(connection, of_account["account_id"], from_ms),
+        _balance_before(connection, of_account["account_id"], to_ms),
+        [(row.type, int(row.entries), int(row.change)) for row in moves],
+        [(row.model, int(row.videos), int(row.credits)) for row in models],
+    )
+
+
+def _balance_before(connection: Connection, account_id: int, at_ms: int) -> int:
+    found = connection.scalar(
+        statement(
+            "SELECT balance_after FROM ledger_entries WHERE account_id = :account_id AND created_at_ms < :at"
+            " ORDER BY seq DESC LIMIT 1"
+        ),
+        {"account_id": account_id, "at": at_ms},
+    )
+    return int(found or 0)

@@ -1,0 +1,1 @@
+"""What programs written for OpenAI's Batch API ask."""

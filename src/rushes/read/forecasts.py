@@ -1,0 +1,239 @@
+"""When batches will be done, and why then: what is open, as the database and the operator's limits have it.
+
+Render times are the learned ones, or the catalogue's before enough were seen; see `domain/forecast.py`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.forecast import (
+    OpenTasks,
+    Pace,
+    Rendering,
+    RenderTime,
+    ToBeSent,
+    Undecided,
+    seconds_until_done,
+)
+from rushes.domain.input.duplicates import REUSED_PROVIDER
+from rushes.domain.polling.render_times import Estimate, typical_task
+from rushes.read.batch_views import DONE, Eta
+from rushes.read.holding import Holding
+from rushes.store import render_times
+from rushes.store.tasks import waiting
+from rushes.store.tasks.waiting import OpenGroup
+
+LEARNED_TASKS_MIN: Final = 8
+"""From this many ended tasks on, what was learned of a model counts for more than the catalogue."""
+
+SIGMA_MAX: Final = 1.0
+"""The widest spread that is believed."""
+
+BELIEFS_SECONDS: Final = 30.0
+"""How long render times are remembered."""
+
+ETA_SECONDS: Final = 2.0
+"""How long a batch's time left is remembered, while its counters stay as they are."""
+
+ETAS_MAX: Final = 2000
+"""Batches whose time left is remembered."""
+
+UNLISTED_MEDIAN_SECONDS: Final = 300.0
+UNLISTED_HARD_DEADLINE_SECONDS: Final = 7200.0
+
+LAST_ANSWER_SECONDS: Final = 3600.0
+"""How long past its hard deadline a task waits for a last answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderPace:
+    """What a provider allows; None where no limit is known."""
+
+    submits_per_second: float | None = None
+    in_flight_tasks_max: int | None = None
+
+
+class Forecaster:
+    """Knows the operator's limits and remembers render times and recent answers.
+
+    `resubmits` tells that an unconfirmed submit is sent again after its grace, not given up.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        pace_of: Mapping[str, ProviderPace],
+        *,
+        unconfirmed_grace_seconds: float,
+        not_found_grace_seconds: float = 0.0,
+        resubmits: bool = False,
+    ) -> None:
+        self._catalogue = catalogue
+        self._pace_of = pace_of
+        self._grace_seconds = unconfirmed_grace_seconds
+        self._not_found_grace_seconds = not_found_grace_seconds
+        self._resubmits = resubmits
+        self._learned: dict[str, RenderTime] = {}
+        self._learned_at_ms = -math.inf
+        self._etas: dict[int, tuple[object, int, Eta]] = {}
+
+    def render_time(self, connection: Connection, model: str, now_ms: int) -> RenderTime:
+        """What is believed of the model's render time."""
+        if now_ms - self._learned_at_ms > BELIEFS_SECONDS * 1000:
+            self._learned = dict(self._read_learned(connection))
+            self._learned_at_ms = now_ms
+        known = self._catalogue.find(model)
+        median = UNLISTED_MEDIAN_SECONDS if known is None else known.render_time_p50_seconds
+        return self._learned.get(model) or RenderTime(median)
+
+    def _read_learned(self, connection: Connection) -> list[tuple[str, RenderTime]]:
+        found = []
+        for learned in render_times.load(connection):
+            model = self._catalogue.find(learned.model)
+            if model is None or model.provider != learned.provider or learned.times.count < LEARNED_TASKS_MIN:
+                continue
+            estimate = Estimate(learned.times, typical=typical_task(model.render_time_p50_seconds))
+            belief = RenderTime(estimate.median_seconds, min(estimate.sigma, SIGMA_MAX))
+            found.append((model.name, belief))
+        return found
+
+    def pace(self, connection: Connection, provider: str, *, own_pending: int = 0) -> Pace:
+        """How the provider takes what comes behind all that is open there but for `own_pending` tasks."""
+        limits = self._pace_of.get(provider, ProviderPace())
+        ahead = 0
+        if limits.in_flight_tasks_max:
+            ahead = max(0, waiting.open_tasks_by_provider(connection).get(provider, 0) - own_pending)
+        return Pace(limits.submits_per_second, limits.in_flight_tasks_max, ahead)
+
+    def etas(self, connection: Connection, rows: Sequence[Mapping[str, Any]], now_ms: int) -> dict[int, Eta]:
+        """The time left of each batch, by row id; `rows` are those of `batches`."""
+        found: dict[int, Eta] = {}
+        wanted: dict[int, Mapping[str, Any]] = {}
+        for row in rows:
+            if row["pending_count"] + row["processing_count"] == 0:
+                found[row["id"]] = DONE
+            elif (remembered := self._remembered(row, now_ms)) is not None:
+                found[row["id"]] = remembered
+            else:
+                wanted[row["id"]] = row
+        if wanted:
+            groups: dict[int, list[OpenGroup]] = {batch_id: [] for batch_id in wanted}
+            for group in waiting.open_groups(connection, list(wanted)):
+                groups[group.batch_id].append(group)
+            holding = Holding(connection, self._catalogue, now_ms)
+            for batch_id, row in wanted.items():
+                eta = self._eta(connection, row, groups[batch_id], holding, now_ms)
+                found[batch_id] = eta
+                self._remember(row, eta, now_ms)
+        return found
+
+    def _eta(
+        self,
+        connection: Connection,
+        row: Mapping[str, Any],
+        groups: Sequence[OpenGroup],
+        holding: Holding,
+        now_ms: int,
+    ) -> Eta:
+        is_cancelled = row["cancelled_at_ms"] is not None
+        never: list[str] = []
+        parts: list[tuple[OpenTasks, str]] = []
+        for group in groups:
+            if group.kind == "pending" and not is_cancelled:
+                held = holding.reason(group.provider, group.model)
+                if held is not None:
+                    never.append(f"held: {held}")
+                    continue
+            elif group.kind != "pending" and holding.lost(group.provider):
+                never.append(f"no worker polls {group.provider}")
+                continue
+            parts.append(self._part(connection, group, groups, is_cancelled, now_ms))
+        if never:
+            return Eta(None, "; ".join(dict.fromkeys(never)))
+        if not parts:
+            return DONE  # settled between two reads
+        seconds = seconds_until_done([tasks for tasks, _ in parts])
+        return Eta(round(seconds, 1), _in_words(parts))
+
+    def _part(
+        self,
+        connection: Connection,
+        group: OpenGroup,
+        groups: Sequence[OpenGroup],
+        is_cancelled: bool,
+        now_ms: int,
+    ) -> tuple[OpenTasks, str]:
+        """The group as the forecast takes it, and in words without its count."""
+        belief = self.render_time(connection, group.model, now_ms)
+        if group.kind == "pending":
+            if is_cancelled:
+                return Undecided(group.task_count, 0.0), "cancelled"
+            if group.provider == REUSED_PROVIDER:
+                return Undecided(group.task_count, 0.0), "waiting for equal items"
+            own = sum(
+                other.task_count
+                for other in groups
+                if (other.kind, other.provider) == ("pending", group.provider)
+            )
+            pace = self.pace(connection, group.provider, own_pending=own)
+            return ToBeSent(group.task_count, belief, pace), _queue_words(pace, group.provider, own)
+        if group.kind == "unconfirmed":
+            left = (group.at_ms - now_ms) / 1000 + self._grace_seconds
+            words = f"unconfirmed, decided by {_clock(now_ms + max(0.0, left) * 1000)}"
+            if self._resubmits:
+                return ToBeSent(group.task_count, belief, not_before_seconds=max(0.0, left)), words
+            return Undecided(group.task_count, max(0.0, left)), words
+        if group.kind == "not_found":
+            left = max(0.0, (group.at_ms - now_ms) / 1000 + self._not_found_grace_seconds)
+            words = f"not known to {group.provider} yet, decided by {_clock(now_ms + left * 1000)}"
+            return Undecided(group.task_count, left), words
+        model = self._catalogue.find(group.model)
+        hard = UNLISTED_HARD_DEADLINE_SECONDS if model is None else model.hard_deadline_seconds
+        age = max(0.0, (now_ms - group.at_ms) / 1000)
+        if age < hard:
+            return Rendering(group.task_count, belief, age, hard - age), "rendering"
+        return (
+            Rendering(group.task_count, belief, age, max(0.0, hard + LAST_ANSWER_SECONDS - age)),
+            "past the deadline, waiting for a last answer",
+        )
+
+    def _remembered(self, row: Mapping[str, Any], now_ms: int) -> Eta | None:
+        counters, at_ms, eta = self._etas.get(row["id"], (None, 0, DONE))
+        is_fresh = counters == _counters(row) and 0 <= now_ms - at_ms < ETA_SECONDS * 1000
+        return eta if is_fresh else None
+
+    def _remember(self, row: Mapping[str, Any], eta: Eta, now_ms: int) -> None:
+        if len(self._etas) >= ETAS_MAX:
+            self._etas.clear()
+        self._etas[row["id"]] = (_counters(row), now_ms, eta)
+
+
+def _counters(row: Mapping[str, Any]) -> tuple[object, ...]:
+    return row["pending_count"], row["processing_count"], row["event_seq"], row["cancelled_at_ms"]
+
+
+def _queue_words(pace: Pace, provider: str, own: int) -> str:
+    if pace.in_flight_tasks_max and pace.open_ahead + own > pace.in_flight_tasks_max:
+        return f"waiting for a place at {provider} ({pace.in_flight_tasks_max} at a time)"
+    if pace.submits_per_second:
+        return f"to be sent to {provider} ({pace.submits_per_second:g} a second)"
+    return f"to be sent to {provider}"
+
+
+def _in_words(parts: Sequence[tuple[OpenTasks, str]]) -> str:
+    """`82 rendering; 1 unconfirmed, decided by 21:40 UTC`: what takes longest for certain comes first."""
+    counts: dict[str, int] = {}
+    for tasks, words in sorted(parts, key=lambda part: -part[0].certain_seconds()):
+        counts[words] = counts.get(words, 0) + tasks.count
+    return "; ".join(f"{count:,} {words}" for words, count in counts.items())
+
+
+def _clock(at_ms: float) -> str:
+    """The minute that has passed by then, in UTC."""
+    minutes = math.ceil(at_ms / 60_000) % 1440
+    return f"{minutes // 60:02}:{minutes % 60:02} UTC"

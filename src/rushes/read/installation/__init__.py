@@ -1,0 +1,1 @@
+"""The whole installation, for operators: its numbers, its workers, what is in trouble."""

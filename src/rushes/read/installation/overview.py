@@ -1,0 +1,100 @@
+"""What an operator sees first: the installation's numbers and what is in trouble."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+
+from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.read.batches import batch_page
+from rushes.read.forecasts import Forecaster
+from rushes.read.holding import held_tasks
+from rushes.read.installation.gauges import Gauges, read_gauges
+from rushes.read.scope import OPERATOR
+from rushes.store.database import Rows
+from rushes.store.tasks.pauses import Pause, all_pauses
+
+IN_FLIGHT_LOOKED_AT_MAX: Final = 20_000
+"""Tasks in flight among which overdue and unconfirmed ones are looked for."""
+
+TROUBLED_TASKS_MAX: Final = 20
+"""Overdue or unconfirmed tasks that are named one by one."""
+
+_DEADLINES = Rows(model=str, before_ms=int)
+
+
+def troubled_tasks(
+    connection: Connection, *, soft_deadline_seconds: Mapping[str, float], now_ms: int
+) -> dict[str, Any]:
+    """Tasks in flight past their model's soft deadline, and submits of unknown outcome.
+
+    `overdue_count, unconfirmed_count`, and `tasks`: the oldest of them, at most `TROUBLED_TASKS_MAX`.
+    """
+    in_flight = (
+        "(SELECT id, batch_id, item_index, model, dispatched_at_ms, unconfirmed_at_ms FROM video_tasks"
+        " WHERE status = 'processing' LIMIT :looked_at)"
+    )
+    rows = connection.execute(
+        text(
+            "SELECT t.item_index, t.model, t.dispatched_at_ms, t.unconfirmed_at_ms, b.public_id"
+            f" FROM {in_flight} t LEFT JOIN {_DEADLINES.sql(connection)} ON v.model = t.model"
+            " JOIN batches b ON b.id = t.batch_id"
+            " WHERE t.unconfirmed_at_ms IS NOT NULL OR t.dispatched_at_ms < COALESCE(v.before_ms, 0)"
+            " ORDER BY t.dispatched_at_ms"
+        ),
+        {
+            **_DEADLINES.parameters(
+                connection,
+                [(model, now_ms - int(s * 1000)) for model, s in sorted(soft_deadline_seconds.items())],
+            ),
+            "looked_at": IN_FLIGHT_LOOKED_AT_MAX,
+        },
+    ).all()
+    return {
+        "overdue_count": sum(row.unconfirmed_at_ms is None for row in rows),
+        "unconfirmed_count": sum(row.unconfirmed_at_ms is not None for row in rows),
+        "tasks": [
+            {
+                "batch_id": row.public_id,
+                "index": row.item_index,
+                "model": row.model,
+                "kind": "overdue" if row.unconfirmed_at_ms is None else "unconfirmed",
+                "since_ms": row.dispatched_at_ms if row.unconfirmed_at_ms is None else row.unconfirmed_at_ms,
+            }
+            for row in rows[:TROUBLED_TASKS_MAX]
+        ],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What the overview shows, but for the charts."""
+
+    gauges: Gauges
+    trouble: Mapping[str, Any]
+    held: Sequence[Mapping[str, Any]]
+    recent: Sequence[Mapping[str, Any]]
+    pauses: Mapping[str, Pause]
+    now_ms: int
+
+
+def read_overview(
+    connection: Connection, *, catalogue: Catalogue, forecaster: Forecaster, batches_max: int, now_ms: int
+) -> Overview:
+    """The whole installation at one moment."""
+    recent, _ = batch_page(
+        connection, OPERATOR, limit=batches_max, after=None, forecaster=forecaster, now_ms=now_ms
+    )
+    return Overview(
+        read_gauges(connection, now_ms),
+        troubled_tasks(
+            connection,
+            soft_deadline_seconds={model.name: model.soft_deadline_seconds for model in catalogue},
+            now_ms=now_ms,
+        ),
+        held_tasks(connection, catalogue, now_ms),
+        recent,
+        all_pauses(connection),
+        now_ms,
+    )

@@ -1,0 +1,1 @@
+"""What an account asks about itself: its event log, its usage."""

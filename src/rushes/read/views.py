@@ -1,0 +1,187 @@
+"""Rows as the world sees them: the field names of the HTTP API, for every front end."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from rushes.domain.archive import ArchiveState
+from rushes.domain.margin import Valuation
+from rushes.domain.notation import iso_time
+from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, TIMEOUT, BatchStatus, TaskStatus
+from rushes.domain.trouble import kind_of, neutral
+from rushes.files.links import lasting_fields
+from rushes.read.batch_views import batch_view as batch_view
+from rushes.read.margins import item_margin
+
+EXPORT_FIELDS = (
+    "index",
+    "item_id",
+    "custom_id",
+    "prompt",
+    "model",
+    "status",
+    "error",
+    "failure_type",
+    "attempt",
+    "remote_task_id",
+    "video_url",
+    "credits",
+    "verdict",
+    "verdict_reasons",
+    "content_url",
+    "archive_path",
+    "sha256",
+    "bytes",
+)
+"""The columns of a batch's export, in order."""
+
+OPERATOR_EXPORT_FIELDS = (
+    *EXPORT_FIELDS,
+    "trouble",
+    "expected_cost",
+    "actual_cost",
+    "cost_currency",
+    "provider_cost",
+    "provider_cost_unit",
+    "margin",
+    "margin_currency",
+)
+"""The same for operators: also the words of the last answer that was not understood, and the money."""
+
+OPEN_BATCH_STATUSES = frozenset({BatchStatus.PENDING.value, BatchStatus.PROCESSING.value})
+
+
+def runs_on(processing_count: int) -> str:
+    """What a cancelled batch still has at the provider, as the end of a sentence; empty when nothing."""
+    match processing_count:
+        case 0:
+            return ""
+        case 1:
+            return "; 1 task is at the provider, runs on, and may be charged"
+        case count:
+            return f"; {count:,} tasks are at the provider, run on, and may be charged"
+
+
+def item_id(batch_public_id: str, item_index: int) -> str:
+    """The public name of an item; it stays the same when the item is retried."""
+    return f"{batch_public_id}-{item_index}"
+
+
+_TROUBLED_STATUSES = frozenset({TaskStatus.PENDING.value, TaskStatus.PROCESSING.value})
+_ENDED_IN_TROUBLE = frozenset({TIMEOUT, SUBMIT_OUTCOME_UNKNOWN})
+
+
+def trouble_view(row: Mapping[str, Any], *, to_operator: bool) -> dict[str, dict[str, Any] | None]:
+    """`last_submit` and `last_poll`: why a task waits, or waited until it timed out or was given up.
+
+    Each is None, or `kind, reason, count, since, at` of the last answer that was not understood, with how
+    many there were in a row: `last_poll` of polls, `last_submit` of submits, where the task has no remote id
+    yet. Operators read the words
+    of the answer, tenants a neutral sentence.
+    """
+    found: dict[str, dict[str, Any] | None] = {"last_submit": None, "last_poll": None}
+    if row["trouble_at_ms"] is None:
+        return found
+    if row["status"] in _TROUBLED_STATUSES or row["error"] in _ENDED_IN_TROUBLE:
+        question = "last_submit" if row["remote_task_id"] is None else "last_poll"
+        kind = row["trouble_kind"]
+        found[question] = {
+            "kind": kind,
+            "reason": row["trouble_reason"] if to_operator else neutral(kind),
+            "count": row["trouble_count"],
+            "since": iso_time(row["trouble_since_ms"]),
+            "at": iso_time(row["trouble_at_ms"]),
+        }
+    return found
+
+
+def ended_submit(reason: str, at_ms: int, to_operator: bool) -> dict[str, Any]:
+    """`last_submit` of an attempt that was given up, in the form of `trouble_view`."""
+    kind = kind_of(reason)
+    at = iso_time(at_ms)
+    said = reason if to_operator else neutral(kind)
+    return {"kind": kind, "reason": said, "count": 1, "since": at, "at": at}
+
+
+def trouble_text(item: Mapping[str, Any]) -> str | None:
+    """An item's `last_submit` or `last_poll` in one line, for tables and exports; None without either."""
+    found = item["last_submit"] or item["last_poll"]
+    if found is None:
+        return None
+    question = "submit" if item["last_submit"] else "poll"
+    times = "once" if found["count"] == 1 else f"{found['count']:,} times"
+    return f"{question}: {found['reason']} ({times}, last {found['at']})"
+
+
+def item_view(
+    row: Mapping[str, Any],
+    *,
+    batch_public_id: str,
+    held_reason: str | None = None,
+    to_operator: bool = False,
+) -> dict[str, Any]:
+    """A task's row as `GET /v1/batches/{id}/items` answers it."""
+    return {
+        "item_id": item_id(batch_public_id, row["item_index"]),
+        "index": row["item_index"],
+        "custom_id": row["custom_id"],
+        "status": row["status"],
+        "progress": row["progress"],
+        "prompt": row["prompt"],
+        "model": row["model"],
+        "alias": row["alias"],
+        "held_reason": held_reason,
+        **trouble_view(row, to_operator=to_operator),
+        "video_url": row["video_url"],
+        "thumbnail_url": None,
+        "error": row["error"],
+        "failure_type": row["failure_type"],
+        "attempt": row["attempt"],
+        **verdict_view(row),
+        "reused_from": row.get("reused_from"),
+        "near_equal": row.get("near_equal"),
+        "metadata": None if row["metadata"] is None else msgspec.json.decode(row["metadata"]),
+        "deadline": iso_time(row["deadline_at_ms"]),
+        "created_at": iso_time(row["created_at_ms"]),
+        "completed_at": iso_time(row["completed_at_ms"]),
+    }
+
+
+def verdict_view(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether the clip can be used, why not, and who says so; all None without a verdict."""
+    return {name: row[name] for name in ("verdict", "verdict_reasons", "verdict_score", "verdict_by")}
+
+
+def export_view(
+    row: Mapping[str, Any], kept: Mapping[str, Any] | None, *, batch_public_id: str, base: str = ""
+) -> dict[str, Any]:
+    """A task's row, and what is kept of its video, with the `EXPORT_FIELDS`."""
+    own_id = item_id(batch_public_id, row["item_index"])
+    links = lasting_fields(row, kept, item_id=own_id, base=base)
+    is_stored = kept is not None and kept["state"] == ArchiveState.STORED and not row["is_deleted"]
+    return {
+        "index": row["item_index"],
+        "item_id": own_id,
+        **{name: row[name] for name in EXPORT_FIELDS[2:-6]},
+        "video_url": links["video_url"],
+        "verdict": row["verdict"],
+        "verdict_reasons": None if row["verdict_reasons"] is None else ", ".join(row["verdict_reasons"]),
+        "content_url": links["content_url"],
+        "archive_path": kept["video_key"] if kept is not None and is_stored else None,
+        **{name: kept[name] if kept is not None and is_stored else None for name in ("sha256", "bytes")},
+    }
+
+
+def operator_export_view(
+    row: Mapping[str, Any],
+    kept: Mapping[str, Any] | None,
+    *,
+    batch_public_id: str,
+    base: str = "",
+    valuation: Valuation,
+) -> dict[str, Any]:
+    """The same with the `OPERATOR_EXPORT_FIELDS`; `video_url` is the provider's own."""
+    exported = export_view(row, kept, batch_public_id=batch_public_id, base=base)
+    trouble = trouble_text(trouble_view(row, to_operator=True))
+    return exported | {"video_url": row["video_url"], "trouble": trouble} | item_margin(row, valuation)

@@ -1,0 +1,112 @@
+"""Adoption: the tasks of dead workers, and those of this worker's own that it does not know of."""
+
+from collections.abc import Mapping, Sequence
+
+from rushes import telemetry
+from rushes.domain.errors import StoreError
+from rushes.run.context import WorkerContext
+from rushes.run.lane.lane import Lane
+from rushes.run.shares import Shares
+from rushes.store import workers
+from rushes.store.tasks import OwnedTask
+
+ADOPT_TASKS_MAX = 10_000
+"""Tasks adopted in one transaction; a worker takes as many transactions as it needs."""
+
+log = telemetry.logger()
+
+
+class Adoption:
+    """Gives the lanes tasks that nobody works on."""
+
+    def __init__(self, context: WorkerContext, lanes: Mapping[str, Lane]) -> None:
+        self._context = context
+        self._lanes = lanes
+
+    async def adopt(self, *, tasks_max: int, shares: Shares | None = None) -> int:
+        """Take over tasks of dead workers, at most `tasks_max`; returns how many.
+
+        With `shares` no more of each provider than is this worker's share.
+        """
+        database, now_ms = self._context.database, self._context.now_ms
+        if any(lane.attempts.is_in_doubt for lane in self._lanes.values()):
+            await self._recall()
+        if not await database.read(workers.any_dead, self._context.worker_id, now_ms=now_ms()):
+            return 0
+        rooms: Mapping[str, int] = dict.fromkeys(self._lanes, tasks_max)
+        if shares is not None:
+            rooms = shares.adoptable(await database.read(workers.survey, now_ms()))
+        total = 0
+        for provider, room in rooms.items():
+            total += await self._adopt(provider, min(room, tasks_max - total))
+        if total:
+            log.info(telemetry.TASKS_ADOPTED, count=total)
+        return total
+
+    async def _adopt(self, provider: str, tasks_max: int) -> int:
+        total = 0
+        while total < tasks_max:
+            room = min(ADOPT_TASKS_MAX, tasks_max - total)
+            try:
+                adopted = await self._context.database.transact(
+                    workers.adopt,
+                    self._context.worker_id,
+                    providers=[provider],
+                    now_ms=self._context.now_ms(),
+                    limit=room,
+                )
+            except StoreError:
+                self._lanes[provider].attempts.is_in_doubt = True
+                raise
+            for task in adopted:
+                self._give(task)
+            self._return_never_sent(adopted)
+            total += len(adopted)
+            if len(adopted) < room:
+                break
+        return total
+
+    def _return_never_sent(self, adopted: Sequence[OwnedTask]) -> None:
+        """Give back what dead workers had claimed and certainly not sent; the rest stays unconfirmed."""
+        claimed: dict[str, list[tuple[int, int]]] = {}
+        for task in adopted:
+            if task.claimed_by is not None:
+                claimed.setdefault(task.claimed_by, []).append((task.task_id, task.attempt))
+        for worker_id, attempts in claimed.items():
+            never_sent = self._context.records.never_sent(worker_id, attempts)
+            for task_id, attempt in sorted(never_sent):
+                self._context.committer.returned(task_id, attempt)
+            if never_sent:
+                log.info(telemetry.SUBMITS_NEVER_SENT, count=len(never_sent), worker_id=worker_id)
+
+    async def _recall(self) -> None:
+        """Work on the tasks that are this worker's and that it does not know of.
+
+        Their adoption was committed although the database's answer was lost, or they became known at the
+        moment when they were given up. Nobody else would ever look after them.
+        """
+        self._set_doubt(False)
+        try:
+            owned = await self._context.database.read(
+                workers.owned_in_flight, self._context.worker_id, providers=list(self._lanes)
+            )
+        except StoreError:
+            self._set_doubt(True)
+            raise
+        for task in owned:
+            if task.task_id not in self._lanes[task.provider].attempts:
+                self._give(task)
+
+    def _set_doubt(self, is_in_doubt: bool) -> None:
+        for lane in self._lanes.values():
+            lane.attempts.is_in_doubt = is_in_doubt
+
+    def _give(self, task: OwnedTask) -> None:
+        # adopted tasks come all at once; their first polls are spread out
+        config = self._context.config
+        first_delay_seconds = 0.0
+        if task.remote_task_id is not None:
+            in_flight = sum(lane.attempts.in_flight for lane in self._lanes.values())
+            spread_seconds = max(config.adopted_spread_seconds, in_flight / config.adopted_polls_per_second)
+            first_delay_seconds = self._context.jitter.random() * spread_seconds
+        self._lanes[task.provider].adopt(task, first_delay_seconds=first_delay_seconds)

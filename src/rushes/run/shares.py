@@ -1,0 +1,205 @@
+"""Many machines: each worker's share of the tasks in flight and of the providers' limits.
+
+There is no coordinator. With every renewal of its lease a worker says how many tasks it holds at each
+provider, and reads the same of the others; all of them compute the same shares from that.
+
+Why the limits hold: a worker that joins while others live, or that renews a lease which had run out, lets
+nothing through for one whole lease. By then every other worker has either renewed its lease, and made its
+share smaller, or lost it, and sends nothing. Shares grow only when a lease has run out, whose owner stopped
+before by its own clock. So at any moment a worker counts at least those who send, and the shares of those
+are at most the whole.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from rushes import telemetry
+from rushes.providers.base import ProviderLimits
+from rushes.run.lane.lane import Lane
+from rushes.store import workers
+from rushes.store.database import Database
+from rushes.store.workers import JOINING, Standing, Survey
+
+UNEVEN_SHARE = 1.1
+UNEVEN_TASKS = 8
+"""A worker gives tasks away when it holds more than this many times its share and this many more."""
+
+RELEASE_TASKS_MAX = 10_000
+"""Tasks given away in one transaction; a worker takes as many transactions as it needs."""
+
+PATIENCE_PASSES = 3
+"""How often a worker sees tasks without an owner beyond its own share before it takes them all the same."""
+
+log = telemetry.logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One worker's part of one provider: one of `parts` equal ones, or none when `has_part` is False.
+
+    Rates are requests a second: None for no limit, 0 for none at all.
+    """
+
+    has_part: bool
+    parts: int
+    submits_per_second: float | None
+    polls_per_second: float | None
+
+    def tasks_of(self, total: int) -> int:
+        """How many of all tasks in flight at the provider are this worker's."""
+        return -(-total // self.parts) if self.has_part else 0
+
+
+def share_of(limits: ProviderLimits, *, rank: int, workers: int) -> Share:
+    """The share of the worker with that rank (0 is the oldest) among the provider's workers.
+
+    No rate is cut into parts below one a second, for each part may be used in the same moment: of a
+    provider that takes two polls a second, two workers hold tasks, and the others none.
+    """
+    parts = _parts(limits.polls_per_second, workers)
+    senders = _parts(limits.submits_per_second, parts)
+    return Share(
+        has_part=rank < parts,
+        parts=parts,
+        submits_per_second=_part(limits.submits_per_second, senders, rank),
+        polls_per_second=_part(limits.polls_per_second, parts, rank),
+    )
+
+
+def _parts(per_second: float | None, workers: int) -> int:
+    return workers if per_second is None else max(1, min(workers, int(per_second)))
+
+
+def _part(per_second: float | None, parts: int, rank: int) -> float | None:
+    if per_second is None and rank < parts:
+        return None
+    return 0.0 if per_second is None or rank >= parts else per_second / parts
+
+
+class Shares:
+    """Keeps one worker to its shares."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        worker_id: str,
+        now_ms: Callable[[], int],
+        lanes: Mapping[str, Lane],
+    ) -> None:
+        self._database = database
+        self._worker_id = worker_id
+        self._now_ms = now_ms
+        self._lanes = lanes
+        self._waits_until: float | None = None
+        self._passes_left: dict[str, int] = {}
+
+    def counts(self) -> dict[str, int]:
+        """Tasks in flight by provider, as the other workers read them; `JOINING` while it takes none."""
+        return {
+            name: JOINING if self._waits(lane) else len(lane.attempts.polled)
+            for name, lane in self._lanes.items()
+        }
+
+    def counts_at_first(self) -> dict[str, int]:
+        """What the worker registers with, before it knows whether others live."""
+        return {name: JOINING if _is_limited(lane.limits) else 0 for name, lane in self._lanes.items()}
+
+    def join(self, *, others_live: bool, until: float) -> None:
+        """The worker has registered, or is back after its lease had run out.
+
+        When others live, nothing of a limited rate is used before `until`.
+        """
+        if not others_live:
+            return
+        self._waits_until = until
+        for lane in self._lanes.values():
+            if _is_limited(lane.limits):
+                lane.use_rates(submits_per_second=0.0, polls_per_second=0.0)
+
+    async def keep(self, standings: list[Standing], now: float) -> None:
+        """The lease was renewed: keep to the shares that follow, and give away what is above them."""
+        if self._waits_until is not None and now >= self._waits_until:
+            self._waits_until = None
+        for name, lane in self._lanes.items():
+            share = self._share(name, standings)
+            if share is None or self._waits(lane):
+                continue
+            lane.use_rates(
+                submits_per_second=share.submits_per_second, polls_per_second=share.polls_per_second
+            )
+            await self._give_away(name, lane, share, standings)
+
+    def adoptable(self, survey: Survey) -> dict[str, int]:
+        """How many of the tasks without an owner this worker takes now, by provider."""
+        rooms = {}
+        for name, lane in self._lanes.items():
+            free = survey.free.get(name, 0)
+            share = self._share(name, survey.standings)
+            if free == 0:
+                self._passes_left.pop(name, None)
+            elif share is not None and not self._waits(lane):
+                rooms[name] = self._room(name, lane, share, survey)
+        return rooms
+
+    def _room(self, name: str, lane: Lane, share: Share, survey: Survey) -> int:
+        mine, free = len(lane.attempts.polled), survey.free[name]
+        others = sum(
+            max(0, standing.holds.get(name, 0))
+            for standing in survey.standings
+            if standing.worker_id != self._worker_id
+        )
+        room = min(free, share.tasks_of(mine + others + free) - mine)
+        if room >= free:
+            return free
+        # the rest is for others; but tasks that nobody takes are worse than an uneven share
+        left = self._passes_left.get(name, PATIENCE_PASSES)
+        self._passes_left[name] = left - 1
+        return free if left <= 0 else max(0, room)
+
+    def _share(self, provider: str, standings: list[Standing]) -> Share | None:
+        """This worker's share, or None when it is not among those who serve the provider."""
+        serving = [standing.worker_id for standing in standings if provider in standing.holds]
+        if self._worker_id not in serving:
+            return None
+        rank = serving.index(self._worker_id)
+        return share_of(self._lanes[provider].limits, rank=rank, workers=len(serving))
+
+    def _waits(self, lane: Lane) -> bool:
+        return self._waits_until is not None and _is_limited(lane.limits)
+
+    async def _give_away(self, name: str, lane: Lane, share: Share, standings: list[Standing]) -> None:
+        """Release what is above this worker's share and below the others', the newest tasks first."""
+        serving = [standing for standing in standings if name in standing.holds]
+        held = {standing.worker_id: max(0, standing.holds[name]) for standing in serving}
+        mine = held[self._worker_id] = len(lane.attempts.polled)
+        total = sum(held.values())
+        if mine <= share.tasks_of(total) * UNEVEN_SHARE + UNEVEN_TASKS:
+            return
+        whole = -(-total // share.parts)
+        takers = [standing for standing in serving[: share.parts] if standing.holds[name] != JOINING]
+        missing = sum(max(0, whole - held[taker.worker_id]) for taker in takers)
+        left = excess = min(mine - share.tasks_of(total), missing)
+        while left > 0:
+            left -= await self._release(lane, min(left, RELEASE_TASKS_MAX))
+        if excess:
+            log.info(telemetry.TASKS_RELEASED, provider=name, count=excess)
+
+    async def _release(self, lane: Lane, count: int) -> int:
+        polled = lane.attempts.polled
+        newest = (task for task in reversed(polled.values()) if not task.settling)
+        given = {task.task_id: task for task in islice(newest, count)}
+        rows = [(task.task_id, task.attempt) for task in given.values()]
+        released = await self._database.transact(
+            workers.release_share_if_owned, rows, worker_id=self._worker_id, now_ms=self._now_ms()
+        )
+        for task_id in released:
+            # this worker may have adopted it again before the database's answer to the release was here
+            if polled.get(task_id) is given[task_id]:
+                lane.poller.forget(task_id)
+        return count
+
+
+def _is_limited(limits: ProviderLimits) -> bool:
+    return limits.submits_per_second is not None or limits.polls_per_second is not None

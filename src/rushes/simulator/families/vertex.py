@@ -1,0 +1,222 @@
+"""Veo on Vertex AI: `…:predictLongRunning`, `…:fetchPredictOperation`, a bucket's objects, and tokens.
+
+`exports` makes a service account of its own, whose key nobody else has; any that asks gets a token.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import unquote
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from rushes.simulator.families.grsai import Prompt
+from rushes.simulator.families.wire import (
+    UNREADABLE,
+    Call,
+    FileCall,
+    MalformedCall,
+    PollCall,
+    Refusal,
+    SubmitCall,
+    TokenCall,
+    Wire,
+)
+from rushes.simulator.fate import Family, Outcome
+from rushes.simulator.message import SimRequest, SimResponse
+from rushes.simulator.work import SimTask, TaskView
+
+TOKEN_PATH: Final = "/vertex/token"  # noqa: S105 - an address
+BUCKET: Final = "rushes-simulator"
+_PROJECT: Final = "/v1/projects/simulated/locations/us-central1"
+_MODEL: Final = re.compile(
+    re.escape(_PROJECT)
+    + r"/publishers/google/models/([a-z0-9.\-]+):(predictLongRunning|fetchPredictOperation)"
+)
+_OBJECT: Final = re.compile(rf"/storage/v1/b/{BUCKET}/o/(.+)")
+_MODELS: Final = {
+    "veo-3.1-generate-001": Family.VEO_PRO,
+    "veo-3.1-fast-generate-001": Family.VEO_FAST,
+    "veo-3.1-lite-generate-001": Family.VEO_FAST,
+}
+_INTERNAL: Final = 13
+_HELD_BACK: Final = "The prompt could not be submitted: it contains words that violate our usage guidelines."
+
+
+class Picture(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Its bytes."""
+
+    bytes_base64_encoded: Annotated[str, msgspec.Meta(min_length=1)]
+    mime_type: Literal["image/png", "image/jpeg"]
+
+
+class Instance(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """What Veo is to show."""
+
+    prompt: Prompt
+    image: Picture | None = None
+    last_frame: Picture | None = None
+
+
+class Parameters(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """How; results go to the bucket."""
+
+    storage_uri: Annotated[str, msgspec.Meta(pattern=r"^gs://")]
+    sample_count: Literal[1] = 1
+    aspect_ratio: Literal["16:9", "9:16"] = "16:9"
+    duration_seconds: Literal[4, 6, 8] = 8
+    resolution: Literal["720p", "1080p", "4k"] = "720p"
+    generate_audio: bool = True
+    seed: int | None = None
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True):
+    """What a client may send; labels as Google has them."""
+
+    instances: Annotated[list[Instance], msgspec.Meta(min_length=1, max_length=1)]
+    parameters: Parameters
+    labels: dict[
+        Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_\-]{0,62}$")],
+        Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_\-]{0,63}$")],
+    ] = {}
+
+
+class Question(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Which operation is asked about."""
+
+    operation_name: str
+
+
+_read_body = msgspec.json.Decoder(Body).decode
+_read_question = msgspec.json.Decoder(Question).decode
+_write = msgspec.json.Encoder().encode
+
+_REFUSALS: Final = {
+    Refusal.UNAUTHORISED: (401, "UNAUTHENTICATED"),
+    Refusal.KEY_DISABLED: (403, "PERMISSION_DENIED"),
+    Refusal.BALANCE_EXHAUSTED: (403, "PERMISSION_DENIED"),
+}
+
+
+class VertexWire(Wire):
+    """An operation for a submit and a poll; `{error: {code, message, status}}` else."""
+
+    name = "vertex"
+
+    @property
+    def token_path(self) -> str:
+        """Where tokens are granted."""
+        return TOKEN_PATH
+
+    def exports(self, base_url: str, api_key: str) -> Mapping[str, str]:
+        """The host, the bucket, and a service account whose tokens are granted here."""
+        account = {
+            "type": "service_account",
+            "project_id": "simulated",
+            "private_key": _private_key(),
+            "client_email": "rushes@simulated.example",
+            "token_uri": base_url + TOKEN_PATH,
+        }
+        return {
+            "VERTEX_HOST": base_url,
+            "VERTEX_CREDENTIALS": b64encode(_write(account)).decode(),
+            "VERTEX_STORAGE_URI": f"gs://{BUCKET}/out",
+        }
+
+    def match(self, method: str, path: str) -> bool:
+        """POST for models and tokens, GET for the project and objects."""
+        if method == "POST":
+            return path == TOKEN_PATH or _MODEL.fullmatch(path) is not None
+        return method == "GET" and (path == _PROJECT or _OBJECT.fullmatch(path) is not None)
+
+    def read(self, request: SimRequest) -> Call:
+        """A submit, a question for an operation, a file, or a token."""
+        if request.path == TOKEN_PATH:
+            return TokenCall()
+        if request.path == _PROJECT:
+            return PollCall("")  # asked for free, to see whether the token serves: there is no such page
+        held = _OBJECT.fullmatch(request.path)
+        if held is not None:
+            return FileCall(unquote(held[1]).split("/")[1]) if request.query == "alt=media" else _NO_OBJECT
+        asked = _MODEL.fullmatch(request.path)
+        if asked is None or asked[1] not in _MODELS:
+            return MalformedCall("there is no such model", submit=asked is not None)
+        try:
+            if asked[2] == "fetchPredictOperation":
+                model, _, task_id = _read_question(request.body).operation_name.rpartition("/operations/")
+                return PollCall(task_id, model.rpartition("/")[2])
+            body = _read_body(request.body)
+        except UNREADABLE as error:
+            return MalformedCall(str(error), submit=asked[2] == "predictLongRunning")
+        return SubmitCall(
+            model=asked[1],
+            family=_MODELS[asked[1]],
+            prompt=body.instances[0].prompt,
+            portrait=body.parameters.aspect_ratio == "9:16",
+            duration_seconds=body.parameters.duration_seconds,
+            resolution=body.parameters.resolution,
+        )
+
+    def accepted(self, task: SimTask, base_url: str) -> SimResponse:
+        """The operation's name."""
+        return SimResponse(200, _write({"name": _name(task)}))
+
+    def refused(self, refusal: Refusal, reason: str) -> SimResponse:
+        """google.rpc's error."""
+        status, word = _REFUSALS.get(refusal, (400, "INVALID_ARGUMENT"))
+        if reason == "there is no such model":
+            status, word = 404, "NOT_FOUND"
+        return _error(status, word, _HELD_BACK if refusal is Refusal.PROMPT else reason)
+
+    def result(self, view: TaskView, detail: str) -> SimResponse:
+        """The operation as it stands."""
+        if view.outcome is Outcome.FORGOTTEN or detail != view.task.model:
+            return self.no_such_task(view.task.id, detail)
+        return SimResponse(200, _write(_operation(view)))
+
+    def no_such_task(self, task_id: str, detail: str) -> SimResponse:
+        """404 in Google's own words."""
+        return _error(404, "NOT_FOUND", f"The operation {task_id} was not found.")
+
+
+_NO_OBJECT: Final = MalformedCall("expected alt=media", submit=False)
+
+
+@cache
+def _private_key() -> str:
+    key = generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def _name(task: SimTask) -> str:
+    return f"{_PROJECT.removeprefix('/v1/')}/publishers/google/models/{task.model}/operations/{task.id}"
+
+
+def _operation(view: TaskView) -> dict[str, Any]:
+    operation: dict[str, Any] = {"name": _name(view.task)}
+    if view.status is not None:
+        return operation | {"done": view.status}
+    fate = view.task.fate
+    match view.outcome:
+        case None | Outcome.STUCK:
+            return operation
+        case Outcome.SUCCEEDED:
+            uri = f"gs://{BUCKET}/out/{view.task.id}/sample_0.mp4"
+            response: dict[str, Any] = {"videos": [{"gcsUri": uri, "mimeType": "video/mp4"}]}
+        case Outcome.SUCCEEDED_WITHOUT_URL:
+            response = {"videos": []} if fate.wording & 1 else {}
+        case Outcome.OUTPUT_MODERATION | Outcome.INPUT_MODERATION:
+            response = {"raiMediaFilteredCount": 1, "raiMediaFilteredReasons": [fate.text or _HELD_BACK]}
+        case Outcome.FAILED_WITHOUT_REASON:
+            return operation | {"done": True, "error": {"code": _INTERNAL}}
+        case _:
+            return operation | {"done": True, "error": {"code": _INTERNAL, "message": fate.text}}
+    return operation | {"done": True, "response": response}
+
+
+def _error(status: int, word: str, message: str) -> SimResponse:
+    return SimResponse(status, _write({"error": {"code": status, "message": message, "status": word}}))

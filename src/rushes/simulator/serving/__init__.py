@@ -1,0 +1,1 @@
+"""The simulator behind a door: over real HTTP, or in process."""

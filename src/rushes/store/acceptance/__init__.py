@@ -1,0 +1,1 @@
+"""Gates of batches, and the verdicts on their clips."""

@@ -1,0 +1,1 @@
+"""What customers gave: files to go into their videos, and files of requests."""

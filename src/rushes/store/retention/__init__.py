@@ -1,0 +1,1 @@
+"""What leaves the database, and how: folds of finished batches, erasure, backups."""

@@ -1,0 +1,1 @@
+"""Which items take another's file: what the rows of tasks need to know of it."""

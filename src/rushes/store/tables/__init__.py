@@ -1,0 +1,1 @@
+"""The schema, and the triggers and constraints that guard it."""

@@ -1,0 +1,1 @@
+"""Webhook endpoints that accounts manage, and the event log that feeds them."""

@@ -1,0 +1,62 @@
+"""Verdicts over HTTP: a gate's on every clip, a person's once, and what follows from both."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rushes.files.video_pictures import can_decode
+from rushes.simulator import running_simulator
+from tests.api.harness import Tenant, running_service
+from tests.harness import knobs
+
+pytestmark = pytest.mark.skipif(not can_decode(), reason="PyAV is not installed")
+
+SECONDS_MAX = 60.0
+
+
+def judged(tenant: Tenant, batch_id: str) -> dict[str, Any]:
+    """The batch's verdicts, once none is open and the batch is closed."""
+    deadline = time.monotonic() + SECONDS_MAX
+    while time.monotonic() < deadline:
+        found: dict[str, Any] = tenant.get(f"/v1/batches/{batch_id}/verdicts")
+        batch = tenant.get(f"/v1/batches/{batch_id}")
+        if not found["verdicts"]["open"] and batch["completed_at"] is not None:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("a verdict is still open")
+
+
+def test_a_gate_best_of_and_a_persons_word(database_url: str, tmp_path: Path) -> None:
+    environment = {"RUSHES_ARCHIVE_URL": str(tmp_path / "archive")}
+    with (
+        running_simulator(knobs(render_seconds=0.1, clip_black=0.5, seed=3)) as simulator,
+        running_service(database_url, simulator.base_url, environment) as running,
+    ):
+        tenant, stranger = running.tenant(credits=1000), running.tenant(credits=10)
+        batch_id = tenant.batch("a", "b", "c", "d", accept={"n_max": 8, "credits_max": 80})["batch_id"]
+        found = judged(tenant, batch_id)
+        assert (found["verdicts"]["accepted"], found["reasons"].keys()) == (4, {"black"})
+        assert found["credits_settled"] == 10 * simulator.report().accepted
+        assert found["accept"] == {"n_max": 8, "credits_max": 80, "score_min": None}
+        (model,) = tenant.get("/v1/models/accepted")["data"]
+        assert model["cost_per_accepted"] == found["cost_per_accepted"] == found["credits_settled"] / 4
+
+        path = f"/v1/batches/{batch_id}/items/2/verdict"
+        said = {"verdict": "rejected", "reason": "six fingers"}
+        assert stranger.http.post(path, json=said).status_code == 404
+        assert tenant.http.post(path, json={"verdict": "meh"}).status_code == 422
+        assert tenant.http.post(path, json={**said, "why": 1}).status_code == 422
+        first = tenant.http.post(path, json=said)
+        assert (first.status_code, first.json()["buys"]) == (200, True)
+        again = judged(tenant, batch_id)
+        assert again["clips"] > found["clips"]
+        assert again["reasons"]["judge:six fingers"] == 1
+        item = tenant.get(f"/v1/batches/{batch_id}/items")["items"][2]
+        assert (item["status"], item["verdict"], item["verdict_by"]) == ("succeeded", "accepted", "gate")
+        assert tenant.http.post(path, json={"verdict": "accepted"}).status_code == 200
+        other = tenant.http.post(path, json=said)
+        assert (other.status_code, other.json()["error"]) == (409, "ITEM_NOT_JUDGEABLE")
+        batch = tenant.get(f"/v1/batches/{batch_id}")
+        assert batch["credits_settled"] == batch["credits_reserved"] == 10 * simulator.report().accepted

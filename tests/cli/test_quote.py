@@ -1,0 +1,90 @@
+"""`rushes quote` and `rushes run --dry-run`: the price before anything is made."""
+
+import json
+
+from tests.cli.process import Shell
+
+ITEMS = [
+    {"prompt": "a", "model": "runway-gen4.5", "duration": 2},
+    {"prompt": "b", "model": "runway-gen4.5", "duration": 10},
+    {"prompt": "c", "model": "sora-2"},
+    {"prompt": "d", "model": "gemini-omni", "options": {"resolution": "4k", "duration": 3}},
+]
+
+
+def test_a_quote_needs_no_database_and_tells_credits_and_costs(shell: Shell) -> None:
+    shell.write("p.jsonl", "\n".join(json.dumps(item) for item in ITEMS))
+    for arguments in (("quote", "p.jsonl"), ("run", "p.jsonl", "--dry-run")):
+        ended = shell.call(*arguments, "--json", GRSAI_API_KEY="")
+        assert ended.code == 0, ended.stderr
+        found = ended.document
+        finish = found.pop("finish_seconds")
+        assert 0 < finish["p50"] < finish["p95"]
+        assert found == {
+            "duplicates": [],
+            "bought_before": [],
+            "reuse_saves_credits": 0,
+            "credits_with_reuse": 325,
+            "credits": 325,
+            "total": 4,
+            "items": [
+                *(
+                    {
+                        "index": index,
+                        "model": "runway-gen4.5",
+                        "credits": price,
+                        "provider_cost": {"amount": amount, "currency": "USD"},
+                    }
+                    for index, price, amount in ((0, 30, "0.24"), (1, 150, "1.2"))
+                ),
+                {
+                    "index": 2,
+                    "model": "sora-2",
+                    "credits": 10,
+                    "provider_cost": {"amount": "0.08", "currency": "CNY"},
+                },
+                {"index": 3, "model": "gemini-omni", "credits": 135, "provider_cost": None},
+            ],
+            "models": {
+                "runway-gen4.5": {
+                    "items": 2,
+                    "credits": 180,
+                    "provider_cost": {"amount": "1.44", "currency": "USD"},
+                },
+                "sora-2": {
+                    "items": 1,
+                    "credits": 10,
+                    "provider_cost": {"amount": "0.08", "currency": "CNY"},
+                },
+                "gemini-omni": {"items": 1, "credits": 135, "provider_cost": None},
+            },
+            "provider_cost": {"USD": "1.44", "CNY": "0.08"},
+        }
+    assert not (shell.folder / "rushes-data").exists(), "nothing is made"
+
+
+def test_options_of_the_command_line_are_for_items_that_name_none(shell: Shell) -> None:
+    shell.write("p.csv", "prompt,duration\na,\nb,4\n")
+    arguments = ("quote", "p.csv", "--model", "runway-gen4.5", "--option", "duration=10", "--json")
+    found = shell.call(*arguments, GRSAI_API_KEY="")
+    assert [item["credits"] for item in found.document["items"]] == [150, 60]
+    for option, message in (
+        ("duration=long", "--option duration: must be a whole number"),
+        ("colour=red", "no model has an option colour"),
+        ("sound=yes", "sora-2 has no such option; it takes aspect_ratio"),
+        ("duration", "--option takes NAME=VALUE"),
+    ):
+        refused = shell.call("quote", "p.csv", "--option", option)
+        assert refused.code == 1
+        assert message in refused.stderr
+
+
+def test_a_quote_names_items_that_are_there_twice(shell: Shell) -> None:
+    shell.write("p.txt", "a kite\na fox\na kite\na kite\n")
+    ended = shell.call("quote", "p.txt")
+    assert "2 items ask for the same as an earlier one: 2 as 0, 3 as 0\n" in ended.stdout
+    assert "4 items, 40 credits" in ended.stdout
+    assert "--reuse takes the files that are there, and saves 20 credits\n" in ended.stdout
+    reused = shell.call("quote", "p.txt", "--reuse")
+    assert "4 items, 20 credits" in reused.stdout
+    assert "20 credits saved: equal items take one file\n" in reused.stdout

@@ -1,0 +1,91 @@
+"""Every text of the pages is there in both languages, with the same values filled in."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import rushes
+from rushes.dashboard.words import _CHINESE, CHINESE_FILE, best_language, speaking, tr, tr_count
+
+PAGES = Path(rushes.__file__).parent / "dashboard"
+_VALUES = re.compile(r"{(\w+)}")
+
+
+def texts_of(source: str) -> Iterator[tuple[int, str | None]]:
+    """The line and the text of each call of `tr` and `tr_count`; None for a text that is no literal."""
+    for node in ast.walk(ast.parse(source)):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+            continue
+        places = {"tr": (0,), "tr_count": (1, 2)}.get(node.func.id, ())
+        for place in places:
+            argument = node.args[place]
+            text = argument.value if isinstance(argument, ast.Constant) else None
+            # the singular is English alone: Chinese has one form
+            if node.func.id == "tr_count" and place == 1 and isinstance(text, str):
+                continue
+            yield node.lineno, text if isinstance(text, str) else None
+
+
+def all_texts() -> dict[str, str]:
+    found = {}
+    for path in sorted(PAGES.rglob("*.py")):
+        if path.name == "words.py":
+            continue
+        for line, text in texts_of(path.read_text()):
+            place = f"{path.relative_to(PAGES)}:{line}"
+            assert text is not None, f"{place}: the text is no literal, and cannot be found"
+            found[text] = place
+    return found
+
+
+def test_a_text_that_is_no_literal_is_seen() -> None:
+    source = 'tr("a {b}", b=1); tr(name); tr_count(2, "1 c", "{n} c"); other("d")'
+    assert list(texts_of(source)) == [(1, "a {b}"), (1, None), (1, "{n} c")]
+
+
+def test_every_text_has_both_languages_and_no_other_is_kept() -> None:
+    used = all_texts()
+    assert {text: place for text, place in used.items() if text not in _CHINESE} == {}
+    assert set(_CHINESE) - set(used) == set(), f"no page says these: take them out of {CHINESE_FILE.name}"
+
+
+def test_both_languages_fill_in_the_same_values() -> None:
+    wrong = {
+        english: chinese
+        for english, chinese in _CHINESE.items()
+        if set(_VALUES.findall(english)) != set(_VALUES.findall(chinese)) or not chinese.strip()
+    }
+    assert wrong == {}
+
+
+def test_the_language_is_the_one_that_is_spoken() -> None:
+    assert tr("Sign in") == "Sign in"
+    assert tr_count(1, "1 batch", "{n} batches") == "1 batch"
+    assert tr_count(1200, "1 batch", "{n} batches") == "1,200 batches"
+    with speaking("zh"):
+        assert tr("Sign in") == "登录"
+        assert "1" in tr_count(1, "1 batch", "{n} batches")
+        assert tr_count(1, "1 batch", "{n} batches") != "1 batch"
+    assert tr("Sign in") == "Sign in"
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("", "en"),
+        ("*", "en"),
+        ("de-DE,de;q=0.9", "en"),
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ("en-US,en;q=0.9,zh;q=0.8", "en"),
+        ("fr,zh-TW;q=0.7,en;q=0.3", "zh"),
+        ("en;q=0.2,zh;q=0.9", "zh"),
+        ("zh;q=0", "en"),
+        ("zh;q=x,en", "en"),
+        (",;q=,;;," * 50, "en"),
+    ],
+)
+def test_the_browser_says_the_language(header: str, language: str) -> None:
+    assert best_language(header) == language

@@ -1,0 +1,189 @@
+"""Vertex AI: key files that cannot be used, the project's place, what is sent, and where videos are."""
+
+import asyncio
+import json
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.errors import SettingsError
+from rushes.domain.task import Accepted, FailureType, NoAnswer, NotSent, Rejected, Succeeded
+from rushes.providers.base import ProviderConfig, SubmitRequest
+from rushes.providers.families.vertex import VertexProvider, read_account
+from rushes.providers.http.transport import Response
+from rushes.providers.inputs import InputFile
+from tests.providers.scripted import Asked, Scripted
+from tests.providers.test_credentials import KEY, pem
+
+ACCOUNT = {
+    "type": "service_account",
+    "project_id": "p-1",
+    "private_key": pem(KEY),
+    "client_email": "robot@p-1.example",
+    "token_uri": "https://tokens.example/token",
+}
+ELLIPTIC = pem(ec.generate_private_key(ec.SECP256R1()))
+TOKEN = Response(200, {}, b'{"access_token":"token-1","expires_in":3600}')
+NAME = "projects/p-1/locations/us-central1/publishers/google/models/veo-3.1-generate-001/operations/1f"
+
+
+def base64_of(**changes: Any) -> str:
+    fields = {name: value for name, value in {**ACCOUNT, **changes}.items() if value is not None}
+    return b64encode(json.dumps(fields).encode()).decode()
+
+
+def vertex(transport: Any, host: str = "https://us-central1-aiplatform.googleapis.com") -> VertexProvider:
+    extra = {"storage_uri": "gs://b-1/out"}
+    return VertexProvider(ProviderConfig(host, base64_of(), transport, extra=extra))
+
+
+def request(options: dict[str, Any] | None = None, **more: Any) -> SubmitRequest:
+    model = DEFAULT_CATALOGUE.get("vertex-veo3.1")
+    return SubmitRequest(
+        model.api_model,
+        "a fox",
+        model.without_media(model.completed(options or {})),
+        wires=model.wires,
+        **more,
+    )
+
+
+def test_a_key_is_the_path_of_a_file_or_its_base64(tmp_path: Path) -> None:
+    path = tmp_path / "robot.json"
+    path.write_text(json.dumps(ACCOUNT, indent=2))
+    assert read_account(str(path)) == read_account(base64_of())
+    assert read_account(str(path)).project_id == "p-1"
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("/no/such/file.json", "the key file cannot be read: No such file or directory"),
+        ("/", "the key file cannot be read: Is a directory"),
+        (b64encode(b'{"type": "authorized_user"}').decode(), "no key file of a service account"),
+        ("eyJ!", "VERTEX_CREDENTIALS"),
+        (base64_of(private_key="-----BEGIN PRIVATE KEY-----\nAAAA"), "its private_key is no PEM"),
+        (
+            base64_of(private_key=pem(ec.generate_private_key(ec.SECP256R1()))),
+            "its private_key is no RSA key",
+        ),
+        (base64_of(project_id=None), "no project_id"),
+        (base64_of(token_uri="http://tokens.example/token"), "no https token_uri"),
+        (base64_of(token_uri="file:///etc/passwd"), "no https token_uri"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_one_line_without_it(key: str, words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_account(key)
+    assert words in caught.value.message
+    assert "\n" not in caught.value.message
+    assert "BEGIN" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("host", "location"),
+    [
+        ("https://us-central1-aiplatform.googleapis.com", "us-central1"),
+        ("https://europe-west4-aiplatform.googleapis.com", "europe-west4"),
+        ("https://aiplatform.googleapis.com", "global"),
+        ("http://127.0.0.1:8787", "us-central1"),
+    ],
+)
+def test_the_location_is_that_of_the_host(host: str, location: str) -> None:
+    assert submitted(request(), host)[1].url.startswith(f"{host}/v1/projects/p-1/locations/{location}/publ")
+
+
+def submitted(wanted: SubmitRequest, host: str = "http://127.0.0.1:8787") -> tuple[object, Asked]:
+    transport = Scripted(TOKEN, Response(200, {}, json.dumps({"name": NAME}).encode()))
+    outcome = asyncio.run(vertex(transport, host).submit(wanted))
+    return outcome, transport.asked[-1]
+
+
+def test_a_submit_carries_a_token_the_bucket_and_our_key() -> None:
+    picture = InputFile(data=b"png", content_type="image/png")
+    outcome, asked = submitted(
+        request({"duration": 4, "sound": False}, inputs={"first_frame": (picture,)}, submit_key="bat_1-0-0-1")
+    )
+    assert outcome == Accepted(NAME)
+    assert asked.headers["authorization"] == "Bearer token-1"
+    assert json.loads(asked.body or b"") == {
+        "instances": [
+            {"prompt": "a fox", "image": {"bytesBase64Encoded": "cG5n", "mimeType": "image/png"}},
+        ],
+        "parameters": {
+            "sampleCount": 1,
+            "storageUri": "gs://b-1/out",
+            "durationSeconds": 4,
+            "resolution": "720p",
+            "generateAudio": False,
+        },
+        "labels": {"rushes-submit": "bat_1-0-0-1"},
+    }
+
+
+def test_a_picture_s_url_is_refused_before_it_is_sent() -> None:
+    wanted = request(inputs={"first_frame": (InputFile(url="https://i.example/1.png"),)})
+    outcome = asyncio.run(vertex(Scripted(TOKEN)).submit(wanted))
+    assert outcome == Rejected("Vertex takes a picture's bytes, not its URL", FailureType.PARAM_ERROR)
+
+
+def test_a_service_account_without_rights_pauses_the_provider() -> None:
+    denied = {"error": {"code": 403, "message": "Permission denied on p-1", "status": "PERMISSION_DENIED"}}
+    transport = Scripted(TOKEN, Response(403, {}, json.dumps(denied).encode()))
+    outcome = asyncio.run(vertex(transport).submit(request()))
+    assert isinstance(outcome, NotSent)
+    assert outcome.pauses_provider
+    assert "Permission denied on p-1" in outcome.reason
+
+
+def test_an_account_that_gets_no_token_sends_nothing_and_says_why() -> None:
+    transport = Scripted(Response(400, {}, b'{"error":"invalid_grant","error_description":"Invalid JWT"}'))
+    provider = vertex(transport)
+    outcome = asyncio.run(provider.submit(request()))
+    assert isinstance(outcome, NotSent)
+    assert (outcome.pauses_provider, outcome.key_refused) == (True, True)
+    assert "invalid_grant" in outcome.reason
+    assert {asked.url for asked in transport.asked} == {"https://tokens.example/token"}
+    assert isinstance(asyncio.run(provider.poll_remote_task(NAME)), NoAnswer)
+
+
+@pytest.mark.parametrize(
+    ("uri", "url"),
+    [
+        ("gs://b-1/out/1.mp4", "https://storage.googleapis.com/storage/v1/b/b-1/o/out%2F1.mp4?alt=media"),
+        (
+            "gs://b-1/a b?c#d.mp4",
+            "https://storage.googleapis.com/storage/v1/b/b-1/o/a%20b%3Fc%23d.mp4?alt=media",
+        ),
+        ("https://elsewhere.example/1.mp4", None),
+        ("gs://b-1", None),
+    ],
+)
+def test_a_video_in_the_bucket_has_an_address_that_takes_the_token(uri: str, url: str | None) -> None:
+    answer = {"name": NAME, "done": True, "response": {"videos": [{"gcsUri": uri, "mimeType": "video/mp4"}]}}
+    provider = vertex(Scripted(TOKEN, Response(200, {}, json.dumps(answer).encode())))
+    result = asyncio.run(provider.poll_remote_task(NAME))
+    assert result == (
+        NoAnswer("the video's address is none of Cloud Storage", 200) if url is None else Succeeded(url)
+    )
+    assert provider.result_files.trusted_origin == "https://storage.googleapis.com:443"
+
+
+@pytest.mark.parametrize(
+    ("answer", "refusal"),
+    [
+        (Response(200, {}, b"{}"), None),
+        (Response(404, {}, b"<html>"), None),
+        (
+            Response(403, {}, b'{"error":{"message":"not enabled","status":"PERMISSION_DENIED"}}'),
+            "not enabled",
+        ),
+    ],
+)
+def test_the_check_says_why_the_account_is_of_no_help(answer: Response, refusal: str | None) -> None:
+    said = asyncio.run(vertex(Scripted(TOKEN, answer)).check())
+    assert said is None if refusal is None else refusal in (said or "")

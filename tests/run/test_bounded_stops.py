@@ -1,0 +1,101 @@
+"""Stops and passes end within their bounds, and lose no submit that has time to end."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from proofs.silent_proxy import SilentProxy
+from sqlalchemy import make_url
+
+from rushes.domain.errors import DatabaseUnreachable
+from rushes.library import Rushes
+from rushes.simulator import running_simulator
+from tests.harness import FAST, assert_money_adds_up, items, knobs, run_for, rushes_on
+
+BUDGET_SECONDS = 4.0
+LATE_SECONDS = 3.0
+"""What the client's side of a transaction's bound, and a busy machine, add."""
+
+SLOW_SUBMITS = knobs(latency_min_seconds=1.5, latency_max_seconds=1.6)
+
+
+@pytest.fixture
+def proxy(new_database_url: Callable[[str], str]) -> Iterator[tuple[SilentProxy, str]]:
+    url = make_url(new_database_url("postgresql"))
+    with SilentProxy(Path(str(url.query["host"])) / ".s.PGSQL.5432") as running:
+        there = f"postgresql://postgres@127.0.0.1:{running.port}/{url.database}"
+        yield running, f"{there}?sslmode=disable&gssencmode=disable"
+
+
+async def timed_tick(rushes: Rushes) -> tuple[float, bool]:
+    """How long a pass took, and whether it was whole."""
+    started = time.monotonic()
+    try:
+        ok = (await rushes.worker_process().tick(budget_seconds=BUDGET_SECONDS)).ok
+    except DatabaseUnreachable:
+        ok = False
+    return time.monotonic() - started, ok
+
+
+@pytest.mark.parametrize("silent_after_seconds", [0.0, 0.3, 1.0])
+def test_a_pass_ends_within_its_budget_although_the_database_falls_silent(
+    proxy: tuple[SilentProxy, str], silent_after_seconds: float
+) -> None:
+    async def scenario() -> None:
+        silent, url = proxy
+        with running_simulator(knobs(render_seconds=30.0)) as simulator:
+            more = {"RUSHES_DATABASE_TIMEOUT_SECONDS": "1", "RUSHES_ARCHIVE_URL": "none"}
+            async with rushes_on(url, simulator.base_url, more) as rushes:
+                await rushes.create_batch(items(20))
+                if silent_after_seconds:
+                    asyncio.get_running_loop().call_later(silent_after_seconds, silent.hush)
+                else:
+                    silent.hush()
+                seconds, ok = await timed_tick(rushes)
+                silent.speak()
+        assert seconds < BUDGET_SECONDS + LATE_SECONDS
+        assert not ok or silent_after_seconds, "a pass without a database says so"
+
+    asyncio.run(scenario())
+
+
+def test_a_pass_that_is_stopped_gives_its_submits_their_time(database_url: str) -> None:
+    async def scenario() -> None:
+        with running_simulator(SLOW_SUBMITS) as simulator:
+            more = {"RUSHES_UNCONFIRMED_GRACE_SECONDS": "0"}
+            async with rushes_on(database_url, simulator.base_url, more) as rushes:
+                batch = await rushes.create_batch(items(6))
+                stop = asyncio.Event()
+                passing = asyncio.create_task(rushes.worker_process().tick(stop=stop))
+                while simulator.report().submits == 0:
+                    await asyncio.sleep(0.02)
+                stop.set()
+                await passing
+                batch = await run_for(rushes, batch["batch_id"])
+            report = simulator.report()
+        assert batch["succeeded_count"] == 6, "no submit of the stopped pass was lost"
+        assert report.submits == 6
+        assert_money_adds_up(batch)
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_gives_back_what_waits_for_the_limit_and_has_not_left(database_url: str) -> None:
+    async def scenario() -> None:
+        with running_simulator(FAST) as simulator:
+            more = {"RUSHES_SUBMITS_PER_SECOND": "1", "RUSHES_UNCONFIRMED_GRACE_SECONDS": "0"}
+            async with rushes_on(database_url, simulator.base_url, more) as rushes:
+                batch = await rushes.create_batch(items(8))
+                stop, started = asyncio.Event(), time.monotonic()
+                asyncio.get_running_loop().call_later(1.5, stop.set)
+                batch = await rushes.run(batch["batch_id"], stop=stop)
+                stopped_after = time.monotonic() - started
+                waiting = await rushes.items(batch["batch_id"], status="pending")
+                report = simulator.report()
+        assert stopped_after < 1.5 + LATE_SECONDS
+        assert len(waiting) == 8 - report.submits
+        assert batch["failed_count"] == 0
+
+    asyncio.run(scenario())

@@ -1,0 +1,185 @@
+"""The committer under a database that goes away, and under cancellation: nothing learnt is dropped."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pytest
+import structlog
+from sqlalchemy import Connection
+
+from rushes import telemetry
+from rushes.domain.errors import DatabaseUnreachable
+from rushes.run.commit import Committed, Committer, SettleOutcome
+from rushes.store.database import Database
+from rushes.store.migrations import migrate
+from tests.books import WORKER, Books, video
+from tests.run.lanes import commit_into
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AwayDatabase(Database):
+    """A database that cannot be reached while `away`."""
+
+    away = False
+
+    async def transact(
+        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As the real one, unless it is away."""
+        if self.away:
+            raise DatabaseUnreachable("away")
+        return await super().transact(function, *args, **kwargs)
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Any:
+    """An account with a batch of one task, and a database that can go away."""
+    database = AwayDatabase(f"sqlite:///{tmp_path / 'books.db'}")
+    migrate.upgrade(database)
+    made = Books(database)
+    account = made.account()
+    made.grant(account, 100)
+    made.accept(account, [10])
+    yield made
+    database.close()
+
+
+def test_a_group_that_was_cancelled_in_hand_is_committed_before_what_came_later(books: Books) -> None:
+    """A worker that loses its lease while the database is away must not lose the remote ids it had."""
+    database = books.database
+    assert isinstance(database, AwayDatabase)
+    (task,) = books.claim()
+    answers: list[Committed] = []
+
+    async def scenario() -> None:
+        committer = Committer(
+            database,
+            worker_id=WORKER,
+            now_ms=lambda: 2_000,
+        )
+        database.away = True
+        committer.accepted(task.task_id, task.attempt, "remote-1")
+        first = asyncio.create_task(commit_into(answers, committer))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        committer.verdict(task.task_id, task.attempt, video(task))
+        database.away = False
+        second = asyncio.create_task(commit_into(answers, committer))
+        async with asyncio.timeout(5):
+            await committer.flushed()
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+
+    asyncio.run(scenario())
+    row = books.row("SELECT status, remote_task_id FROM video_tasks")
+    assert row == {"status": "succeeded", "remote_task_id": "remote-1"}
+    ends = [end for answer in answers for end in answer.ends]
+    assert ends == [(task.task_id, task.attempt, SettleOutcome.SETTLED)]
+
+
+def test_a_committer_cancelled_before_it_took_a_group_goes_on_with_it(books: Books) -> None:
+    database = books.database
+    (task,) = books.claim()
+
+    async def scenario() -> None:
+        committer = Committer(
+            database,
+            worker_id=WORKER,
+            now_ms=lambda: 2_000,
+        )
+        for _ in range(2):  # the second acceptance of the same id changes nothing
+            committer.accepted(task.task_id, task.attempt, "remote-1")
+            running = asyncio.create_task(commit_into([], committer))
+            await asyncio.sleep(0)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        running = asyncio.create_task(commit_into([], committer))
+        async with asyncio.timeout(5):
+            await committer.flushed()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
+    assert books.row("SELECT remote_task_id FROM video_tasks") == {"remote_task_id": "remote-1"}
+
+
+def committed(books: Books, *acceptances: tuple[int, int, str]) -> list[tuple[int, int]]:
+    """Commit acceptances as a worker does; returns the attempts that could not carry their ids."""
+    answers: list[Committed] = []
+
+    async def scenario() -> None:
+        committer = Committer(
+            books.database,
+            worker_id=WORKER,
+            now_ms=lambda: 2_000,
+        )
+        for acceptance in acceptances:
+            committer.accepted(*acceptance)
+        running = asyncio.create_task(commit_into(answers, committer))
+        async with asyncio.timeout(5):
+            await committer.flushed()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
+    return [attempt for answer in answers for attempt in answer.unnamed]
+
+
+def test_a_remote_id_that_the_database_refuses_is_logged_and_its_attempt_is_held(books: Books) -> None:
+    books.accept(1, [10], name="bat_2")
+    first, second = books.claim()
+    books.sql(
+        "CREATE TRIGGER picky BEFORE UPDATE OF remote_task_id ON video_tasks WHEN NEW.remote_task_id = 'odd'"
+        " BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    with structlog.testing.capture_logs() as lines:
+        unnamed = committed(books, (first.task_id, 1, "odd"), (second.task_id, 1, "even"))
+    assert unnamed == [(first.task_id, 1)]
+    told = [line for line in lines if line["event"] == telemetry.SETTLE_REFUSED]
+    assert [(t["log_level"], t["task_id"], t["attempt"], t["remote_task_id"]) for t in told] == [
+        ("error", first.task_id, 1, "odd")
+    ]
+    assert books.rows("SELECT remote_task_id, unconfirmed_at_ms FROM video_tasks ORDER BY id") == [
+        {"remote_task_id": None, "unconfirmed_at_ms": 2_000},
+        {"remote_task_id": "even", "unconfirmed_at_ms": None},
+    ]
+
+
+def test_an_id_with_characters_that_databases_refuse_is_stored_without_them(database: Database) -> None:
+    """PostgreSQL takes no NUL; SQLite would store what stands before it, silently."""
+    made = Books(database)
+    made.grant(made.account(), 100)
+    made.accept(1, [10])
+    (task,) = made.claim()
+    with structlog.testing.capture_logs() as lines:
+        assert committed(made, (task.task_id, 1, "a\0b")) == []
+    assert made.row("SELECT remote_task_id FROM video_tasks") == {"remote_task_id": "a\ufffdb"}
+    (told,) = [line for line in lines if line["event"] == telemetry.REMOTE_ID_CLEANED]
+    assert told["remote_task_id"] == "a\0b"
+
+
+def test_what_is_heard_under_anothers_id_while_it_is_committed_counts_for_nothing(books: Books) -> None:
+    books.accept(1, [10], name="bat_2")
+    first, second = books.claim()
+
+    async def scenario() -> None:
+        committer = Committer(
+            books.database,
+            worker_id=WORKER,
+            now_ms=lambda: 2_000,
+        )
+        committer.accepted(first.task_id, 1, "one")
+        committer.accepted(second.task_id, 1, "one")
+        in_hand = committer._take()
+        committer.verdict(second.task_id, 1, video(first))
+        committer.verdict(first.task_id, 1, video(first))
+        answer = await committer._commit(in_hand)
+        assert answer.unnamed == [(second.task_id, 1)]
+        assert [row[0] for row in committer._group.verdicts] == [first.task_id]
+
+    asyncio.run(scenario())

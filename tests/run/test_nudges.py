@@ -1,0 +1,50 @@
+"""A callback that names a submit of unknown outcome just when it is decided about."""
+
+import asyncio
+
+from rushes.domain.task import PollResult, Processing, SubmitOutcome
+from rushes.providers.base import ProviderLimits, ResultFiles, SubmitRequest
+from rushes.run.lane.lane import Lane
+from rushes.run.nudges import Nudges
+from rushes.store.database import Database
+from rushes.store.tasks import OwnedTask
+from tests.run.lanes import context_of
+
+
+class Knows:
+    """A provider that has every task."""
+
+    name = "grsai"
+    limits = ProviderLimits()
+    result_files = ResultFiles()
+
+    async def submit(self, request: SubmitRequest) -> SubmitOutcome:
+        raise NotImplementedError
+
+    async def poll_remote_task(self, remote_task_id: str) -> PollResult:
+        return Processing(1)
+
+    def remote_task_id_of_callback(self, body: bytes) -> str | None:
+        return None
+
+
+def test_a_submit_that_is_decided_just_when_its_callback_is_looked_at_stops_nobody(
+    database: Database,
+) -> None:
+    def unconfirmed(task_id: int) -> OwnedTask:
+        return OwnedTask(task_id, 1, 1, "grsai", "sora-2", None, 0, 0, 0)
+
+    async def scenario() -> None:
+        context = context_of(database)
+        lane = Lane(Knows(), context)
+        for task_id in (1, 2):
+            lane.attempts.hold_unconfirmed(unconfirmed(task_id))
+        nudges = Nudges(database, worker_id="w", lanes={"grsai": lane}, committer=context.committer)
+        for task_id in (1, 2):
+            assert nudges.offer(task_id, attempt=1, remote_task_id=f"r-{task_id}")
+        # as its follow-up does whose own read returns in this moment
+        asyncio.get_running_loop().call_soon(lane.attempts.unconfirmed.pop, 1)
+        await nudges._confirm_candidates()
+        assert context.committer._group.accepted == [(2, 1, "r-2")]
+
+    asyncio.run(scenario())
