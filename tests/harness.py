@@ -21,6 +21,9 @@ QUICK = {
 }
 """Environment of a test: everything a hundred times faster than in production."""
 
+SERVICE_THREAD = "rushes-service"
+"""The name of the thread of a service that outlives a test; what it logs is no other test's business."""
+
 FAMILIES = ("sora-2", "veo-flash", "veo-pro", "minimax-h3")
 
 FAST = SimulatorKnobs(render_seconds=0.4, slow_seconds=0.5)

@@ -14,7 +14,7 @@ import httpx2
 from rushes.library import Rushes
 from rushes.service import Service, create_key
 from rushes.settings import Settings
-from tests.harness import QUICK
+from tests.harness import QUICK, SERVICE_THREAD
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class RunningService:
     _error: BaseException | None = None
 
     def __post_init__(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="rushes-service", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=SERVICE_THREAD, daemon=True)
 
     def start(self) -> None:
         """Start; raises what the service's start raises."""

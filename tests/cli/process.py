@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -20,6 +21,7 @@ import structlog
 from rushes.cli import main
 from rushes.library import Rushes
 from rushes.settings import Settings, field_name_of_variable
+from tests.harness import SERVICE_THREAD
 
 T = TypeVar("T")
 
@@ -63,6 +65,15 @@ class Ended:
         return lines[0]
 
 
+class _SaidHere(TextIOWrapper):
+    """A command's stderr, without what other tests' services, in threads of their own, log meanwhile."""
+
+    def write(self, text: str, /) -> int:
+        if threading.current_thread().name == SERVICE_THREAD:
+            return len(text)
+        return super().write(text)
+
+
 @dataclass(frozen=True)
 class Shell:
     """Runs commands in `folder`; `environment` holds the only variables of settings there are."""
@@ -92,7 +103,7 @@ class Shell:
     def call(self, *arguments: str, stdin: bytes = b"", **environment: str) -> Ended:
         """The same in this process, some twenty times quicker: for what does not need one of its own."""
         written, said = BytesIO(), BytesIO()
-        stdout, stderr = TextIOWrapper(written, "utf-8"), TextIOWrapper(said, "utf-8")
+        stdout, stderr = TextIOWrapper(written, "utf-8"), _SaidHere(said, "utf-8")
         with (
             chdir(self.folder),
             patch.dict(os.environ, self.environment_with(environment), clear=True),

@@ -1,5 +1,7 @@
 """Commands that need no batch: sim, models, poll, migrate, doctor, worker; and the command line itself."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -7,6 +9,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -15,6 +19,7 @@ import pytest
 from rushes import __version__
 from rushes.cli import main
 from tests.cli.process import Shell
+from tests.harness import SERVICE_THREAD
 from tests.plugins import ACME, install_plugin
 
 COMMANDS = (
@@ -287,3 +292,23 @@ def test_a_plug_in_is_shown_with_what_it_lacks(
     refused = shell.call("run", "prompts.txt", "--model", "acme-1")
     assert refused.code == 1
     assert '"acme-1" is unavailable: RUSHES_PROVIDER_ACME_KEY is not set' in refused.one_line_error()
+
+
+def test_what_a_service_of_another_test_logs_is_not_a_commands_own(shell: Shell) -> None:
+    done = threading.Event()
+
+    def log() -> None:
+        while not done.is_set():
+            sys.stderr.write("a service's warning\n")
+            time.sleep(0.001)
+
+    other = threading.Thread(target=log, name=SERVICE_THREAD)
+    with contextlib.redirect_stderr(io.StringIO()):  # of the tests' own terminal, not of the command
+        other.start()
+        try:
+            ended = shell.call("batch", "show", "none")
+        finally:
+            done.set()
+            other.join()
+    assert "a service's warning" not in ended.stderr
+    assert ended.one_line_error()
