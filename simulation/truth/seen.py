@@ -10,11 +10,11 @@ SEEN_SECONDS: Final = 60.0
 
 
 class Seen:
-    """`is_written(task_id)` tells whether the task's row has a reason; `was_away(since)` whether the database has
-    been since then, at least for a moment."""
+    """`is_written(task_id)` tells whether the task's row has a reason; `away_until(worker_id)` when the database
+    was, or will be, last away, for all or for the worker's commits."""
 
-    def __init__(self, *, is_written: Callable[[int], bool], was_away: Callable[[float], bool]) -> None:
-        self._is_written, self._was_away = is_written, was_away
+    def __init__(self, *, is_written: Callable[[int], bool], away_until: Callable[[str], float]) -> None:
+        self._is_written, self._away_until = is_written, away_until
         self._since: dict[tuple[str, int, str], float] = {}
 
     def heard(
@@ -33,8 +33,8 @@ class Seen:
         if is_answer:
             self._since.pop(key, None)
             return
-        since = self._since.setdefault(key, now)
-        if now - since < SEEN_SECONDS or self._was_away(since):
+        since = max(self._since.setdefault(key, now), self._away_until(worker_id))
+        if now - since < SEEN_SECONDS:
             return
         if not self._is_written(task_id):
             broken(

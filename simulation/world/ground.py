@@ -81,6 +81,7 @@ class Ground:
         self.late_share = self.swapped_share = self.odd_share = 0.0
         self.is_buried = False
         self.outages: list[kinds.DatabaseOutage] = []
+        self.stalled_until: dict[str, float] = {}  # by worker: when the last late answer to a group is here
         self._clock_errors = [0.0, 0.0]
         self.witness = Witness(
             limits=plan.limits,
@@ -111,7 +112,7 @@ class Ground:
             turns=Turns(plan.accounts),
         )
 
-        self.seen = Seen(is_written=self._has_trouble, was_away=self._was_away_since)
+        self.seen = Seen(is_written=self._has_trouble, away_until=self._away_until)
 
     # --- the log and the checks ---------------------------------------------------------------------
 
@@ -239,9 +240,10 @@ class Ground:
         now = self.loop.time()
         return [outage for outage in self.outages if now < outage.at + outage.seconds]
 
-    def _was_away_since(self, since: float) -> bool:
+    def _away_until(self, worker_id: str) -> float:
         now = self.loop.time()
-        return any(outage.at <= now and outage.at + outage.seconds >= since for outage in self.outages)
+        ends = [outage.at + outage.seconds for outage in self.outages if outage.at <= now]
+        return max(self.stalled_until.get(worker_id, 0.0), *ends, 0.0)
 
     def _has_trouble(self, task_id: int) -> bool:
         def read(connection: Connection) -> bool:

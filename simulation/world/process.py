@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.errors import DatabaseUnreachable, StatementRefused
 from rushes.domain.task import Failed
-from rushes.money.settle import Group
+from rushes.money.settle import Group, apply_group
 from rushes.providers.http.transport import Response, TransportError
 from rushes.run.worker import Worker
 from rushes.simulator import SimulatorTransport
@@ -240,6 +240,8 @@ class ProcessDatabase(Database):
         await self._come_to("commit.after", names)
         answer = process.take_answer()
         if answer is not None:
+            if names[0] == apply_group.__name__:
+                world.stalled_until[process.worker_id] = world.loop.time() + answer.seconds
             await world.loop.pause(answer.seconds)
             if answer.is_lost:
                 raise DatabaseUnreachable("the connection was lost after the commit was sent")

@@ -525,3 +525,46 @@ def test_the_grace_holds_no_task_past_its_hard_deadline() -> None:
         assert (verdict, 30.0 <= at - started <= 31.0) == (NOT_THERE, True)
 
     on_virtual_time(scenario())
+
+
+class ForgetfulAtTheEnd(SlowAnswers):
+    """Knows the task until `late`, 30 seconds from now, and not in the first `times` answers after it."""
+
+    def __init__(self, says: Failed, times: int) -> None:
+        super().__init__(0.0)
+        self.says, self.left = says, times
+        self.late = asyncio.get_running_loop().time() + 30.0
+
+    async def poll_remote_task(self, remote_task_id: str) -> PollResult:
+        await super().poll_remote_task(remote_task_id)
+        if self.left and asyncio.get_running_loop().time() >= self.late:
+            self.left -= 1
+            return self.says
+        return Processing(0)
+
+
+@pytest.mark.parametrize(
+    ("words", "times", "ends", "after_seconds"),
+    [
+        ("task video_67890 does not exist", 1, Failed(TIMEOUT, FailureType.TIMEOUT), 1.0),
+        (
+            "no such task",
+            NOT_FOUND_IN_A_ROW - 1,
+            Failed(TIMEOUT, FailureType.TIMEOUT),
+            NOT_FOUND_IN_A_ROW - 1,
+        ),
+        ("no such task", NOT_FOUND_IN_A_ROW, NOT_THERE, NOT_FOUND_IN_A_ROW - 1),
+    ],
+    ids=["about another task", "not often enough", "often enough"],
+)
+def test_at_the_last_poll_too_an_answer_that_names_no_task_must_be_said_often(
+    words: str, times: int, ends: Verdict, after_seconds: float
+) -> None:
+    async def scenario() -> None:
+        provider = ForgetfulAtTheEnd(gone(words), times)
+        ended = await polled(provider, grace(0.0, soft_deadline=20.0, hard_deadline=30.0), seconds=100.0)
+        ((at, verdict),) = ended.verdicts
+        assert verdict == ends
+        assert after_seconds <= at - provider.late <= after_seconds + 1.0
+
+    on_virtual_time(scenario())

@@ -50,12 +50,10 @@ def cannot_be_asked(host: str | None) -> NoAnswer:
 
 
 def is_gone(task: RemoteTask, answer: Failed, asked_at: float) -> bool:
-    """Whether "there is no such task" counts: after the grace, when it names the task or is said often enough
-    in a row; and at the last poll.
+    """Whether "there is no such task" counts: after the grace or at the last poll, when it names the task or
+    is said often enough in a row.
     """
-    if asked_at >= task.hard_deadline:
-        return True
-    return asked_at >= task.not_found_from and (
+    return asked_at >= min(task.not_found_from, task.hard_deadline) and (
         answer.names_task
         or _has_word(answer.error_message, task.remote_task_id)
         or task.misses >= NOT_FOUND_IN_A_ROW - 1

@@ -374,8 +374,12 @@ class Poller:
         task.misses += 1
         self.counts.transient_errors += 1
         self.unanswered.note(task.task_id, task.attempt, kind=NOT_FOUND_HELD, reason=error, now=now)
-        delay = max(self._delay_seconds(task, now, None), NOT_FOUND_INTERVAL_SECONDS_MIN)
-        self._push(task, min(now + delay, max(now, min(task.not_found_from, task.hard_deadline))))
+        counts_from = min(task.not_found_from, task.hard_deadline)
+        if now < task.hard_deadline:
+            delay = max(self._delay_seconds(task, now, None), NOT_FOUND_INTERVAL_SECONDS_MIN)
+            self._push(task, min(now + delay, max(now, counts_from)))
+        else:
+            self._push(task, now + NOT_FOUND_INTERVAL_SECONDS_MIN)
 
     # --- small parts ----------------------------------------------------------------------------------
 
