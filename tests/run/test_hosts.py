@@ -84,7 +84,7 @@ def open_transports() -> int:
 def test_passes_close_what_they_opened_to_the_host_of_before(database_url: str) -> None:
     async def scenario() -> None:
         with (
-            running_simulator(knobs(render_seconds=8.0, seed=8)) as before,
+            running_simulator(knobs(render_seconds=120.0, seed=8)) as before,
             running_simulator(knobs()) as now,
         ):
             await send(database_url, before.base_url, 2)
