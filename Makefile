@@ -40,18 +40,20 @@ browser: # the dashboard's tests need Debian's chromium; without it they are ski
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get install -y -qq chromium >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq chromium >/dev/null; }; }; } \
 	|| echo "no chromium, and it cannot be installed here: the dashboard's tests will be skipped" >&2
 
-test: setup browser ## run every test, two at a time: SQLite, a real PostgreSQL, real HTTP, real processes, a real browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=50 --durations-min=1 $(TESTS)
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+AT_ONCE ?= $(shell [ $(CORES) -lt 4 ] && expr 2 \* $(CORES) || echo 8)# tests mostly wait: two for each core
+test: setup browser ## run every test, AT_ONCE=n at a time: SQLite, a real PostgreSQL, real HTTP, real processes, a real browser
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --durations=50 --durations-min=1 $(TESTS)
 
 ROUNDS ?= 3
 wide: setup ## draw other examples than `make test` does, in the tests that draw some: ROUNDS=n
 	@for round in $$(seq $(ROUNDS)); do \
-	HYPOTHESIS_PROFILE=wide $(BIN)/python -m pytest -n 2 --dist loadfile -q $$(grep -lrE "hypothesis|schemathesis" tests --include="test_*.py") || exit 1; done
+	HYPOTHESIS_PROFILE=wide $(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile -q $$(grep -lrE "hypothesis|schemathesis" tests --include="test_*.py") || exit 1; done
 
 LOOPS ?= 8
 busy: setup browser ## run the tests beside busy loops, where none may fail for having to wait: LOOPS=n TESTS="tests/cli …"
 	@trap 'kill $$(jobs -p) 2>/dev/null' EXIT; for n in $$(seq $(LOOPS)); do (while :; do :; done) & done; \
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=50 --durations-min=1 $(TESTS)
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --durations=50 --durations-min=1 $(TESTS)
 
 check: setup ## run what CI checks before the tests: format, lint, types, layers, the sync client
 	$(BIN)/ruff format --check .

@@ -25,6 +25,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> ProofResult:
     """Close terminals, send SIGHUPs, let a last worker finish, compare."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup the processes would ignore it, too
+    try:
+        return _run(options)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _run(options: argparse.Namespace) -> ProofResult:
     seconds = options.submit_seconds
     with stage(
         "hangup",
