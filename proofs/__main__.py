@@ -30,6 +30,7 @@ PROOFS = {
     "gate": "proofs.gate",
     "looks": "proofs.looks",
     "accepted": "proofs.accepted",
+    "chains": "proofs.chains",
     "attack": "proofs.attack",
     "container": "proofs.container",
     "rotation": "proofs.rotation",

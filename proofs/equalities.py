@@ -13,6 +13,7 @@ from proofs.books import Books, OurTask
 from rushes.domain.callback_tokens import callback_token
 from rushes.domain.task import (
     CANCELLED,
+    CHAIN_BROKEN,
     REMOTE_TASK_FAILED,
     SUBMIT_OUTCOME_UNKNOWN,
     SUCCEEDED_WITHOUT_VIDEO_URL,
@@ -109,7 +110,7 @@ class Comparison:
         books, report = self._books, self._report
         named = [task for task in books.tasks if task.remote_task_id]
         rejected = sum(
-            task.status == "failed" and task.remote_task_id is None and task.error not in _OURS
+            task.status == "failed" and task.remote_task_id is None and not _is_ours(task)
             for task in books.tasks
         )
         broken = sum(not task.acceptance_answered for task in self._orphans)
@@ -201,7 +202,7 @@ class Comparison:
                 )
 
     def _agrees(self, task: OurTask, remote: TaskReport) -> bool:
-        if remote.final_answer is None or task.error in _OURS:
+        if remote.final_answer is None or _is_ours(task):
             return False
         outcome = Outcome(remote.final_answer)
         if outcome is Outcome.SUCCEEDED:
@@ -306,6 +307,10 @@ class Comparison:
                 yield f"{counted.unrecorded} answered acceptances were not recorded"
             if counted.never_arrived > 0:
                 yield f"{counted.never_arrived} tasks are unknown without any fault of the provider"
+
+
+def _is_ours(task: OurTask) -> bool:
+    return task.error in _OURS or (task.error or "").startswith(CHAIN_BROKEN)
 
 
 def own_id(remote_task_id: str) -> str:

@@ -21,6 +21,7 @@ from rushes.domain.polling.learned_schedule import LearnedSchedule
 from rushes.domain.secrets import derived_key
 from rushes.domain.task import NoAnswer, PollResult
 from rushes.files.archive import Archiver
+from rushes.files.chains.last_frame import no_last_frames_here
 from rushes.files.downloads import Downloader
 from rushes.files.due import ArchiveLimits
 from rushes.files.gate.deciding import no_gate_here
@@ -51,6 +52,7 @@ from rushes.providers.base import Provider
 from rushes.providers.http.client import HttpTransport
 from rushes.read.forecasts import ProviderPace
 from rushes.run.context import UnconfirmedPolicy, WorkerConfig
+from rushes.run.inputs.last_frames import LastFrames
 from rushes.run.inputs.uploaded import UploadedInputs
 from rushes.run.process import WorkerProcess
 from rushes.run.retention import Keeper
@@ -146,6 +148,7 @@ def build_uploads(settings: Settings, database: Database) -> Uploads:
         bytes_max=settings.upload_bytes_max,
         keep_days=settings.upload_keep_days,
         makes_links=settings.base_url is not None,
+        no_last_frames=no_last_frames_here(keeps_files=settings.archive_place is not None),
     )
 
 
@@ -176,12 +179,17 @@ def build_worker_process(
     archiver = build_archiver(settings, database, providers)
     keeper, uploads = build_keeper(settings, database), build_uploads(settings, database)
     elsewhere = OtherHosts(settings)
-    if archiver is None:
-        worker = build_worker(settings, database, providers, elsewhere)
-        return WorkerProcess(worker, None, keeper, uploads, close_worker=elsewhere.close)
-    worker = build_worker(settings, database, providers, elsewhere, on_commit=archiver.wake)
+    on_commit = (lambda: None) if archiver is None else archiver.wake
+    worker = build_worker(settings, database, providers, elsewhere, on_commit=on_commit)
+    frames = LastFrames(
+        database,
+        ObjectStore(settings.archive_place or settings.upload_place),
+        uploads,
+        now_ms=wall_clock_ms,
+        on_given=worker.wake,
+    )
     asking = build_asking(settings, database)
-    return WorkerProcess(worker, archiver, keeper, uploads, asking, close_worker=elsewhere.close)
+    return WorkerProcess(worker, archiver, keeper, uploads, asking, elsewhere.close, frames)
 
 
 def judge_secret(settings: Settings) -> str:

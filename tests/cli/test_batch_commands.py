@@ -59,6 +59,7 @@ def test_show_and_list_have_the_field_names_of_the_http_api(shell: Shell, batch_
     likeness = shown.pop("likeness")
     assert (likeness["reused_count"], likeness["credits_saved"]) == (0, 0)
     assert verdicts == {}
+    assert shown.pop("chains") == {"chains": 0, "items": 0, "waiting": 0}
     assert files["stored"] == shown["succeeded_count"]
     assert shown.pop("troubles") == []
     earned = shown.pop("earned")

@@ -4,11 +4,12 @@ import pytest
 from sqlalchemy import Connection
 
 from rushes.domain.credits import EntryType
+from rushes.money.accept import cancel_item
 from rushes.money.audit.batches import MISSING_ITEMS_NAMED_MAX
 from rushes.money.audit.violations import ViolationCode as Code
 from rushes.store import batches, ledger
 from rushes.store.database import Database
-from tests.books import Books
+from tests.books import Books, assert_sound
 from tests.money.audited import Named, audited, audited_books, differences, named, tamper
 
 OF = " WHERE account_id = 1 AND seq = "
@@ -81,6 +82,15 @@ def test_a_batch_finalized_while_tasks_are_open_is_named(books: Books) -> None:
         " status = 'failed', finalized_at_ms = 9, completed_at_ms = 9 WHERE id = 2",
     )
     assert ("BATCH_FINALIZED_EARLY", "default", "bat_2", None, None) in named(report)
+
+
+def test_a_batch_that_has_not_started_is_sound_with_an_item_cancelled(database: Database) -> None:
+    books = Books(database)
+    account_id = books.account()
+    books.grant(account_id, 20)
+    batch_id = books.accept(account_id, [5, 5])
+    database.run(cancel_item, batch_id, 1, now_ms=books.now_ms)
+    assert_sound(books)
 
 
 def test_a_deleted_batch_is_named_by_what_is_left_of_it(books: Books) -> None:

@@ -13,6 +13,7 @@ from rushes.domain.acceptance.gate import DEFAULT_THRESHOLDS
 from rushes.domain.catalogue.media import MediaFacts
 from rushes.domain.errors import StatementRefused
 from rushes.domain.input.uploads import Upload
+from rushes.domain.task import Succeeded
 from rushes.money.retry import retry_failed
 from rushes.money.settle import Group, apply_group
 from rushes.read.compatible import file_batches
@@ -90,6 +91,39 @@ def test_what_waited_before_there_were_turns_is_served_in_turn(empty: Database) 
     order = [(task.batch_id - 1) // 4 + 1 for _ in range(12) for task in books.claim(1)]
     assert order == [1, 2, 3] * 4
     assert empty.run_reading(turns.waiting_models, PROVIDER, ["sora-2"]) == []
+
+
+def test_what_waits_and_what_is_in_flight_goes_on_beside_chains(empty: Database) -> None:
+    upgrade_to(empty, "0026")
+    empty.run(insert_waiting, accounts=1, batches=3)
+
+    def send_one(connection: Connection) -> None:
+        connection.execute(
+            text(
+                "UPDATE video_tasks SET status = 'processing', worker_id = 'worker-1', attempt = 1,"
+                " dispatched_at_ms = 5 WHERE batch_id = 2"
+            )
+        )
+        connection.execute(
+            text(
+                "UPDATE batches SET pending_count = 0, processing_count = 1, status = 'processing'"
+                " WHERE id = 2"
+            )
+        )
+
+    empty.run(send_one)
+    migrate.upgrade(empty)
+    books = Books(empty)
+    assert sorted(task.batch_id for task in books.claim()) == [1, 3]
+    books.apply(Group(accepted=[(2, 1, "remote-2")]))
+    books.apply(Group(verdicts=[(2, 1, Succeeded("https://files.example/2.mp4"))]))
+    assert books.row("SELECT status, follows_index, waits_for_frame FROM video_tasks WHERE id = 2") == {
+        "status": "succeeded",
+        "follows_index": None,
+        "waits_for_frame": 0,
+    }
+    assert books.rows("SELECT * FROM last_frames") == []
+    assert empty.run_reading(guards.missing_columns) == empty.run_reading(guards.missing_guards) == []
 
 
 def test_history_of_before_goes_only_where_a_fold_stands_for_it(empty: Database) -> None:

@@ -73,6 +73,11 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
             'rushes batch download bat_1a2b --out videos --name "{model}/{index:03d}-{slug}.mp4"',
             "rushes batch download last --out /mnt/nas/film --parallel 16",
         ),
+        "batch join": (
+            "rushes batch join last --out film.mp4",
+            "rushes batch join bat_1a2b --chain shot-6 --out film.mp4",
+            "rushes batch join last --out film.mp4 --json",
+        ),
         "batch export": (
             "rushes batch export last",
             "rushes batch export bat_1a2b --format csv --out items.csv",

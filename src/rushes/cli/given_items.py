@@ -138,6 +138,7 @@ def price_drafts(
     """
     from rushes.domain.catalogue.media import KnownUploads
     from rushes.domain.input.priced import validate_drafts
+    from rushes.files.chains.last_frame import no_last_frames_here
     from rushes.files.uploads import check_given_files
 
     catalogue = settings.catalogue()
@@ -148,5 +149,10 @@ def price_drafts(
         folder=folder,
         bytes_max=settings.upload_bytes_max,
     )
-    known = KnownUploads(given.facts_of, settings.base_url is not None, are_all=False)
+    known = KnownUploads(
+        given.facts_of,
+        settings.base_url is not None,
+        are_all=False,
+        no_last_frames=no_last_frames_here(keeps_files=settings.archive_place is not None),
+    )
     return validate_drafts(given.drafts, catalogue, time.time(), known)

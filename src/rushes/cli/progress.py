@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from rushes.cli.show import duration, one_line, say
+from rushes.domain.notation import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -96,6 +97,12 @@ def verdicts_line(verdicts: Mapping[str, int]) -> str:
     """`verdicts: 9 accepted · 2 rejected · 1 open`; empty without a gate."""
     parts = [f"{count} {verdict}" for verdict, count in verdicts.items() if count]
     return f"verdicts: {' · '.join(parts)}" if parts else ""
+
+
+def chains_line(chains: Mapping[str, int]) -> str:
+    """`chains: 2, of 12 items; 5 wait for the one before them`."""
+    waiting = f"; {chains['waiting']} wait for the one before them" if chains["waiting"] else ""
+    return f"chains: {chains['chains']}, of {counted(chains['items'], 'item')}{waiting}"
 
 
 class PlainProgress:

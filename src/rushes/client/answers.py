@@ -59,8 +59,9 @@ class Item(TypedDict):
     """One item of a batch, as it is after its newest try; `progress` is 0 to 100.
 
     `alias` is what was asked for, if that names several models; `held_reason` why a pending item is not
-    sent for now. `last_submit` and `last_poll` are the last answer of the provider while it was not
-    understood.
+    sent for now; `follows` the `custom_id` of the item from whose last frame it starts, and `waits_for` the
+    same while it waits for that frame. `last_submit` and `last_poll` are the last answer of the provider
+    while it was not understood.
     """
 
     item_id: str
@@ -73,6 +74,8 @@ class Item(TypedDict):
     options: dict[str, Any]
     alias: str | None
     held_reason: str | None
+    follows: str | None
+    waits_for: str | None
     last_submit: Unanswered | None
     last_poll: Unanswered | None
     video_url: str | None

@@ -63,7 +63,7 @@ class FailureType(StrEnum):
     NOT_FOUND = "not_found"
     """The provider does not know the task."""
     CANCELLED = "cancelled"
-    """The batch or the item was cancelled, or its deadline passed, before the provider had started it."""
+    """It was cancelled, its deadline passed, or its chain stopped, before the provider had started it."""
     UNKNOWN = "unknown"
     """Nothing tells the cause."""
 
@@ -85,6 +85,8 @@ CANCELLED = "CANCELLED"
 """The batch, or the item, was cancelled before the task was submitted, or while it waited at the provider."""
 DEADLINE = "DEADLINE"
 """The task's deadline passed before it was submitted."""
+CHAIN_BROKEN = "CHAIN_BROKEN"
+"""With the item and the reason after a colon: the task has no first frame, as its chain stopped before it."""
 
 
 # --- what one poll of a remote task can answer -------------------------------------------------------

@@ -183,6 +183,7 @@ class Uploads:
     """The uploads of all accounts. `new_nonce()` gives a text that is never given twice.
 
     `makes_links`: the operator has a public base URL, so that an upload can be handed on by its address.
+    `no_last_frames` says why no last frame can be cut here, if so.
     """
 
     def __init__(
@@ -195,6 +196,7 @@ class Uploads:
         bytes_max: int = UPLOAD_BYTES_MAX,
         keep_days: float = UPLOAD_KEEP_DAYS,
         makes_links: bool = False,
+        no_last_frames: str | None = None,
     ) -> None:
         self._database = database
         self._objects = objects
@@ -203,6 +205,7 @@ class Uploads:
         self.keep_ms = int(keep_days * DAY_MS)
         self.bytes_max = bytes_max
         self.makes_links = makes_links
+        self.no_last_frames = no_last_frames
 
     async def keep(self, account_id: int, account: str, file: CheckedFile) -> Upload:
         """Store the file for the account; the same content there already is only kept for longer.
@@ -250,7 +253,7 @@ class Uploads:
         if account_id is not None and any(each not in facts for each in named):
             there = await self._database.read(uploads.live_uploads, account_id, named, now_ms=self._now_ms())
             facts = {upload_id: upload.facts for upload_id, upload in there.items()} | facts
-        return KnownUploads(facts, self.makes_links)
+        return KnownUploads(facts, self.makes_links, no_last_frames=self.no_last_frames)
 
     async def find(self, account_id: int, upload_id: str) -> Upload:
         """The account's upload; raises `NotFound`."""

@@ -73,7 +73,7 @@ def decoded_pictures(path: Path) -> Pictures | None:
     thumbnail = middle.reformat(
         width=_even(middle.width * scale), height=_even(middle.height * scale), format="yuvj420p"
     )
-    return Pictures(_jpeg(thumbnail), _jpeg(_strip(stills)), look_text([_bits(still) for still in stills]))
+    return Pictures(jpeg(thumbnail), jpeg(_strip(stills)), look_text([_bits(still) for still in stills]))
 
 
 def averaged(frame: "av.VideoFrame", *, width: int, height: int, form: str) -> list[bytes]:
@@ -150,13 +150,17 @@ def _strip(stills: Sequence["av.VideoFrame"]) -> "av.VideoFrame":
     return strip.reformat(format="yuvj420p")
 
 
-def _jpeg(frame: "av.VideoFrame") -> bytes:
+def jpeg(frame: "av.VideoFrame", *, pixel_format: str = "yuvj420p", coarseness: int | None = None) -> bytes:
+    """The frame as a JPEG; `coarseness` is how it is quantised, 1 (finest) to 31."""
     from fractions import Fraction
 
     import av
 
     encoder: Any = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height = frame.width, frame.height
-    encoder.pix_fmt, encoder.time_base = "yuvj420p", Fraction(1, 1)
-    frame.pts = 0
-    return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
+    encoder.pix_fmt, encoder.time_base = pixel_format, Fraction(1, 1)
+    if coarseness is not None:
+        encoder.qmin = encoder.qmax = coarseness
+    picture = frame.reformat(format=pixel_format)
+    picture.pts = 0
+    return b"".join(bytes(packet) for packet in (*encoder.encode(picture), *encoder.encode(None)))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ from rushes.domain.errors import (
     SettingsError,
 )
 from rushes.files import archive_upkeep
+from rushes.files.chains.choosing import chosen_chain
+from rushes.files.chains.joining import Clip, join
+from rushes.files.chains.last_frame import copied
 from rushes.files.objects import ObjectStore, local_folder
 from rushes.library.opened import Opened
 from rushes.read import views
 from rushes.run import retention
 from rushes.store import archive, batches, ledger
-from rushes.store.inputs import request_files, uploads
+from rushes.store.inputs import chains, request_files, uploads
 from rushes.store.retention import erasure
 from rushes.store.tasks import items
 from rushes.video_folder import check_parallel, fill_folder, folder_at
@@ -77,6 +81,40 @@ class WithFiles(Opened):
             )
         finally:
             await downloader.close()
+
+    async def join_chain(self, batch_id: str, out: str | Path, *, chain: str | None = None) -> dict[str, Any]:
+        """Make one MP4 file of a chain's stored clips, of the chain that ends with the item `chain` if there
+        are several: `batch_id, out, items, is_copied, reason, bytes`.
+
+        Streams are copied where all clips fit each other; `reason` says why they were encoded anew. Raises
+        `InputError`, also for a file that is there, `BadFile`, and `SettingsError` without the extra `video`.
+        """
+        target = Path(out)
+        if await asyncio.to_thread(target.exists):
+            raise InputError(f"{target} is there already; name another file")
+        rows = await self.database.read(chains.items_of_batch, batch_id)
+        if not rows:
+            raise NotFound("there is no such batch")
+        chosen = chosen_chain(rows, chain)
+        objects = self.objects()
+        with tempfile.TemporaryDirectory(prefix="rushes-join-", dir=folder_at(target.parent)) as folder:
+            clips: list[Clip] = []
+            for item in chosen:
+                path = Path(folder) / f"{item.index}.mp4"
+                if await copied(objects, str(item.video_key), path) != item.sha256:
+                    raise ArchiveUnavailable(f"the stored clip of {item.custom_id} is not what was stored")
+                clips.append(Clip(str(item.custom_id), path))
+            joined = Path(folder) / "joined.mp4"
+            reason = await asyncio.to_thread(join, clips, joined)
+            bytes_count = await asyncio.to_thread(_moved, joined, target)
+        return {
+            "batch_id": batch_id,
+            "out": str(target),
+            "items": [item.custom_id for item in chosen],
+            "is_copied": reason is None,
+            "reason": reason,
+            "bytes": bytes_count,
+        }
 
     async def pictures(self, batch_id: str) -> AsyncIterator[tuple[int, bytes | None, Path | None]]:
         """Of each stored video of a batch its item's index, its thumbnail if it has one, and its file if the
@@ -239,3 +277,9 @@ class WithFiles(Opened):
         return await retention.prune(
             self.database, key, before_ms=before_ms, now_ms=wall_clock_ms, account=account, on_step=on_step
         )
+
+
+def _moved(made: Path, target: Path) -> int:
+    """Move a file that is whole to its place; returns its size."""
+    made.rename(target)
+    return target.stat().st_size

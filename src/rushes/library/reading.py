@@ -63,6 +63,15 @@ class Reading(Opened):
 
         return await self.database.read(verdicts.counts_of_batch, batch_id)
 
+    async def batch_chains(self, batch_id: str) -> dict[str, int]:
+        """How many `chains` the batch has, how many `items` they are, and how many are `waiting` for a frame.
+
+        A chain ends with an item that no other starts from.
+        """
+        from rushes.store.inputs import chains
+
+        return await self.database.read(chains.counts_of_batch, batch_id)
+
     async def list_batches(
         self, *, limit: int = 20, after: str | None = None, account: str | None = None
     ) -> list[dict[str, Any]]:

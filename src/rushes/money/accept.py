@@ -20,6 +20,7 @@ from rushes.domain.errors import (
     ItemNotCancellable,
     NotFound,
 )
+from rushes.domain.input.chains import followed
 from rushes.domain.input.duplicates import request_key
 from rushes.domain.input.priced import PricedDraft
 from rushes.domain.input.prompts import TaskDraft
@@ -31,7 +32,7 @@ from rushes.money.settle import resolve
 from rushes.store import batches, deliveries, ledger, tasks, workers
 from rushes.store.acceptance import gates
 from rushes.store.inputs import uploads
-from rushes.store.tasks import FinishedTask, NewTask, items, retries, storable, waiting
+from rushes.store.tasks import FinishedTask, Followed, NewTask, items, retries, storable, waiting
 
 BATCH_ITEMS_MAX = 10_000
 """Items of one batch; the same limit as the HTTP API's."""
@@ -113,9 +114,12 @@ def priced_tasks(drafts: Sequence[PricedDraft]) -> list[NewTask]:
             api_model=priced.model.api_model,
             alias=None if priced.alias is None else priced.alias.name,
             deadline_at_ms=priced.deadline_at_ms,
-            request_key=request_key(priced),
+            request_key=None if before is not None else request_key(priced),
+            follows=None if before is None else Followed(before, str(drafts[before].draft.custom_id)),
         )
-        for index, priced in enumerate(drafts)
+        for index, (priced, before) in enumerate(
+            zip(drafts, followed([priced.draft for priced in drafts]), strict=True)
+        )
     ]
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row
 
 from rushes.domain import credits as arithmetic
 from rushes.domain.catalogue.media import uploads_in
+from rushes.domain.catalogue.options import quoted
 from rushes.domain.catalogue.price import Charge
 from rushes.domain.credits import EntryType, Part
 from rushes.domain.errors import DayCapReached, InsufficientCredits, ItemNotRetryable, NotFound
@@ -25,7 +26,7 @@ from rushes.domain.retries import LastModel, RetryPolicy
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, BatchStatus, TaskStatus
 from rushes.money.day_caps import Budget
 from rushes.store import batches, deliveries, ledger, tasks
-from rushes.store.inputs import uploads
+from rushes.store.inputs import last_frames, uploads
 from rushes.store.tasks import FinishedTask, items, retries
 from rushes.store.tasks.charges import charge_row
 from rushes.store.tasks.retries import Rerolls
@@ -129,8 +130,17 @@ def retries_of(
     neither have those that need one of the uploads that are `gone`.
     """
     found = {row.item_index: row for row in items.lock_items(connection, batch_id, item_indexes)}
+    failed_before = last_frames.failed_before(connection, [row.id for row in found.values()])
     lost = frozenset(gone)
-    return [_retry_of(index, found.get(index), reprice, model, lost) for index in dict.fromkeys(item_indexes)]
+    return [
+        _retry_of(index, found.get(index), reprice, model, lost)
+        if failed_before.get(index) is None or failed_before[index].item_index in found
+        else ItemNotRetryable(
+            f"item {index} starts from {quoted(failed_before[index].custom_id)}, which failed;"
+            " retry that one too"
+        )
+        for index in dict.fromkeys(item_indexes)
+    ]
 
 
 def _retry_of(
@@ -279,7 +289,9 @@ def retry_items(
     book.write()
     batches.add_reservation(connection, batch_id, reserved)
     _open_again(connection, batch, again, were)
-    return tasks.insert_next_tries(connection, [retry.row() for retry in again], now_ms=now_ms), refusal
+    new_ids = tasks.insert_next_tries(connection, [retry.row() for retry in again], now_ms=now_ms)
+    last_frames.expect_for(connection, new_ids, now_ms=now_ms)
+    return new_ids, refusal
 
 
 def _open_again(

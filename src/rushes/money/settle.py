@@ -24,6 +24,7 @@ from rushes.domain.trouble import TroubleRow
 from rushes.store import batches, ledger, tasks
 from rushes.store.acceptance import gates
 from rushes.store.batches import BatchCounters
+from rushes.store.inputs import last_frames
 from rushes.store.tasks import FinishedTask, remote_ids, retries
 
 _SETTLE, _REFUND = ResolutionKind.SETTLE.value, ResolutionKind.REFUND.value
@@ -85,6 +86,7 @@ def resolve(
         retries.count(connection, {batch_id: (0, -amount) for batch_id, amount in given_back.items()})
     if before_closing is not None:
         before_closing(connection, finished, now_ms)
+    last_frames.expect(connection, [task.task_id for task in finished], now_ms=now_ms)
     # what was opened again meanwhile is left alone: closing looks at the stored counters
     complete = [batch.batch_id for batch in counters.values() if batch.pending + batch.processing == 0]
     return sum(finalize_batch_credits(connection, batch_id, now_ms) for batch_id in complete)

@@ -132,6 +132,8 @@ def item_view(
         "model": row["model"],
         "alias": row["alias"],
         "held_reason": held_reason,
+        "follows": row["follows_custom_id"],
+        "waits_for": row["follows_custom_id"] if _waits_for_frame(row) else None,
         **trouble_view(row, to_operator=to_operator),
         "video_url": row["video_url"],
         "thumbnail_url": None,
@@ -146,6 +148,10 @@ def item_view(
         "created_at": iso_time(row["created_at_ms"]),
         "completed_at": iso_time(row["completed_at_ms"]),
     }
+
+
+def _waits_for_frame(row: Mapping[str, Any]) -> bool:
+    return bool(row["status"] == TaskStatus.PENDING and row["waits_for_frame"])
 
 
 def verdict_view(row: Mapping[str, Any]) -> dict[str, Any]:

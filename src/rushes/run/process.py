@@ -10,6 +10,7 @@ from rushes.domain.errors import ArchiveUnavailable, StoreError
 from rushes.files.archive import STOP_SECONDS_MAX, Archiver
 from rushes.files.judge.asking import Asking
 from rushes.files.uploads import Uploads
+from rushes.run.inputs.last_frames import LastFrames
 from rushes.run.retention import Keeper
 from rushes.run.tick import TickReport, tick
 from rushes.run.worker import Worker
@@ -38,7 +39,8 @@ async def _prune(uploads: Uploads) -> None:
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
     """`archiver` is None when the operator keeps no videos, `keeper` when batches are kept indefinitely, and
-    `asking` without a judge of clips. `close_worker` releases connections that are the worker's alone."""
+    `asking` without a judge of clips. `close_worker` releases connections that are the worker's alone;
+    `frames` gives items the last frame that they start from."""
 
     worker: Worker
     archiver: Archiver | None
@@ -46,6 +48,7 @@ class WorkerProcess:
     uploads: Uploads | None = None
     asking: Asking | None = None
     close_worker: Callable[[], Awaitable[None]] | None = None
+    frames: LastFrames | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set."""
@@ -60,6 +63,8 @@ class WorkerProcess:
                     group.create_task(self._keep_uploads_pruned(self.uploads, stop))
                 if self.asking is not None:
                     group.create_task(self.asking.run(stop))
+                if self.frames is not None:
+                    group.create_task(self.frames.run(stop))
         finally:
             await self.close()
 
@@ -89,6 +94,8 @@ class WorkerProcess:
                 report.duration_ms += int((asyncio.get_running_loop().time() - started) * 1000)
             if self.asking is not None and report.ok:
                 await self.asking.tick(budget_seconds=max(0.0, budget_seconds - report.duration_ms / 1000))
+            if self.frames is not None and report.ok:
+                await self.frames.tick(budget_seconds=max(1.0, budget_seconds - report.duration_ms / 1000))
         finally:
             await self.close()
         return report

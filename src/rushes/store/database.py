@@ -271,19 +271,17 @@ def unindexed(connection: Connection, column: str) -> str:
     return f"({column} || '')" if is_postgresql(connection) else f"+{column}"
 
 
-def lateral(connection: Connection, table: str, condition: str, *, column: str, values: Sequence[str]) -> str:
-    """Joins to each row of `v` the rows `t` of the table that meet the condition and have one of the values.
+def lateral(connection: Connection, table: str, condition: str, *, kinds: Sequence[str]) -> str:
+    """Joins to each row of `v` the rows `t` of the table that meet the condition and one of the `kinds`.
 
-    The condition names columns of the table and of `v`. The rows are found one row of `v` at a time.
+    The condition names columns of the table and of `v`, a kind those of the table alone. The rows are found
+    one row of `v` at a time.
     """
     if is_postgresql(connection):
-        # a part for each value, so that indexes of the rows with one value serve where they are smaller
-        parts = " UNION ALL ".join(
-            f"SELECT * FROM {table} WHERE {condition} AND {column} = '{value}'" for value in values
-        )
+        # a part for each kind, so that indexes of the rows of one kind serve where they are smaller
+        parts = " UNION ALL ".join(f"SELECT * FROM {table} WHERE {condition} AND {kind}" for kind in kinds)
         return f"CROSS JOIN LATERAL ({parts}) t"
-    listed = ", ".join(f"'{value}'" for value in values)
-    return f"CROSS JOIN {table} t WHERE t.{condition} AND t.{column} IN ({listed})"
+    return f"CROSS JOIN {table} t WHERE t.{condition} AND ({' OR '.join(kinds)})"
 
 
 @lru_cache(maxsize=512)

@@ -61,6 +61,8 @@ _EXAMPLE: Final = {
         "model": "sora-2",
         "alias": None,
         "held_reason": None,
+        "follows": None,
+        "waits_for": None,
         "video_url": "https://file.example.com/video/1.mp4",
         "expires_at": "2026-11-23T14:01:37.250Z",
         "content_url": "https://rushes.example.com/v1/videos/bat_5f1c0a9d3e7b24680f13579a-0/content",

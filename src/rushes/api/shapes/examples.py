@@ -45,6 +45,8 @@ _ITEM: Final[dict[str, Any]] = {
     "options": {"aspect_ratio": "9:16", "duration": 10},
     "alias": None,
     "held_reason": None,
+    "follows": None,
+    "waits_for": None,
     "last_submit": None,
     "last_poll": None,
     "video_url": "https://rushes.example.com/files/17-video-1795442400-5b0c7a1e",

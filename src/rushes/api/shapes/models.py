@@ -126,6 +126,10 @@ class ItemFacts(VerdictFacts):
     model: str
     alias: Annotated[str | None, Field(description="What was asked for, if that names several models.")]
     held_reason: Annotated[str | None, Field(description="Why a pending item is not sent for now.")]
+    follows: Annotated[
+        str | None, Field(description="The `custom_id` of the item from whose last frame it starts.")
+    ]
+    waits_for: Annotated[str | None, Field(description="The same, while it waits for that frame.")]
     video_url: str | None
     expires_at: Annotated[str | None, Field(description="When `video_url` stops working, if it is known.")]
     content_url: Annotated[

@@ -155,6 +155,8 @@ def _player(item: Mapping[str, Any]) -> Markup:
             words = file.get("reason") or tr("No file")
         case _:
             words = item["held_reason"] or tr("Waiting for its turn")
+            if item["waits_for"]:
+                words = tr("Waiting for the last frame of {name}", name=item["waits_for"])
     return tag("div", tag("div", words, class_=f"screen is-{item['status']}"), class_="player", style=style)
 
 
@@ -163,6 +165,8 @@ def _facts(visit: Visit, seen: ItemInFull) -> Markup:
     model = item["model"] if item["alias"] is None else f"{item['alias']} → {item['model']}"
     lines: list[tuple[str, Any]] = [(tr("Model"), model), (tr("Credits"), number(item["credits"]))]
     lines += [(option_word(option), _option(value)) for option, value in item["options"].items()]
+    if item["follows"]:
+        lines.append((tr("Starts from"), tr("the last frame of {name}", name=item["follows"])))
     if item["verdict"]:
         why = ", ".join(item["verdict_reasons"] or ())
         lines.append((tr("Verdict"), f"{item['verdict']} · {item['verdict_by']}{' · ' + why if why else ''}"))

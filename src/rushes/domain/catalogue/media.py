@@ -45,6 +45,9 @@ FILES_MAX: Final = 50
 
 UPLOAD_ID: Final = re.compile(r"upl_[0-9a-f]{32}")
 
+LAST_FRAME: Final = re.compile(r"@(.+)\.last_frame")
+"""The place of a picture that is not there yet: the last frame of another item of the batch, by its name."""
+
 _NOUNS: Final[Mapping[Content, str]] = {"image": "image", "video": "video", "audio": "sound"}
 
 
@@ -62,6 +65,10 @@ class MediaFacts:
     def content(self) -> str:
         """`image`, `video` or `audio`."""
         return self.content_type.partition("/")[0]
+
+
+CUT_FRAME: Final = MediaFacts("image/jpeg", 0)
+"""What is known beforehand of a last frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +107,7 @@ class MediaInput(Described):
         return f"{_NOUNS[self.content]} URLs or uploads"
 
     def _one(self, value: object) -> str:
-        if isinstance(value, str) and UPLOAD_ID.fullmatch(value):
+        if isinstance(value, str) and (UPLOAD_ID.fullmatch(value) or LAST_FRAME.fullmatch(value)):
             return value
         if isinstance(value, str) and value.startswith("upl_"):
             raise ValueError(f"is no upload id: {quoted(value)}")
@@ -146,12 +153,30 @@ class MediaInput(Described):
 class KnownUploads:
     """The uploads that a batch may name, by id, and whether an upload can be handed on by its address.
 
-    With `are_all` false there may be others, which are looked up later.
+    With `are_all` false there may be others, which are looked up later. `no_last_frames` says why no last
+    frame can be cut here, if so.
     """
 
     facts_of: Mapping[str, MediaFacts]
     makes_links: bool = False
     are_all: bool = True
+    no_last_frames: str | None = None
+
+    def problem(self, spec: "MediaInput", value: str) -> str | None:
+        """Why this upload, or last frame, cannot be handed on as that input; None for any other value too."""
+        if LAST_FRAME.fullmatch(value):
+            return self.no_last_frames or self._frame_problem(spec)
+        if not value.startswith("upl_"):
+            return None
+        facts = self.facts_of.get(value)
+        if facts is not None:
+            return spec.problem(facts, makes_links=self.makes_links)
+        return f"there is no upload {value}: it expired, or was never yours" if self.are_all else None
+
+    def _frame_problem(self, spec: "MediaInput") -> str | None:
+        if way_of(spec, CUT_FRAME, makes_links=self.makes_links) is None:
+            return "the model takes URLs only, and last frames have no public link here: set RUSHES_BASE_URL"
+        return spec.problem(CUT_FRAME, makes_links=self.makes_links)
 
 
 def way_of(spec: MediaInput, facts: MediaFacts, *, makes_links: bool) -> Way | None:

@@ -292,17 +292,9 @@ class Model:
         for name, values in self.media_of(options).items():
             spec = self.media[name]
             for index, value in enumerate(values):
-                if not value.startswith("upl_"):
-                    continue
-                place = f"{name}[{index}]" if spec.is_list else name
-                facts = uploads.facts_of.get(value)
-                if facts is None and not uploads.are_all:
-                    continue
-                if facts is None:
-                    raise origin.error(f"there is no upload {value}: it expired, or was never yours", place)
-                problem = spec.problem(facts, makes_links=uploads.makes_links)
+                problem = uploads.problem(spec, value)
                 if problem is not None:
-                    raise origin.error(problem, place)
+                    raise origin.error(problem, f"{name}[{index}]" if spec.is_list else name)
 
     def _option_not_taken(self, name: str) -> str:
         suggestion = nearest(name, tuple(self.options))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rushes.domain.catalogue.fields import OptionFields
+from rushes.domain.catalogue.media import LAST_FRAME
 from rushes.domain.catalogue.options import Origin
 from rushes.domain.input.prompts import TaskDraft
 
@@ -62,4 +63,6 @@ def with_uploads(
 def _is_file(text: str, *, takes_paths: bool) -> bool:
     if text.startswith("data:"):
         return True
+    if LAST_FRAME.fullmatch(text):
+        return False
     return takes_paths and not text.startswith(("http://", "https://", "upl_"))

@@ -11,6 +11,7 @@ from rushes.domain.catalogue.model import Model
 from rushes.domain.catalogue.options import OptionValue
 from rushes.domain.catalogue.price import Charge, Money
 from rushes.domain.errors import InputError
+from rushes.domain.input.chains import chain_faults
 from rushes.domain.input.deadlines import deadline_ms
 from rushes.domain.input.prompts import TaskDraft, collect
 
@@ -53,29 +54,34 @@ def validate_drafts(
     uploads: KnownUploads | None = None,
     *,
     fit_lengths: bool = False,
+    are_all: bool = True,
 ) -> list[PricedDraft]:
     """Each draft with its model, normalised options and so its price, at `now` (epoch seconds).
 
     With `fit_lengths` a duration that a model does not have becomes the next longer one, see `lengths`.
     Uploads must be among those that are known, and be such that they can be handed on; with None that is
-    not looked at.
+    not looked at. Unless they `are_all` of their batch, links between them are not looked at either.
 
     Raises `UnknownModel`, `ModelRetired` or `InputError` for the first draft at fault.
     """
     now_ms = int(now * 1000)
     known: dict[object, PricedDraft] = {}  # most items of a batch are alike but for their prompt
+    faults = chain_faults(drafts) if are_all else {}
 
-    def checked(draft: TaskDraft) -> PricedDraft:
+    def checked(numbered: tuple[int, TaskDraft]) -> PricedDraft:
+        index, draft = numbered
         key = _look_of(draft)
         like = None if key is None else known.get(key)
         if like is None or like.model.prompt_problem(draft.prompt) is not None:
             like = _priced(draft, catalogue, now, uploads, fit_lengths=fit_lengths)
             if key is not None:
                 known.setdefault(key, like)
+        if index in faults:
+            raise faults[index]
         until_ms = None if draft.deadline is None else deadline_ms(draft.deadline, now_ms, draft.origin)
         return PricedDraft(draft, like.model, like.options, like.charge, like.alias, until_ms)
 
-    return collect(drafts, checked)
+    return collect(enumerate(drafts), checked)
 
 
 def _look_of(draft: TaskDraft) -> object:

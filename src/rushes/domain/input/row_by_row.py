@@ -7,8 +7,9 @@ from typing import TypeAlias
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.catalogue.options import Origin
 from rushes.domain.errors import InputError
+from rushes.domain.input.chains import chain_faults
 from rushes.domain.input.priced import PricedDraft, validate_drafts
-from rushes.domain.input.prompts import Defaults, at_most_items, row_reader
+from rushes.domain.input.prompts import Defaults, TaskDraft, at_most_items, row_reader
 
 CheckedRow: TypeAlias = PricedDraft | InputError
 
@@ -37,12 +38,18 @@ def check_row_by_row(
     """Each row with its price at `now` (epoch seconds), or with its fault."""
     read = row_reader(defaults)
     found: list[CheckedRow] = []
+    drafts: dict[int, TaskDraft] = {}
     try:
         for row in at_most_items(rows):
             try:
-                found += validate_drafts([read(row)], catalogue, now)
+                drafts[len(found)] = draft = read(row)
+                found += validate_drafts([draft], catalogue, now, are_all=False)
             except InputError as fault:
                 found.append(fault)
     except InputError as problem:
         return CheckedRows(tuple(found), problem)
+    faults = chain_faults(list(drafts.values()))
+    for place, index in enumerate(drafts):
+        if place in faults and isinstance(found[index], PricedDraft):
+            found[index] = faults[place]
     return CheckedRows(tuple(found))

@@ -415,7 +415,8 @@ class _BatchCheck:
         if batch.cancelled:
             return {BatchStatus.CANCELLED}
         if not batch.finalized:
-            untouched = batch.processing + batch.succeeded + batch.failed == 0
+            # an item that was cancelled before anything was sent has failed, and the batch still waits
+            untouched = batch.processing + batch.succeeded == 0
             return {BatchStatus.PENDING, BatchStatus.PROCESSING} if untouched else {BatchStatus.PROCESSING}
         if batch.failed == 0:
             return {BatchStatus.SUCCEEDED}

@@ -220,6 +220,7 @@ _OF_TASKS = (
     "reused_items",
     "clip_looks",
     "clip_manifests",
+    "last_frames",
 )
 _OF_BATCHES = (
     "video_tasks",

@@ -42,6 +42,8 @@ from rushes.store.tables.service import (
     webhook_feeds,
 )
 from rushes.store.tables.tasks import (
+    CLAIMABLE,
+    LINKED,
     TROUBLED,
     batch_events,
     batch_labels,
@@ -50,6 +52,7 @@ from rushes.store.tables.tasks import (
     contested_remote_ids,
     deleted_videos,
     dispatch_turns,
+    last_frames,
     remote_ids,
     task_attempts,
     video_tasks,
@@ -64,8 +67,10 @@ from rushes.store.tables.triggers import (
 
 __all__ = [
     "APPEND_ONLY_TABLES",
+    "CLAIMABLE",
     "DELIVERY_STATUSES",
     "FOLD_TABLES",
+    "LINKED",
     "TROUBLED",
     "account_events",
     "accounts",
@@ -94,6 +99,7 @@ __all__ = [
     "folds",
     "given_back",
     "installation_facts",
+    "last_frames",
     "ledger_entries",
     "metadata",
     "operator_sessions",

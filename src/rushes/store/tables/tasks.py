@@ -137,6 +137,15 @@ batch_events = Table(
     Column("created_at_ms", BigInteger, nullable=False),
 )
 
+FRAME_STATES = ("due", "given", "missing", "replaced")
+"""The frame is still to be cut; the items that waited have it; they ended without it; another try came."""
+
+CLAIMABLE = "status = 'pending' AND waits_for_frame = 0"
+"""The condition of the indexes of tasks that may be sent; a query that is to use them says the same."""
+
+LINKED = "status = 'pending' AND waits_for_frame = 1"
+"""The condition of the index of tasks that wait for the last frame of another item."""
+
 TROUBLED = "status IN ('pending', 'processing') AND trouble_at_ms IS NOT NULL"
 """The condition of the index of open tasks with trouble; a query that is to use it says the same."""
 
@@ -200,6 +209,10 @@ video_tasks = Table(
     Column("deadline_at_ms", BigInteger),
     # what it asks for, as a number that equal requests share; NULL before there was one
     Column("request_key", BigInteger),
+    # the item of its batch from whose last frame it starts, and whether it still waits for that frame
+    Column("follows_index", BigInteger),
+    Column("follows_custom_id", Text),
+    Column("waits_for_frame", Integer, nullable=False, server_default=text("0")),
     # its prompt, inputs and metadata were erased; hashes stand in their place
     Column("erased_at_ms", BigInteger),
     Column("created_at_ms", BigInteger, nullable=False),
@@ -217,8 +230,8 @@ video_tasks = Table(
         "batch_id",
         "item_index",
         "model",  # so that tasks which are held are passed over within the index
-        sqlite_where=text("status = 'pending'"),
-        postgresql_where=text("status = 'pending'"),
+        sqlite_where=text(CLAIMABLE),
+        postgresql_where=text(CLAIMABLE),
     ),
     # whose turn it is: held models are passed over, and accounts and batches found, by a seek each
     Index(
@@ -227,16 +240,23 @@ video_tasks = Table(
         "model",
         "account_id",
         "batch_id",
-        sqlite_where=text("status = 'pending'"),
-        postgresql_where=text("status = 'pending'"),
+        sqlite_where=text(CLAIMABLE),
+        postgresql_where=text(CLAIMABLE),
     ),
     Index(
         "ix_video_tasks_movable",
         "alias",
         "model",
         "id",
-        sqlite_where=text("status = 'pending' AND alias IS NOT NULL"),
-        postgresql_where=text("status = 'pending' AND alias IS NOT NULL"),
+        sqlite_where=text(f"{CLAIMABLE} AND alias IS NOT NULL"),
+        postgresql_where=text(f"{CLAIMABLE} AND alias IS NOT NULL"),
+    ),
+    Index(
+        "ix_video_tasks_linked",
+        "batch_id",
+        "follows_index",
+        sqlite_where=text(LINKED),
+        postgresql_where=text(LINKED),
     ),
     Index(
         "ix_video_tasks_owned",
@@ -279,6 +299,29 @@ video_tasks = Table(
         sqlite_where=text("completed_at_ms IS NOT NULL"),
         postgresql_where=text("completed_at_ms IS NOT NULL"),
     ),
+)
+
+last_frames = Table(
+    "last_frames",
+    metadata,
+    # tries that ended while other items waited for their last frame, written by the transaction that ended
+    # them: `due` until those have the frame, or have ended without it
+    Column("task_id", Id, ForeignKey("video_tasks.id"), primary_key=True, autoincrement=False),
+    Column("batch_id", Id, ForeignKey("batches.id"), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("next_look_at_ms", BigInteger, nullable=False),
+    count("attempts"),
+    # the frame, as an upload of the account
+    Column("upload_id", Text),
+    Column("created_at_ms", BigInteger, nullable=False),
+    one_of("state", FRAME_STATES),
+    Index(
+        "ix_last_frames_due",
+        "next_look_at_ms",
+        sqlite_where=text("state = 'due'"),
+        postgresql_where=text("state = 'due'"),
+    ),
+    Index("ix_last_frames_batch", "batch_id"),
 )
 
 task_attempts = Table(

@@ -35,9 +35,7 @@ def named_of_cancelled_batches(connection: Connection, worker_id: str) -> list[t
     The look at the batches goes through an index of the cancelled ones that are still open; mostly there is
     none.
     """
-    open_tasks = lateral(
-        connection, "video_tasks", "batch_id = v.id", column="status", values=("processing",)
-    )
+    open_tasks = lateral(connection, "video_tasks", "batch_id = v.id", kinds=("status = 'processing'",))
     rows = connection.execute(
         statement(
             "SELECT id, attempt FROM (SELECT t.id, t.batch_id, t.attempt, t.worker_id, t.remote_task_id FROM"

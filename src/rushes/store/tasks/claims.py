@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row
 
 from rushes.domain.task import TaskStatus, submit_key
 from rushes.store.database import Rows, for_update, lock_name, skip_locked, statement, unindexed
+from rushes.store.tables.schema import CLAIMABLE
 from rushes.store.tasks.rows import ClaimedTask
 
 _NAMES = Rows(name=str)
@@ -58,11 +59,12 @@ def lock_and_count_of_models(
 
 
 def count_at(connection: Connection, status: TaskStatus, provider: str, count_max: int) -> int:
-    """The provider's tasks of that status, counted up to `count_max`."""
+    """The provider's tasks of that status, counted up to `count_max`; of pending ones what may be sent."""
+    of_status = CLAIMABLE if status is TaskStatus.PENDING else f"status = '{status.value}'"
     found = connection.scalar(
         statement(
             # written out: an index of the rows of one status serves no parameter
-            f"SELECT count(*) FROM (SELECT 1 FROM video_tasks WHERE status = '{status.value}'"
+            f"SELECT count(*) FROM (SELECT 1 FROM video_tasks WHERE {of_status}"
             " AND provider = :provider LIMIT :count_max) AS counted"
         ),
         {"provider": provider, "count_max": count_max},
@@ -87,7 +89,7 @@ def claim_if_pending(
     of_models, names = _only(connection, models)
     rows = connection.execute(
         statement(
-            f"WITH picked AS MATERIALIZED (SELECT id FROM video_tasks WHERE status = 'pending'"
+            f"WITH picked AS MATERIALIZED (SELECT id FROM video_tasks WHERE {CLAIMABLE}"
             f" AND provider = :provider AND batch_id = :batch_id{of_models}"
             " AND (deadline_at_ms IS NULL OR deadline_at_ms > :now) ORDER BY item_index"
             f" LIMIT :limit{skip_locked(connection)})"

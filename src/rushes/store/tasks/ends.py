@@ -25,6 +25,7 @@ REPORTED_COST_MAX = 1e9
 
 
 _NAMES = Rows(name=str)
+_IDS = Rows(id=int)
 
 
 _FINISHED = Rows(
@@ -215,6 +216,32 @@ def fail_if_pending(
             "made_before": made_before_ms,
             "limit": limit,
             **({} if item_index is None else {"item_index": item_index}),
+        },
+    )
+    return [_finished(row, TaskStatus.PENDING) for row in result.all()]
+
+
+def fail_if_waiting_for_frame(
+    connection: Connection,
+    task_ids: Sequence[int],
+    *,
+    error: str,
+    failure_type: FailureType,
+    now_ms: int,
+) -> list[FinishedTask]:
+    """Fail those of these tasks that still wait for another item's last frame."""
+    result = connection.execute(
+        statement(
+            "UPDATE video_tasks SET status = 'failed', error = :error, failure_type = :failure_type,"
+            f" completed_at_ms = :now WHERE id IN (SELECT v.id FROM {_IDS.sql(connection)})"
+            f" AND {unindexed(connection, 'status')} = 'pending' AND +waits_for_frame = 1"
+            " RETURNING id, batch_id, account_id, attempt, credits, status, retry_number"
+        ),
+        {
+            **_IDS.parameters(connection, [(task_id,) for task_id in task_ids]),
+            "error": storable(error),
+            "failure_type": failure_type.value,
+            "now": now_ms,
         },
     )
     return [_finished(row, TaskStatus.PENDING) for row in result.all()]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
@@ -28,6 +28,9 @@ _TASKS = Rows(
     alias=str,
     deadline_at_ms=int,
     request_key=int,
+    follows_index=int,
+    follows_custom_id=str,
+    waits_for_frame=int,
     **CHARGE_FIELDS,
 )
 
@@ -42,6 +45,13 @@ _NEXT_TRIES = Rows(
     rerolls=int,
     **CHARGE_FIELDS,
 )
+
+
+class Followed(NamedTuple):
+    """The item from whose last frame another one starts."""
+
+    item_index: int
+    custom_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,10 @@ class NewTask:
     deadline_at_ms: int | None = None
     request_key: int | None = None
     source: Source | None = None
+    follows: Followed | None = None
+
+
+_LINK_COLUMNS = "follows_index, follows_custom_id, waits_for_frame"
 
 
 def insert_tasks(
@@ -84,7 +98,7 @@ def insert_tasks(
     """
     columns = ", ".join(("item_index", "retry_number", "custom_id", "prompt", "model", "options"))
     columns += ", metadata, credits, provider, api_model, alias, deadline_at_ms, request_key"
-    columns += f", {CHARGE_COLUMNS}"
+    columns += f", {_LINK_COLUMNS}, {CHARGE_COLUMNS}"
     encode = msgspec.json.Encoder().encode
     connection.execute(
         statement(
@@ -111,6 +125,8 @@ def insert_tasks(
                         task.alias,
                         _earlier(task.deadline_at_ms, deadline_at_ms),
                         task.request_key,
+                        *(task.follows or (None, None)),
+                        int(task.follows is not None),
                         *charge_row(task.charge, task.options),
                     )
                     for task in tasks
@@ -156,7 +172,8 @@ def insert_next_tries(
         parameters,
     )
     charge = ", ".join(f"CASE WHEN v.is_priced = 1 THEN v.{name} ELSE t.{name} END" for name in CHARGE_FIELDS)
-    copied = "batch_id, account_id, item_index, custom_id, prompt, options, metadata"
+    # one that has not been given its frame waits for that as its last try did
+    copied = f"batch_id, account_id, item_index, custom_id, prompt, options, metadata, {_LINK_COLUMNS}"
     # what was to reuse a file is bought from here on
     bought_at = "(SELECT r.provider FROM reused_items r WHERE r.task_id = t.id)"
     # whoever retries an item after its deadline wants it all the same

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from rushes.store.database import Rows, statement
+from rushes.store.tables.schema import CLAIMABLE
 from rushes.store.tasks.pauses import NOT_PAUSED
 
 ACCOUNTS_MAX = 250
@@ -61,7 +62,7 @@ def count_waiting(
     beside what is in flight there.
     """
     of_model = (
-        "(SELECT count(*) FROM (SELECT 1 FROM video_tasks t WHERE t.status = 'pending'"
+        f"(SELECT count(*) FROM (SELECT 1 FROM video_tasks t WHERE {CLAIMABLE}"
         # in the order of the index: statistics of a time when most tasks were pending would favour the table
         " AND t.provider = :provider{model} ORDER BY t.model, t.account_id LIMIT :count_max) AS counted)"
     )
@@ -95,8 +96,8 @@ def waiting_models(connection: Connection, provider: str, models: Sequence[str] 
         rows = connection.scalars(
             statement(
                 "WITH RECURSIVE found(model) AS ("
-                "SELECT min(model) FROM video_tasks WHERE status = 'pending' AND provider = :provider"
-                " UNION ALL SELECT (SELECT min(t.model) FROM video_tasks t WHERE t.status = 'pending'"
+                f"SELECT min(model) FROM video_tasks WHERE {CLAIMABLE} AND provider = :provider"
+                f" UNION ALL SELECT (SELECT min(t.model) FROM video_tasks t WHERE {CLAIMABLE}"
                 " AND t.provider = :provider AND t.model > found.model) FROM found"
                 " WHERE found.model IS NOT NULL)"
                 f" SELECT model FROM found WHERE model IS NOT NULL AND {NOT_PAUSED}"
@@ -107,7 +108,7 @@ def waiting_models(connection: Connection, provider: str, models: Sequence[str] 
         rows = connection.scalars(
             statement(
                 f"SELECT v.name FROM {_NAMES.sql(connection)} WHERE {NOT_PAUSED} AND EXISTS"
-                " (SELECT 1 FROM video_tasks t WHERE t.status = 'pending' AND t.provider = :provider"
+                f" (SELECT 1 FROM video_tasks t WHERE {CLAIMABLE} AND t.provider = :provider"
                 " AND t.model = v.name)"
             ),
             {**_NAMES.parameters(connection, [(name,) for name in models]), "provider": provider},
@@ -143,7 +144,7 @@ def _waiting_accounts(
     connection: Connection, provider: str, models: Sequence[str], *, after: int, count_max: int
 ) -> list[Turn]:
     next_account = (
-        "(SELECT min(t.account_id) FROM video_tasks t WHERE t.status = 'pending'"
+        f"(SELECT min(t.account_id) FROM video_tasks t WHERE {CLAIMABLE}"
         " AND t.provider = :provider AND t.model = {model} AND t.account_id > {after})"
     )
     rows = connection.execute(
@@ -192,7 +193,7 @@ def batches_to_serve(
     names = _NAMES.sql(connection).replace(":rows", ":models").removesuffix("AS v") + "AS m"
     next_batch = (
         "(SELECT min(first) FROM (SELECT (SELECT min(t.batch_id) FROM video_tasks t"
-        " WHERE t.status = 'pending' AND t.provider = :provider AND t.model = m.name"
+        f" WHERE {CLAIMABLE} AND t.provider = :provider AND t.model = m.name"
         " AND t.account_id = {row}.account_id AND t.batch_id > {row}.{after}) AS first"
         f" FROM {names}) AS firsts)"
     )

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row
 
 from rushes.domain.trouble import NOT_FOUND_HELD
 from rushes.store.database import Rows, lateral, lease_time, skip_locked, statement, unindexed
-from rushes.store.tables.schema import TROUBLED
+from rushes.store.tables.schema import CLAIMABLE, LINKED, TROUBLED
 from rushes.store.tasks.charges import CHARGE_FIELDS
 from rushes.store.tasks.guards import NO_TROUBLE
 
@@ -21,7 +21,7 @@ _MOVED = Rows(id=int, model=str, provider=str, api_model=str, **CHARGE_FIELDS)
 def any_movable(connection: Connection) -> bool:
     """Whether a task waits that was asked for under an alias."""
     found = connection.scalar(
-        statement("SELECT 1 FROM video_tasks WHERE status = 'pending' AND alias IS NOT NULL LIMIT 1")
+        statement(f"SELECT 1 FROM video_tasks WHERE {CLAIMABLE} AND alias IS NOT NULL LIMIT 1")
     )
     return found is not None
 
@@ -32,8 +32,7 @@ def models_under(connection: Connection, alias: str) -> list[str]:
     while True:
         model = connection.scalar(
             statement(
-                "SELECT min(model) FROM video_tasks WHERE status = 'pending' AND alias = :alias"
-                " AND model > :last"
+                f"SELECT min(model) FROM video_tasks WHERE {CLAIMABLE} AND alias = :alias AND model > :last"
             ),
             {"alias": alias, "last": found[-1] if found else ""},
         )
@@ -59,7 +58,7 @@ def movable(
     side, order = ("<", " DESC") if newest_first else (">", "")
     rows = connection.execute(
         statement(
-            "SELECT id, options, credits FROM video_tasks WHERE status = 'pending' AND alias = :alias"
+            f"SELECT id, options, credits FROM video_tasks WHERE {CLAIMABLE} AND alias = :alias"
             f" AND model = :model AND id {side} :after_id ORDER BY id{order}"
             f" LIMIT :limit OFFSET :skip{skip_locked(connection)}"
         ),
@@ -89,11 +88,16 @@ def move_if_pending(connection: Connection, rows: Sequence[tuple[object, ...]]) 
 
 def batches_waiting_since(connection: Connection, before_ms: int, *, limit: int) -> list[int]:
     """Batches with a task that has waited since before that time, least recently served first."""
+    # a look for each index of what is pending
+    of_batch = "t.batch_id = b.id AND t.created_at_ms < :before AND t."
+    waits = " OR ".join(
+        f"EXISTS (SELECT 1 FROM video_tasks t WHERE {of_batch}{condition})"
+        for condition in (CLAIMABLE, LINKED)
+    )
     rows = connection.scalars(
         statement(
-            "SELECT b.id FROM batches b WHERE b.pending_count > 0 AND b.created_at_ms < :before AND EXISTS ("
-            "SELECT 1 FROM video_tasks t WHERE t.batch_id = b.id AND t.status = 'pending'"
-            " AND t.created_at_ms < :before) ORDER BY b.last_dispatched_at_ms, b.id LIMIT :limit"
+            "SELECT b.id FROM batches b WHERE b.pending_count > 0 AND b.created_at_ms < :before"
+            f" AND ({waits}) ORDER BY b.last_dispatched_at_ms, b.id LIMIT :limit"
         ),
         {"before": before_ms, "limit": limit},
     )
@@ -105,7 +109,7 @@ def waiting_models(connection: Connection, looked_at: int) -> list[tuple[str, st
     rows = connection.execute(
         statement(
             "SELECT provider, model, count(*) FROM (SELECT provider, model FROM video_tasks"
-            " WHERE status = 'pending' LIMIT :looked_at) AS looked_at GROUP BY provider, model"
+            f" WHERE {CLAIMABLE} LIMIT :looked_at) AS looked_at GROUP BY provider, model"
             " ORDER BY provider, model"
         ),
         {"looked_at": looked_at},
@@ -172,9 +176,8 @@ class OpenGroup(NamedTuple):
 def open_groups(connection: Connection, batch_ids: Sequence[int]) -> list[OpenGroup]:
     """The open tasks of these batches, those together that were sent within `GROUP_MS`."""
     # batch by batch through the batch's index: planners would rather read all tasks once
-    open_tasks = lateral(
-        connection, "video_tasks", "batch_id = v.id", column="status", values=("pending", "processing")
-    )
+    kinds = (CLAIMABLE, LINKED, "status = 'processing'")
+    open_tasks = lateral(connection, "video_tasks", "batch_id = v.id", kinds=kinds)
     unconfirmed = "status = 'processing' AND remote_task_id IS NULL AND unconfirmed_at_ms IS NOT NULL"
     rows = connection.execute(
         statement(
@@ -196,7 +199,8 @@ def open_tasks_by_provider(connection: Connection) -> dict[str, int]:
     """Tasks of all accounts that are pending or at a provider."""
     rows = connection.execute(
         statement(
-            "SELECT provider, COUNT(*) FROM video_tasks WHERE status = 'pending' GROUP BY provider"
+            f"SELECT provider, COUNT(*) FROM video_tasks WHERE {CLAIMABLE} GROUP BY provider"
+            f" UNION ALL SELECT provider, COUNT(*) FROM video_tasks WHERE {LINKED} GROUP BY provider"
             " UNION ALL"
             " SELECT provider, COUNT(*) FROM video_tasks WHERE status = 'processing' GROUP BY provider"
         )

@@ -1,4 +1,4 @@
-"""`rushes batch`: list, show, watch, cancel, retry, adopt, download, export."""
+"""`rushes batch`: list, show, watch, cancel, retry, adopt, download, join, export."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 
 from rushes.cli.commands.batches.download import download
 from rushes.cli.commands.batches.export import export
+from rushes.cli.commands.batches.join import join
 from rushes.cli.commands.batches.judge import judge, verdicts
 from rushes.cli.commands.batches.provenance import provenance
 from rushes.cli.commands.batches.sheet import sheet
@@ -27,11 +28,12 @@ TROUBLE_CHARACTERS_SHOWN = 120
 WATCH_SECONDS = 0.5
 """How often `watch` looks."""
 
-app = App(name="batch", help="List, show, watch, cancel, retry, download, export and print batches.")
+app = App(name="batch", help="List, show, watch, cancel, retry, download, join, export and print batches.")
 app.command(download)
 app.command(export)
 app.command(sheet)
 app.command(provenance)
+app.command(join)
 app.command(judge)
 app.command(verdicts)
 
@@ -83,7 +85,7 @@ def show(
 ) -> None:
     """Show a batch: counts, credits, failures by type."""
     from rushes.cli.outcome import failure_counts, held_counts, open_count
-    from rushes.cli.progress import files_line, verdicts_line
+    from rushes.cli.progress import chains_line, files_line, verdicts_line
     from rushes.cli.session import opened, run_async
     from rushes.cli.show import earned_line, print_facts, print_json, print_line, proof_line
 
@@ -95,6 +97,7 @@ def show(
             files = await rushes.batch_files(named)
             verdicts = await rushes.batch_verdicts(named)
             likeness = await rushes.batch_likeness(named)
+            chains = await rushes.batch_chains(named)
             chosen = await rushes.items(named, status=status) if items or status else None
             held = await held_counts(rushes, named) if batch["pending_count"] else []
             troubles = await rushes.troubles(named) if open_count(batch) else []
@@ -102,7 +105,7 @@ def show(
         if json:
             extra = {} if chosen is None else {"items": chosen}
             document = {"ok": True, **batch, "files": files, "troubles": troubles, "earned": earned}
-            document |= {"verdicts": verdicts, "likeness": likeness}
+            document |= {"verdicts": verdicts, "likeness": likeness, "chains": chains}
             print_json(document | extra)
             return
         print_facts(batch)
@@ -112,6 +115,8 @@ def show(
             print_line(verdicts_line(verdicts))
         for line in likeness_lines(likeness):
             print_line(line)
+        if chains["chains"]:
+            print_line(chains_line(chains))
         if failures:
             print_line("failures: " + ", ".join(f"{count} {kind}" for kind, count in failures.items()))
         print_line(proof_line(batch))
@@ -140,6 +145,12 @@ def likeness_lines(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _status_of(item: Mapping[str, Any]) -> str:
+    if item["waits_for"]:
+        return f"waits for {item['waits_for']}"
+    return "held" if item["held_reason"] else str(item["status"])
+
+
 def print_items(items: Sequence[Mapping[str, Any]]) -> None:
     """The items as a table on stdout."""
     from rushes.cli.show import print_table, shortened
@@ -149,7 +160,7 @@ def print_items(items: Sequence[Mapping[str, Any]]) -> None:
         (
             item["index"],
             item["model"] if item["alias"] is None else f"{item['alias']} → {item['model']}",
-            "held" if item["held_reason"] else item["status"],
+            _status_of(item),
             item["failure_type"],
             item["attempt"],
             item["credits"],

@@ -12,6 +12,7 @@ from rushes.dashboard.visit import Page, Visit
 from rushes.dashboard.words import tr, tr_count
 from rushes.domain.catalogue.media import uploads_in
 from rushes.domain.errors import DayCapReached, IdempotencyKeyReused, InputError, InsufficientCredits
+from rushes.domain.input.chains import is_link
 from rushes.domain.input.priced import validate_drafts
 from rushes.files.uploads import GivenUploads
 from rushes.money import accept
@@ -91,7 +92,7 @@ async def _check_uploads(visit: Visit, given: Given) -> None:
     """Raise `InputError` for an upload that the account does not have, or that cannot be handed on."""
     parts = visit.parts
     drafts = [draft.draft for draft in given.drafts]
-    if not any(uploads_in(draft.options) for draft in drafts):
+    if not any(uploads_in(draft.options) or is_link(draft.options) for draft in drafts):
         return
     account_id = await parts.read(ledger.account_row_id, given.form.get("account"))
     known = await parts.uploads.known(account_id, GivenUploads(drafts, {}))

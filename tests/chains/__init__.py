@@ -1,0 +1,1 @@
+"""Chains: items that start from the last frame of another."""
