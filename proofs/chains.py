@@ -90,22 +90,22 @@ def run(options: argparse.Namespace) -> ProofResult:
         prompts = on.work.prompts[: len(on.work.prompts) // SHOTS * SHOTS]
         on.work = ChainWork(prompts, on.work.folder, on.work.models)
         on.work.accept(on.site.environment)
-        _kill(on, options.kills, count=3 if options.postgresql else 1)
+        killed = _kill(on, options.kills, count=3 if options.postgresql else 1)
         on.finish_with_a_last_worker()
         on.compare(lossless=False)
         chains = _chains(on)
         _compare(on, chains)
         _join(on, [chain for chain in chains if all(row.status == "succeeded" for row in chain)])
         where = "PostgreSQL, 3 workers" if options.postgresql else "SQLite"
-        on.result.headline = f"{len(chains)} chains of {SHOTS}, {options.kills} kills, {where}"
+        on.result.headline = f"{len(chains)} chains of {SHOTS}, {killed} kills, {where}"
         return on.result
 
 
 # --- kills ----------------------------------------------------------------------------------------------
 
 
-def _kill(on: Stage, kills: int, *, count: int) -> None:
-    """Kill a worker that often, each time when a chain is between two steps, or at any moment."""
+def _kill(on: Stage, kills: int, *, count: int) -> int:
+    """Kill a worker that often while there is work, when a chain is between two steps or at any moment."""
     workers = on.start_workers(count)
     killed, met = 0, Counter[str]()
     while killed < kills and on.peek.open_tasks() != 0:
@@ -124,6 +124,7 @@ def _kill(on: Stage, kills: int, *, count: int) -> None:
     for what in MOMENTS:
         on.result.fact(f"· when {what}", met[what])
     on.finish(workers)
+    return killed
 
 
 def _wait_for(on: Stage, query: str) -> None:
