@@ -1,5 +1,6 @@
 """A chain runs as a graph: each item once the one before it is stored, and nothing after a broken link."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -10,16 +11,22 @@ from rushes.domain.acceptance.gate import DEFAULT_THRESHOLDS
 from rushes.domain.acceptance.verdicts import Verdict
 from rushes.domain.archive import ArchiveState
 from rushes.domain.errors import ItemNotRetryable
+from rushes.domain.input.duplicates import duplicates
+from rushes.domain.input.priced import validate_drafts
+from rushes.domain.input.prompts import Defaults, drafts_from_objects
 from rushes.domain.retries import RetryPolicy
 from rushes.files.chains.last_frame import last_frame_of
 from rushes.files.gate.deciding import nothing_more, record_failure
 from rushes.files.uploads import check_bytes
 from rushes.money import accept, acts, retry
+from rushes.money.settle import Group, apply_group
+from rushes.run.inputs.last_frames import LastFrames
 from rushes.store import archive
 from rushes.store.acceptance.verdicts import Decision
 from rushes.store.database import Database
-from tests.books import REFUSED, Books, assert_sound, batch
-from tests.chains.world import World, shots
+from rushes.store.inputs import last_frames
+from tests.books import REFUSED, WORKER, Books, assert_sound, batch, video
+from tests.chains.world import MODELS, World, shots
 
 
 @pytest.fixture
@@ -238,15 +245,11 @@ def test_a_clip_without_a_frame_breaks_the_chain(world: World) -> None:
 
 
 def test_a_process_that_dies_between_any_two_steps_leaves_nothing_twice(world: World) -> None:
-    import asyncio
-
     world.accept(shots(2))
     (first,) = world.claim()
     world.end(first)
     world.store()
     claim = {"limit": 8, "now_ms": world.books.now_ms, "claimed_until_ms": world.books.now_ms + 60_000}
-    from rushes.store.inputs import last_frames
-
     (ended,) = world.books.database.run(last_frames.claim_if_ready, **claim)
     assert world.cut() == 0  # it is another process's
     # that one has cut the frame and stored it, and dies before it hands it out
@@ -257,3 +260,55 @@ def test_a_process_that_dies_between_any_two_steps_leaves_nothing_twice(world: W
     assert world.cut() == 1
     assert len(world.books.rows("SELECT id FROM uploads")) == 1
     assert [task.prompt for task in world.claim()] == ["shot 2"]
+
+
+def test_a_success_that_is_never_fetched_breaks_the_chain(world: World) -> None:
+    """The archive was turned off after the batch was accepted."""
+    world.accept(shots(3))
+    (first,) = world.claim()
+    verdicts = [(first.task_id, first.attempt, video(first))]
+    world.books.database.run(
+        apply_group, Group(verdicts=verdicts), worker_id=WORKER, now_ms=world.books.now_ms
+    )
+    assert world.cut() == 1
+    assert [row[0] for row in world.items("status")] == ["succeeded", "failed", "failed"]
+    assert world.items("error")[1][0].endswith("has no stored video")
+    assert_sound(world.books)
+
+
+def test_a_disk_without_space_for_a_copy_is_tried_again(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.accept(shots(2))
+    (first,) = world.claim()
+    world.end(first)
+    world.store()
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path / "not-there"))
+        assert world.cut() == 1
+    assert (world.frames.outcomes["failed"], world.claim()) == (1, [])
+    world.books.now_ms += 2_000
+    assert world.cut() == 1
+    assert [task.prompt for task in world.claim()] == ["shot 2"]
+
+
+def test_an_end_that_nobody_foresaw_ends_the_process_too(world: World) -> None:
+    """So that it is seen, and started again."""
+
+    def broken_clock() -> int:
+        raise ZeroDivisionError
+
+    frames = LastFrames(world.books.database, world.objects, world.uploads, now_ms=broken_clock)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(asyncio.wait_for(frames.run(asyncio.Event()), 5))
+
+
+def test_equal_items_of_a_chain_are_all_bought(world: World) -> None:
+    """What they start from is not there yet: they equal nothing, and nobody says that they do."""
+    twice = [{"prompt": "b", "custom_id": name, "first_frame": "@a.last_frame"} for name in ("b", "c")]
+    items = [{"prompt": "a", "custom_id": "a"}, *twice, {"prompt": "a"}]
+    drafts = validate_drafts(drafts_from_objects(items, Defaults.of(MODELS, "sora-2")), MODELS, 0.0)
+    assert duplicates(drafts) == [(3, 0)]
+    world.accept(items, reuse=True)
+    assert batch(world.books)["credits_reserved"] == 15
+    assert [world.step(), world.step()] == [[0], [1, 2]]

@@ -114,7 +114,7 @@ def priced_tasks(drafts: Sequence[PricedDraft]) -> list[NewTask]:
             api_model=priced.model.api_model,
             alias=None if priced.alias is None else priced.alias.name,
             deadline_at_ms=priced.deadline_at_ms,
-            request_key=None if before is not None else request_key(priced),
+            request_key=request_key(priced),
             follows=None if before is None else Followed(before, str(drafts[before].draft.custom_id)),
         )
         for index, (priced, before) in enumerate(

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
+from rushes.domain.input.chains import is_link
 from rushes.domain.input.priced import PricedDraft
 
 LATELY_MS: Final = 30 * 86_400_000
@@ -17,12 +18,15 @@ FILE_IS_GONE: Final = "the video that the item was to reuse is gone"
 """Why such an item fails: its source was erased, deleted or removed first."""
 
 
-def request_key(draft: PricedDraft) -> int:
+def request_key(draft: PricedDraft) -> int | None:
     """Eight bytes of the hash of what is asked for, as a signed integer: prompt, model or alias, and all
     options that are sent, inputs and seed among them.
 
-    What an item is called, and where it stands, is not part of it.
+    What an item is called, and where it stands, is not part of it. None for one that starts from another's
+    last frame: what it asks for is not there yet, and equals nothing.
     """
+    if is_link(draft.draft.options):
+        return None
     sent = {name: value for name, value in draft.charge.sent_options.items() if value is not None}
     body = json.dumps([draft.draft.prompt.strip(), draft.asked_for, sent], sort_keys=True, default=str)
     digest = hashlib.blake2b(body.encode(), digest_size=8, person=b"rushes-request").digest()
@@ -34,7 +38,7 @@ def duplicates(drafts: Sequence[PricedDraft]) -> list[tuple[int, int]]:
     first: dict[int, int] = {}
     found: list[tuple[int, int]] = []
     for index, draft in enumerate(drafts):
-        earlier = first.setdefault(request_key(draft), index)
-        if earlier != index:
+        key = request_key(draft)
+        if key is not None and (earlier := first.setdefault(key, index)) != index:
             found.append((index, earlier))
     return found

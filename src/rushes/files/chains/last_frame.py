@@ -73,7 +73,7 @@ def cut_last_frame(path: Path) -> bytes:
             if frame is None:
                 raise BadFile("has no frame that can be decoded")
             return jpeg(frame, pixel_format="yuvj444p", coarseness=COARSENESS)
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ArithmeticError, ValueError) as error:
         raise BadFile(f"cannot be decoded ({type(error).__name__})") from error
 
 

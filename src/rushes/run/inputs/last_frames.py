@@ -57,12 +57,15 @@ class LastFrames:
     async def run(self, stop: asyncio.Event) -> None:
         """Go on until `stop` is set; what is under way then is done again by the next process."""
         going = asyncio.create_task(self._go_on())
+        stopping = asyncio.create_task(stop.wait())
         try:
-            await stop.wait()
-        finally:
+            await asyncio.wait((going, stopping), return_when=asyncio.FIRST_COMPLETED)
             going.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await going
+                await going  # raises what ended it, if something did
+        finally:
+            going.cancel()
+            stopping.cancel()
 
     async def _go_on(self) -> None:
         while True:
@@ -103,7 +106,7 @@ class LastFrames:
                 await self._end(ended)
             else:
                 await self._give(ended)
-        except (ArchiveUnavailable, LookupError) as error:
+        except (ArchiveUnavailable, LookupError, OSError) as error:  # OSError: a full disk
             await self._look_again(ended, str(error))
         except StoreError as error:  # the claim runs out
             log.warning(telemetry.DATABASE_TROUBLE, error=error.message)

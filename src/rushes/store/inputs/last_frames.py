@@ -111,10 +111,10 @@ def failed_before(connection: Connection, task_ids: Iterable[int]) -> dict[int, 
 
 # --- what is due ------------------------------------------------------------------------------------------
 
-# nobody looks at a try whose file or verdict is still to come
+# nobody looks at a try whose file or verdict is still to come; what has no row here will have no file
 _READY = (
     "f.state = 'due' AND f.next_look_at_ms <= :now AND (t.status = 'failed' OR t.is_current = 0"
-    " OR (x.state <> 'due' AND (c.task_id IS NULL OR c.state = 'decided')))"
+    " OR ((x.task_id IS NULL OR x.state <> 'due') AND (c.task_id IS NULL OR c.state = 'decided')))"
 )
 _WITH_FACTS = (
     "FROM last_frames f JOIN video_tasks t ON t.id = f.task_id LEFT JOIN archived_files x"
