@@ -266,10 +266,8 @@ def test_a_success_that_is_never_fetched_breaks_the_chain(world: World) -> None:
     """The archive was turned off after the batch was accepted."""
     world.accept(shots(3))
     (first,) = world.claim()
-    verdicts = [(first.task_id, first.attempt, video(first))]
-    world.books.database.run(
-        apply_group, Group(verdicts=verdicts), worker_id=WORKER, now_ms=world.books.now_ms
-    )
+    group = Group(verdicts=[(first.task_id, first.attempt, video(first))])
+    world.books.database.run(apply_group, group, worker_id=WORKER, now_ms=world.books.now_ms)
     assert world.cut() == 1
     assert [row[0] for row in world.items("status")] == ["succeeded", "failed", "failed"]
     assert world.items("error")[1][0].endswith("has no stored video")
