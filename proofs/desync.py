@@ -23,6 +23,12 @@ SUBMIT_SECONDS = 20.0
 """How long submits take: an acceptance is mixed up with one of two seconds ago and more."""
 
 SUBMITS_PER_SECOND_MIN = 10.0
+SUBMITS_PER_SECOND_MAX = 30.0
+"""At each provider. Where submits time out or a lease runs out, for too much is under way, the owner of an id may
+never have heard it, and nothing tells that another task was given it: that is not what is tried here."""
+
+REQUEST_SECONDS_MAX = 30.0
+LEASE_SECONDS = 30.0
 
 NOT_FOUND_GRACE_SECONDS = 5.0
 """One task of fifty is forgotten by its provider, and takes a place until this is over."""
@@ -41,9 +47,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> ProofResult:
     """A batch for each account at each provider, all at once; compare task by task."""
-    pace = Pace(lease=10.0, render=0.5, in_flight_max=1000)
-    rate = max(SUBMITS_PER_SECOND_MIN, options.tasks / SUBMIT_SECONDS)
+    pace = Pace(lease=LEASE_SECONDS, render=0.5, in_flight_max=1000)
+    rate = min(max(SUBMITS_PER_SECOND_MIN, options.tasks / SUBMIT_SECONDS), SUBMITS_PER_SECOND_MAX)
     environment = {
+        "RUSHES_REQUEST_TIMEOUT_SECONDS": f"{REQUEST_SECONDS_MAX:g}",
         "RUSHES_SUBMITS_PER_SECOND": f"{rate:g}",
         "RUSHES_NOT_FOUND_GRACE_SECONDS": str(NOT_FOUND_GRACE_SECONDS),
     }
