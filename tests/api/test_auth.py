@@ -169,6 +169,25 @@ def test_a_process_whose_clock_is_behind_takes_from_the_newer_minute(database: D
     asyncio.run(scenario())
 
 
+def test_minutes_that_are_long_over_are_forgotten_and_the_newest_still_counts(database: Database) -> None:
+    clock = Clock()
+
+    async def scenario() -> None:
+        owner = _owner(database, 4)
+        assert await _admitted(RateLimits(database, now_ms=clock), owner, 4) == 4
+        clock.now_ms += keys.WINDOW_KEPT_SECONDS * 1000
+        assert await database.transact(keys.forget_windows, now_ms=clock.now_ms) == 0
+        assert await _admitted(RateLimits(database, now_ms=clock), owner, 3) == 3, "a minute of its own"
+        clock.now_ms += keys.WINDOW_KEPT_SECONDS * 1000
+        assert await database.transact(keys.forget_windows, now_ms=clock.now_ms) == 0
+        assert await _admitted(RateLimits(database, now_ms=clock), owner, 4) == 4
+        clock.now_ms += keys.WINDOW_KEPT_SECONDS * 1000 + 1
+        assert await database.transact(keys.forget_windows, now_ms=clock.now_ms) == 1
+        assert await _admitted(RateLimits(database, now_ms=clock), owner, 5) == 4
+
+    asyncio.run(scenario())
+
+
 def test_the_limit_is_one_for_two_services_on_one_database(new_database_url: Callable[[str], str]) -> None:
     url = new_database_url("postgresql")
     with running_service(url, with_worker=False) as one, running_service(url, with_worker=False) as two:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from rushes.domain.input.prompts import (
     TaskDraft,
     drafts_from_objects,
 )
+from rushes.domain.input.strict_json import parse_json
 
 SAVE_IT = '; save it as UTF-8 (in Excel: "CSV UTF-8"), or name its --encoding'
 NOW = 1_790_000_000.0
@@ -354,6 +356,16 @@ def test_price_check_names_the_item_and_collects_the_rest() -> None:
         ("UNKNOWN_MODEL", "items[2].model"),
         ("INVALID_INPUT", "items[3].duration"),
     ]
+
+
+def test_an_object_of_very_many_keys_with_one_twice_is_refused_as_fast_as_it_is_read() -> None:
+    """Comparing each with all others took 15 s for what a small request may have, and a batch hours."""
+    keys = [f"k{number:x}" for number in range(30_000)]
+    text = "{" + ",".join(f'"{key}":0' for key in [*keys, "last", "last"]) + "}"
+    began = time.process_time()
+    with pytest.raises(ValueError, match=r'^the key "last" is there twice$'):
+        parse_json(text)
+    assert time.process_time() - began < 2
 
 
 def test_price_check_names_the_line_of_a_file() -> None:

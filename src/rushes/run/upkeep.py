@@ -16,7 +16,7 @@ from rushes.run.lane.claim import IN_FLIGHT_TASKS_MAX
 from rushes.run.lane.lane import Lane
 from rushes.run.shares import Shares
 from rushes.run.unconfirmed import Unconfirmed
-from rushes.store import ledger, render_times
+from rushes.store import keys, ledger, render_times
 from rushes.store.acceptance import reuse
 from rushes.store.database import Database
 from rushes.store.inputs import request_files
@@ -130,13 +130,14 @@ class Upkeep:
 
 
 async def clean_up(database: Database, *, providers: Sequence[str], wait_ms_max: int, now_ms: int) -> None:
-    """Empty expired lots, end the leftovers of cancelled batches, and what has waited for too long.
+    """Empty expired lots, forget keys' past minutes, end what is left of cancelled batches or waited too long.
 
     A transaction for each: in a single one accounts would be locked before tasks.
     """
     database.take_over_checkpoints()
     expired = await database.transact(ledger.expire_lots, now_ms)
     await database.transact(request_files.remove_expired, now_ms)
+    await database.transact(keys.forget_windows, now_ms=now_ms)
     await database.transact(sweep_cancelled, now_ms=now_ms)
     await database.transact(give_up_verdicts, now_ms)
     late = await database.transact(fail_waiting, wait_ms_max=wait_ms_max, now_ms=now_ms)

@@ -23,6 +23,10 @@ RATE_LIMIT_PER_MIN: Final = 600
 
 RATE_LIMIT_PER_MIN_MAX = 10_000_000
 
+WINDOW_KEPT_SECONDS: Final = 600
+"""How long it is known what a key used of a minute. A process whose clock is not that far behind still counts
+in the newest window."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyOwner:
@@ -195,6 +199,13 @@ def take_requests(
         },
     ).one()
     return Granted(*row)
+
+
+def forget_windows(connection: Connection, *, now_ms: int) -> int:
+    """Forget how much the keys used of minutes that are long over; returns of how many keys."""
+    c = schema.rate_windows.c
+    long_over = c.window_start_ms < now_ms - WINDOW_KEPT_SECONDS * 1000
+    return connection.execute(schema.rate_windows.delete().where(long_over)).rowcount
 
 
 _IS_NEWER = "excluded.window_start_ms > rate_windows.window_start_ms"

@@ -41,16 +41,17 @@ def serve(
     with any number of workers. Make a key with `rushes keys create`. With --json the address is printed
     on stdout once it listens. With --demo it needs no key and no settings, and ends as if it had never been.
     """
+    from rushes.cli.memory import long_lived
     from rushes.cli.session import run_async
 
     options = ServeOptions(host, port, with_worker=not no_worker, log_level=log_level, as_json=json)
     if not demo:
-        run_async(_serve(options, None))
+        run_async(long_lived(_serve(options, None)))
         return
     from rushes.cli.commands.simulated.first_look import first_look
 
     with first_look(host, port) as look:
-        run_async(_serve(options, look))
+        run_async(long_lived(_serve(options, look)))
 
 
 class ServeOptions(NamedTuple):

@@ -40,6 +40,7 @@ def worker(
 
     import asyncio
 
+    from rushes.cli.memory import long_lived
     from rushes.cli.session import configure_logs, opened, run_async, stop_on_signals
     from rushes.cli.show import print_json
 
@@ -63,7 +64,7 @@ def worker(
                 }
             )
 
-    run_async(work())
+    run_async(long_lived(work()))
 
 
 async def _stop_when_idle(rushes: "Rushes", stop: "asyncio.Event") -> None:

@@ -59,9 +59,11 @@ def parse_json_values(text: str) -> Iterator[tuple[int, Any]]:
 def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {quoted(repeated)} is there twice")
+        seen: set[str] = set()  # to count each among all would take hours for a million keys
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {quoted(key)} is there twice")
+            seen.add(key)
     return found
 
 
