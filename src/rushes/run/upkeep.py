@@ -130,7 +130,7 @@ class Upkeep:
 
 
 async def clean_up(database: Database, *, providers: Sequence[str], wait_ms_max: int, now_ms: int) -> None:
-    """Empty expired lots, forget keys' past minutes, end what is left of cancelled batches or waited too long.
+    """Empty expired lots, forget past minutes of keys, end leftovers of batches and what waited for too long.
 
     A transaction for each: in a single one accounts would be locked before tasks.
     """
