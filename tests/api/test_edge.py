@@ -236,3 +236,77 @@ def test_a_few_accounts_cannot_hold_all_streams(new_database_url: Callable[[str]
 
         assert [opened(greedy) for _ in range(9)] == [200] * 8 + [503]
         assert opened(modest) == 200
+
+
+# --- other protocols ------------------------------------------------------------------------------------
+
+UPGRADE = b"connection: upgrade\r\nupgrade: %s\r\n"
+HIDDEN = b"GET /none HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def answered_in_turn(service: RunningService, *sent: bytes) -> list[int]:
+    """As `answered`, each part on its own: the server reads them one by one."""
+    received = b""
+    with connected(service) as connection:
+        for data in sent:
+            connection.sendall(data)
+            time.sleep(0.3)
+        connection.settimeout(1.5)
+        with contextlib.suppress(OSError):
+            while data := connection.recv(65536):
+                received += data
+    return [int(status) for status in STATUS.findall(received)]
+
+
+@pytest.mark.parametrize("protocol_name", [b"websocket", b"h2c", b"any"])
+@pytest.mark.parametrize("answers", [answered, answered_in_turn])
+def test_a_body_after_a_request_for_another_protocol_is_no_request(
+    idle_service: RunningService, answers: Callable[..., list[int]], protocol_name: bytes
+) -> None:
+    head = b"POST /healthz HTTP/1.1\r\nhost: x\r\n" + UPGRADE % protocol_name
+    length = b"content-length: %d\r\n\r\n" % len(HIDDEN)
+    chunked, chunk = b"transfer-encoding: chunked\r\n\r\n", b"%x\r\n%s\r\n" % (len(HIDDEN), HIDDEN)
+    assert answers(idle_service, head + length, HIDDEN, HEAD + b"\r\n") == [405, 200]
+    assert answers(idle_service, head + chunked, chunk, b"0\r\n\r\n", HEAD + b"\r\n") == [405, 200]
+    assert answers(idle_service, HEAD + UPGRADE % protocol_name + b"\r\n", HEAD + b"\r\n") == [200, 200]
+
+
+def test_who_offers_another_protocol_is_served_in_this_one(idle_service: RunningService) -> None:
+    """Java's client does so with its first request, also when that has a body."""
+    tenant = idle_service.tenant()
+    body = b'{"items":[{"prompt":"%s"}]}' % (b"a" * 3000)
+    head = (
+        f"POST /v1/batches HTTP/1.1\r\nhost: x\r\nx-api-key: {tenant.key}\r\n"
+        "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQCAAAA\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    ).encode()
+    sent = head + body
+    assert answered(idle_service, sent) == [201]
+    for place in (10, len(head) - 1, len(head), len(head) + 1, len(sent) - 1):
+        assert answered_in_turn(idle_service, sent[:place], sent[place:]) == [201], place
+    assert answered(idle_service, head + b" " * len(body)) == [400], "it is read as any other"
+    assert {batch["total_count"] for batch in tenant.get("/v1/batches")["data"]} == {1}
+
+
+def test_two_names_of_the_host_are_refused(idle_service: RunningService) -> None:
+    assert answered(idle_service, HEAD + b"host: y\r\n\r\n") == [400]
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"GET http://a:b@x:99999999/", 400),
+        (b"GET x:443", 400),
+        (b"CONNECT x:443", 405),
+        (b"CONNECT /healthz", 405),
+    ],
+)
+def test_a_target_that_is_none_is_refused_and_nothing_more_is_read(
+    idle_service: RunningService, capfd: pytest.CaptureFixture[str], target: bytes, status: int
+) -> None:
+    sent = b"%s HTTP/1.1\r\nhost: x\r\n\r\n" % target
+    assert answered(idle_service, sent + HIDDEN) == [status]
+    assert answered_in_turn(idle_service, sent, HIDDEN) == [status]
+    assert answered(idle_service, HEAD + b"\r\n" + sent + HIDDEN) == [200, status]
+    assert answered_in_turn(idle_service, HEAD + b"\r\n", sent) == [200, status]
+    assert "Traceback" not in capfd.readouterr().err

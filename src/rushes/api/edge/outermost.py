@@ -20,7 +20,7 @@ KEY_REFUSED: Final = "the key is wrong or was revoked"
 ONCE: Final = frozenset(
     {
         *(b"x-api-key", b"authorization", b"idempotency-key", b"x-request-id", b"x-worker-secret"),
-        *(b"content-type", b"last-event-id", b"range"),
+        *(b"content-type", b"last-event-id", b"range", b"host"),
     }
 )
 """Headers that say one thing: with two values a proxy and this service might each go by another one."""

@@ -8,6 +8,7 @@ Under the paths of OpenAI's API `error` is OpenAI's own, so that its SDKs show t
 
 import json
 import re
+import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -254,3 +255,26 @@ def unknown_field(name: object, known: frozenset[str], *, path: str = "") -> err
     suggestion = nearest(text, known)
     hint = f"did you mean {quoted(suggestion)}?" if suggestion else f"known: {', '.join(sorted(known))}"
     return errors.InputError(f"unknown field {quoted(text)}; {hint}", field=where)
+
+
+def unasked_problem(status: int, code: str, message: str) -> bytes:
+    """A whole answer: what the app cannot give, because the request does not get there."""
+    title = code.replace("_", " ").capitalize()
+    request_id = f"req_{secrets.token_hex(8)}"
+    body = json.dumps(
+        {
+            "type": f"urn:rushes:error:{code}",
+            "title": title,
+            "status": status,
+            "detail": message,
+            "request_id": request_id,
+            "ok": False,
+            "error": code,
+            "message": message,
+        }
+    ).encode()
+    head = (
+        f"HTTP/1.1 {status} {title}\r\ncontent-type: {PROBLEM_TYPE}\r\nx-request-id: {request_id}\r\n"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -5,14 +5,13 @@ answered, nor how many requests are pipelined.
 """
 
 import asyncio
-import json
-import secrets
 from typing import Any, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from rushes.api.edge.connections import SMALL_HEAD_BYTES, Places
-from rushes.api.edge.problems import PROBLEM_TYPE
+from rushes.api.edge.problems import unasked_problem
 
 HEAD_BYTES_MAX: Final = 64 * 1024
 """Request line and headers together."""
@@ -51,6 +50,8 @@ STALLED_SECONDS_MAX: Final = 120.0
 PIPELINED_MAX: Final = 8
 """Requests that wait on one connection for the answers to those before them."""
 
+FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+
 
 class _StopParsing(Exception):
     """Leaves the parser: what follows is not to be read."""
@@ -68,22 +69,18 @@ class BoundedProtocol(HttpToolsProtocol):
     _has_place = False
     _running: RequestResponseCycle | None = None
 
-    _head_bytes = 0
-    _large_head_bytes = 0
-    _fields = 0
-    _fields_bytes = 0
-    _in_head = True
-    _in_body = False
+    _head_bytes = _large_head_bytes = 0
+    _fields = _fields_bytes = 0
+    _in_head, _in_body = True, False
     _has_body_place = False
     _held_body_bytes = 0
+    _body_framing = b""
+    _is_parser_new = False
     _message_number = 0
-    _payload_bytes = 0
-    _overhead_bytes = 0
-    _overhead_run_bytes = 0
+    _payload_bytes = _overhead_bytes = _overhead_run_bytes = 0
 
     _dropped_bytes = 0
     _is_refused = False
-    _is_handed_over = False
     _refusal: bytes | None = None
     _timer: asyncio.TimerHandle | None = None
     _stalled_timer: asyncio.TimerHandle | None = None
@@ -136,7 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _turn_away(self, message: str) -> None:
         self._is_refused = True
-        self.transport.write(_problem(503, "TOO_MANY_CONNECTIONS", message))
+        self.transport.write(unasked_problem(503, "TOO_MANY_CONNECTIONS", message))
         self.transport.close()
 
     # --- bytes ------------------------------------------------------------------------------------------
@@ -151,13 +148,14 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
         for start in range(0, len(data), PARSED_BYTES_MAX):
             self._parse(data[start : start + PARSED_BYTES_MAX])
-            if self._is_closed_to_more():
+            if self._is_refused:
                 break
 
     def _parse(self, data: bytes) -> None:
         in_body, number, payload = self._in_body, self._message_number, self._payload_bytes
-        super().data_received(data)
-        if self._is_closed_to_more():
+        self._unset_keepalive_if_required()
+        self._feed(data)
+        if self._is_refused:
             return
         if number == self._message_number and in_body == self._in_body:
             if in_body:
@@ -170,8 +168,28 @@ class BoundedProtocol(HttpToolsProtocol):
             # the rest of an answered request, or empty lines: the wait for the next one goes on
             self._set_timer(HEAD_SECONDS_MAX, self._too_slow)
 
-    def _is_closed_to_more(self) -> bool:
-        return self._is_refused or self._is_handed_over
+    def _feed(self, data: bytes) -> None:
+        """Parse; who asks for another protocol is answered in this one, which is read on."""
+        try:
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                    return
+                except httptools.HttpParserUpgrade as upgrade:
+                    data = data[upgrade.args[0] :]
+                    self._begin_parser()
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def _begin_parser(self) -> None:
+        """A new parser for what follows such a head: the last one does not read its body."""
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        framing, self._body_framing = self._body_framing, b""
+        if framing:
+            self._is_parser_new = True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+            self._is_parser_new = False
 
     def _is_left_over(self) -> bool:
         """Whether what comes now belongs to a request that was answered."""
@@ -203,6 +221,8 @@ class BoundedProtocol(HttpToolsProtocol):
     # --- what the parser finds --------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        if self._is_parser_new:
+            return
         super().on_message_begin()
         self._message_number += 1
         self._in_head, self._in_body = True, False
@@ -210,6 +230,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._set_timer(HEAD_SECONDS_MAX, self._too_slow)
 
     def on_url(self, url: bytes) -> None:
+        if self._is_parser_new:
+            return
         self._fields_bytes += len(url)
         if self._fields_bytes > URL_BYTES_MAX:
             self._stop(414, "URI_TOO_LONG", f"the URL has more than {URL_BYTES_MAX} bytes")
@@ -217,6 +239,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Trailers come here too; nothing uses them, and they must not become headers."""
+        if self._is_parser_new:
+            return
         self._count_field(len(name) + len(value) + 4)
         self._fields += 1
         if self._fields > (HEADERS_MAX if self._in_head else TRAILERS_MAX):
@@ -226,8 +250,13 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._is_parser_new:
+            return
+        if self.parser.get_method() == b"CONNECT":
+            self._stop(405, "METHOD_NOT_ALLOWED", "this is no proxy")
         if len(self.pipeline) >= PIPELINED_MAX:
             self._stop(429, "TOO_MANY_REQUESTS", f"more than {PIPELINED_MAX} requests wait for their answers")
+        super().on_headers_complete()  # first: after a target that is no URL there is no request
         self._stop_timer()
         self._in_head, self._in_body = False, True
         self._head_bytes = 0
@@ -235,7 +264,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._release_head()
         self._payload_bytes = self._overhead_bytes = self._overhead_run_bytes = self._dropped_bytes = 0
         self.places.waiting.pop(self.transport, None)
-        super().on_headers_complete()
+        if self.parser.should_upgrade():
+            framing = [b"%s: %s\r\n" % field for field in self.headers if field[0] in FRAMING]
+            self._body_framing = b"".join(framing)
 
     def on_body(self, body: bytes) -> None:
         self._payload_bytes += len(body)
@@ -247,6 +278,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._body_framing:
+            return  # says the parser that does not read the body
         self._in_body, self._in_head = False, True
         self._head_bytes = 0
         self._end_body()
@@ -263,12 +296,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._has_body_place = True
         # a little more than the routes take, whose refusal says more
         self._set_timer(BODY_SECONDS_MAX + ANSWERED_SECONDS_MAX, self._too_slow)
-
-    def handle_websocket_upgrade(self) -> None:
-        """From here on another protocol has the connection."""
-        self._is_handed_over = True
-        self._let_go()
-        super().handle_websocket_upgrade()
 
     def _count_field(self, length: int) -> None:
         self._fields_bytes += length
@@ -350,7 +377,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._running = None
             elif self.pipeline and self.pipeline[0][0] is self.cycle:
                 self.pipeline.popleft()
-        document = _problem(status, code, message)
+        document = unasked_problem(status, code, message)
         if self._is_under_way():
             self._refusal = document
         else:
@@ -420,26 +447,3 @@ class BoundedProtocol(HttpToolsProtocol):
     def _release_body(self) -> None:
         self.places.release_body(self._holder, self._held_body_bytes)
         self._held_body_bytes = 0
-
-
-def _problem(status: int, code: str, message: str) -> bytes:
-    """A whole answer: what the app cannot give, because the request does not get there."""
-    title = code.replace("_", " ").capitalize()
-    request_id = f"req_{secrets.token_hex(8)}"
-    body = json.dumps(
-        {
-            "type": f"urn:rushes:error:{code}",
-            "title": title,
-            "status": status,
-            "detail": message,
-            "request_id": request_id,
-            "ok": False,
-            "error": code,
-            "message": message,
-        }
-    ).encode()
-    head = (
-        f"HTTP/1.1 {status} {title}\r\ncontent-type: {PROBLEM_TYPE}\r\nx-request-id: {request_id}\r\n"
-        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-    )
-    return head.encode() + body
