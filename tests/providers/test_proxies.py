@@ -290,6 +290,7 @@ async def stalls_in_the_handshake(
         pytest.param(answers(b"SSH-2.0-x\r\n\r\n"), "no HTTP answer", id="garbage"),
         pytest.param(answers(b"HTTP/1.1 200 OK\r\n\r\nmore"), "more than an answer", id="too much"),
         pytest.param(answers(b"HTTP/1.1 200 " + b"x" * (HEAD_BYTES_MAX + 5000)), "too long", id="endless"),
+        pytest.param(answers(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000), "too long", id="endless interim"),
         pytest.param(closes, "closed the connection", id="closes"),
         pytest.param(resets, "", id="resets"),
         pytest.param(stalls, "timed out", id="stalls"),

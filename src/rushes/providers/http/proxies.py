@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 HEAD_BYTES_MAX: Final = 16 * 1024
-"""The largest answer to a CONNECT."""
+"""The largest answer to a CONNECT, with all interim ones before it."""
 
 NO_PROXY_ENTRIES_MAX: Final = 1000
 NONE: Final = "none"
@@ -174,7 +174,7 @@ async def open_tunnel(opened: socket.socket, proxy: Proxy, host: str, port: int)
     if proxy.authorization is not None:
         lines.append(f"proxy-authorization: {proxy.authorization}")
     await loop.sock_sendall(opened, ("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
-    received = b""
+    received, bytes_in_all = b"", 0
     while True:
         head, end, rest = received.partition(b"\r\n\r\n")
         if end:
@@ -183,9 +183,10 @@ async def open_tunnel(opened: socket.socket, proxy: Proxy, host: str, port: int)
                 break
             received = rest
             continue
-        if len(received) > HEAD_BYTES_MAX:
+        if bytes_in_all > HEAD_BYTES_MAX:  # interim answers too: a flood of them would let nobody else run
             raise ProxyRefused("the proxy's answer is too long")
         part = await loop.sock_recv(opened, 4096)
+        bytes_in_all += len(part)
         if not part:
             raise ProxyRefused("the proxy closed the connection before it answered")
         received += part
