@@ -31,24 +31,54 @@ AMBIGUOUS = {
     "line feed in a chunk": POST + b"transfer-encoding: chunked\r\n\r\n0\n\n" + HIDDEN,
     "no end of a chunk": POST + b"transfer-encoding: chunked\r\n\r\n1\r\nab0\r\n\r\n" + HIDDEN,
     "nul in a name": POST + b"x\0y: z\r\ncontent-length: 0\r\n\r\n" + HIDDEN,
+    "two hosts": POST + b"host: y\r\ncontent-length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    "a target that is no URL": b"GET http://a:b@x:99999999/ HTTP/1.1\r\nhost: x\r\n\r\n" + HIDDEN,
+    "a tunnel": b"CONNECT x:443 HTTP/1.1\r\nhost: x\r\n\r\n" + HIDDEN,
 }
 """Framings that RFC 9112 forbids: at most one answer, and the hidden request has none of its own."""
 
+UPGRADES: dict[str, tuple[bytes, ...]] = {
+    f"{name} for {protocol}": (
+        POST + b"connection: upgrade\r\nupgrade: %s\r\n%s\r\n\r\n" % (protocol.encode(), framing),
+        body,
+    )
+    for protocol in ("websocket", "h2c", "anything")
+    for name, framing, body in (
+        ("length", b"content-length: %d" % len(HIDDEN), HIDDEN),
+        ("chunked", b"transfer-encoding: chunked", b"%x\r\n%s\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN)),
+    )
+}
+"""Requests that offer another protocol, and their bodies, which a parser may take for that protocol's bytes."""
+
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 WAIT_SECONDS = 10.0
+UPGRADE_SECONDS = 2.0
+"""How long a second answer is waited for on a connection that stays open."""
+
 ONE_TOO_MANY_SECONDS = 0.05
 """How long an answer that nobody asked for is waited for."""
 
+PART_SECONDS = 0.2
+"""Between parts that are to be read one after another."""
+
 
 def exchange(
-    address: Address, sent: bytes, *, seconds_max: float = WAIT_SECONDS, answers_max: int | None = None
+    address: Address,
+    *sent: bytes,
+    seconds_max: float = WAIT_SECONDS,
+    answers_max: int | None = None,
 ) -> bytes:
-    """Everything that is answered to these bytes within that time; after so many answers only what is there at once."""
+    """Everything that is answered to these bytes within that time; after so many answers only what is there at once.
+
+    Several parts are read one after another.
+    """
     received = b""
     until = time.monotonic() + seconds_max
     with socket.create_connection(address, timeout=seconds_max) as connection:
-        connection.sendall(sent)
         try:
+            for number, part in enumerate(sent):
+                time.sleep(PART_SECONDS if number else 0)
+                connection.sendall(part)
             while (left := until - time.monotonic()) > 0:
                 connection.settimeout(left)
                 data = connection.recv(65536)
@@ -65,13 +95,14 @@ def exchange(
 def smuggling_differences(result: ProofResult, port: int) -> list[str]:
     """Each forbidden framing is refused, and what it hides is not answered."""
     differences = []
-    for name, sent in AMBIGUOUS.items():
-        statuses = [
-            int(status) for status in _STATUS.findall(exchange(("127.0.0.1", port), sent, seconds_max=7.0))
-        ]
+    framings = UPGRADES | {name: (sent,) for name, sent in AMBIGUOUS.items()}
+    for name, parts in framings.items():
+        seconds_max = UPGRADE_SECONDS if name in UPGRADES else 7.0
+        answer = exchange(("127.0.0.1", port), *parts, seconds_max=seconds_max)
+        statuses = [int(status) for status in _STATUS.findall(answer)]
         if len(statuses) > 1 or 404 in statuses or not statuses:
             differences.append(f"{name}: answered {statuses}")
-    result.fact("smuggling: framings, hidden requests answered", f"{len(AMBIGUOUS)}, {len(differences)}")
+    result.fact("smuggling: framings, hidden requests answered", f"{len(framings)}, {len(differences)}")
     return differences
 
 

@@ -28,16 +28,22 @@ def connected(service: RunningService, source: str = "127.0.0.1") -> Iterator[so
         yield connection
 
 
-def answered(service: RunningService, *sent: bytes, source: str = "127.0.0.1") -> list[int]:
-    """The statuses of all answers to these bytes, until the server closes or is silent for a second."""
+def heard(connection: socket.socket) -> bytes:
+    """All that comes until the server closes or, once it has begun to answer, is silent for a moment."""
     received = b""
+    with contextlib.suppress(OSError):
+        while data := connection.recv(65536):
+            received += data
+            connection.settimeout(1.5)
+    return received
+
+
+def answered(service: RunningService, *sent: bytes, source: str = "127.0.0.1") -> list[int]:
+    """The statuses of all answers to these bytes, until the server closes or is silent for a moment."""
     with connected(service, source) as connection:
         for data in sent:
             connection.sendall(data)
-        connection.settimeout(1.5)
-        with contextlib.suppress(OSError):
-            while data := connection.recv(65536):
-                received += data
+        received = heard(connection)
     return [int(status) for status in STATUS.findall(received)]
 
 
@@ -246,15 +252,11 @@ HIDDEN = b"GET /none HTTP/1.1\r\nhost: x\r\n\r\n"
 
 def answered_in_turn(service: RunningService, *sent: bytes) -> list[int]:
     """As `answered`, each part on its own: the server reads them one by one."""
-    received = b""
     with connected(service) as connection:
         for data in sent:
             connection.sendall(data)
             time.sleep(0.3)
-        connection.settimeout(1.5)
-        with contextlib.suppress(OSError):
-            while data := connection.recv(65536):
-                received += data
+        received = heard(connection)
     return [int(status) for status in STATUS.findall(received)]
 
 

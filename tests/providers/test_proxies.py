@@ -350,26 +350,26 @@ def test_a_proxy_that_cannot_be_reached_is_named(run: Run) -> None:
     run(test())
 
 
-async def cuts_after_the_request(
-    proxy: SeenByProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    far_reader, far_writer = await asyncio.open_connection("127.0.0.1", proxy.leads_to)
-    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-    passing = asyncio.create_task(passed_on(reader, writer, far_reader, far_writer))
-    await asyncio.sleep(0.3)
-    passing.cancel()
-    writer.transport.abort()
-    far_writer.close()
-
-
 def test_what_fails_once_the_request_was_written_may_have_been_received(run: Run) -> None:
+    has_begun = asyncio.Event()
+
     async def hangs(_exchange: Exchange) -> None:
+        has_begun.set()
         await asyncio.sleep(HANG_SECONDS)
+
+    async def cuts(proxy: SeenByProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", proxy.leads_to)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        passing = asyncio.create_task(passed_on(reader, writer, far_reader, far_writer))
+        await has_begun.wait()
+        passing.cancel()
+        writer.transport.abort()
+        far_writer.close()
 
     async def test() -> None:
         async with (
             http1_server(hangs, tls=server_tls(NAME)) as server,
-            proxying(cuts_after_the_request, port_of(server.url)) as proxy,
+            proxying(cuts, port_of(server.url)) as proxy,
             transport_through(proxy) as client,
         ):
             with pytest.raises(TransportError) as caught:
