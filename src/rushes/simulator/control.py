@@ -1,6 +1,7 @@
 """The simulator's own endpoints under `/_sim/`: health, report and knobs. No fault touches them."""
 
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -9,6 +10,7 @@ from rushes.domain.errors import InputError
 from rushes.simulator.families.wire import UNREADABLE
 from rushes.simulator.knobs import SimulatorKnobs
 from rushes.simulator.message import SimRequest, SimResponse
+from rushes.simulator.quality.laws import judged, read_laws
 from rushes.simulator.report import SimulatorReport
 
 PREFIX = "/_sim/"
@@ -19,8 +21,8 @@ def answer(
 ) -> tuple[SimResponse, SimulatorKnobs | None]:
     """The answer, and the knobs from now on if the request changes them.
 
-    GET health, GET report (`?tasks=false` without the lists), GET and POST knobs. `report` makes a report,
-    with the lists or without them.
+    GET health, GET report (`?tasks=false` without the lists), GET and POST knobs, and POST judge: a hook that
+    judges clips by the laws of quality. `report` makes a report, with the lists or without them.
     """
     match request.method, request.path:
         case "GET", "/_sim/health":
@@ -32,8 +34,11 @@ def answer(
             return _shown(knobs), None
         case "POST", "/_sim/knobs":
             return _changed(request, knobs)
+        case "POST", "/_sim/judge":
+            return _judged(request, knobs), None
         case _:
-            return _json(404, {"message": "expected GET health, GET report or GET or POST knobs"}), None
+            known = "GET health, GET report, GET or POST knobs, or POST judge"
+            return _json(404, {"message": f"expected {known}"}), None
 
 
 def _changed(request: SimRequest, knobs: SimulatorKnobs) -> tuple[SimResponse, SimulatorKnobs | None]:
@@ -45,6 +50,14 @@ def _changed(request: SimRequest, knobs: SimulatorKnobs) -> tuple[SimResponse, S
     except (InputError, *UNREADABLE) as error:
         return _json(400, {"message": str(error)}), None
     return _shown(changed), changed
+
+
+def _judged(request: SimRequest, knobs: SimulatorKnobs) -> SimResponse:
+    try:
+        question = msgspec.json.decode(request.body, type=dict[str, Any])
+    except UNREADABLE:
+        return _json(400, {"message": "expected the question of a judge, as JSON"})
+    return _json(200, judged(read_laws(knobs.quality), knobs.seed, question))
 
 
 def _shown(knobs: SimulatorKnobs) -> SimResponse:

@@ -16,6 +16,7 @@ from rushes.simulator.fate import Outcome
 from rushes.simulator.faults import Fault, FaultTable, server_error
 from rushes.simulator.knobs import SimulatorKnobs
 from rushes.simulator.message import Delivery, SimRequest, SimResponse
+from rushes.simulator.quality.laws import read_laws
 from rushes.simulator.work import SimTask
 
 VIDEO_TYPE = "video/mp4"
@@ -67,6 +68,9 @@ def _stretched_clip(portrait: bool, duration_seconds: int, defect: str = "") -> 
 def defect_of(task: SimTask, knobs: SimulatorKnobs) -> str:
     """What is wrong with the picture of the task's video: `black`, `frozen`, or nothing."""
     drawn = uniform(task.seed, Lane.CLIP)
+    law = read_laws(knobs.quality).get(task.model)
+    if law is not None:
+        return law.defect_of(task.duration_seconds, drawn)
     if drawn < knobs.clip_black:
         return "black"
     return "frozen" if drawn < knobs.clip_black + knobs.clip_frozen else ""

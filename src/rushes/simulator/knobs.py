@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rushes.domain.errors import InputError
+from rushes.simulator.quality.laws import read_laws
 
 _DAY_SECONDS: Final = 86_400.0
 
@@ -241,6 +242,12 @@ class SimulatorKnobs:
     )
     clip_black: float = _share("a whole video that is black")
     clip_frozen: float = _share("a whole video whose picture stands still")
+    quality: str = _knob(
+        "",
+        "laws of quality by model, sora-2:black=0.2,rejected=0.1;… (see below)",
+        kind=str,
+        high=2000,
+    )
     file_slow: float = _share("stalls half way for file_slow_seconds", group="file faults")
     file_slow_seconds: float = _seconds(10.0, "how long a slow file stalls")
     file_redirect: float = _share("302 to file_redirect_url", group="file faults")
@@ -264,6 +271,7 @@ class SimulatorKnobs:
         for group, total in sums.items():
             if total > 1.0 + 1e-9:
                 raise InputError(f"the shares of the {group} sum to {total:.3f}; at most 1 is possible")
+        read_laws(self.quality)
         if self.latency_max_seconds < self.latency_min_seconds:
             raise InputError("is below latency_min_seconds", field="latency_max_seconds")
 
