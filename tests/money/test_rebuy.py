@@ -18,11 +18,13 @@ from rushes.domain.input.priced import validate_drafts
 from rushes.domain.input.prompts import TaskDraft
 from rushes.domain.retries import LastModel, RetryPolicy, StopLoss
 from rushes.files.due import recording_successes
+from rushes.money import single_user
 from rushes.money.accept import cancel_batch
 from rushes.money.bad_files import AfterBadFile
 from rushes.money.rebuy import VERDICT_SECONDS_MAX, buy_next, give_up_verdicts
 from rushes.money.retry import retry_failed
 from rushes.money.settle import Group, apply_group
+from rushes.store import ledger
 from rushes.store.acceptance import verdicts
 from rushes.store.acceptance.verdicts import Decision
 from rushes.store.database import Database
@@ -328,3 +330,25 @@ def test_accept_asks_for_a_gate_and_may_name_the_least_score() -> None:
     assert found.best_of == BestOf(4, 40)
     assert found.gate is not None
     assert (found.gate.sound, found.gate.score_min) == (True, 0.7)
+
+
+def test_who_runs_rushes_alone_is_granted_what_further_clips_cost(database: Database) -> None:
+    books = Books(database)
+    account_id = books.account()
+    database.run(single_user.grant_missing, account_id, required=10, now_ms=books.now_ms)
+    books.accept(account_id, [10], best_of=BestOf(3), **GATED)
+    assert [round_of(books) for _ in range(3)] == [1, 1, 0]
+    assert batch(books)["credits_settled"] == 30
+    assert database.run_reading(ledger.available_credits, account_id, books.now_ms) == 0
+    assert_sound(books)
+
+
+def test_of_several_accounts_one_is_granted_nothing_for_further_clips(database: Database) -> None:
+    books = Books(database)
+    account_id = books.account()
+    database.run(single_user.grant_missing, account_id, required=10, now_ms=books.now_ms)
+    books.account("another")
+    books.accept(account_id, [10], best_of=BestOf(3), **GATED)
+    assert round_of(books) == 0
+    assert batch(books)["credits_settled"] == 10
+    assert_sound(books)

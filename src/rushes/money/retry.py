@@ -24,6 +24,7 @@ from rushes.domain.credits import EntryType, Part
 from rushes.domain.errors import DayCapReached, InsufficientCredits, ItemNotRetryable, NotFound
 from rushes.domain.retries import LastModel, RetryPolicy
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, BatchStatus, TaskStatus
+from rushes.money import single_user
 from rushes.money.day_caps import Budget
 from rushes.store import batches, deliveries, ledger, tasks
 from rushes.store.inputs import last_frames, uploads
@@ -246,13 +247,13 @@ def retry_items(
     They `were` failed, or successes whose clips were rejected.
 
     Passed over is what `cap`, which counts on, has no room for, what there are too few credits for, and what
-    the day's caps refuse. Returns the new tasks' ids, and the first refusal of the latter two.
-    Raises `ItemNotRetryable`.
+    the day's caps refuse. Returns the new ids and the first refusal of these two; raises `ItemNotRetryable`.
     """
     if not wanted:
         return [], None
     account_id = batches.account_of(connection, batch_id)
     ledger.expire_lots(connection, now_ms, account=account_id)
+    single_user.lock_and_grant(connection, account_id, (retry.price for retry in wanted), now_ms=now_ms)
     book = ledger.Book(connection, [account_id])  # accounts are locked before batches, everywhere
     batch = batches.lock_counters(connection, [batch_id])[batch_id]
     if batch.cancelled_at_ms is not None:

@@ -1,5 +1,6 @@
 """Credits for whoever runs rushes alone: granted as they are needed, where they are reserved."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from sqlalchemy import Connection
@@ -22,3 +23,9 @@ def grant_missing(connection: Connection, account_id: int, *, required: int, now
     ledger.grant(connection, account_id, missing, now_ms=now_ms, description=DESCRIPTION, by_operator=False)
     installation.note_one_user(connection)
     return missing
+
+
+def lock_and_grant(connection: Connection, account_id: int, prices: Iterable[int], *, now_ms: int) -> None:
+    """Lock the account, and give it what it lacks of these prices together, as `grant_missing` does."""
+    ledger.lock(connection, account_id)
+    grant_missing(connection, account_id, required=sum(prices), now_ms=now_ms)
