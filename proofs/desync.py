@@ -33,7 +33,7 @@ LEASE_SECONDS = 30.0
 NOT_FOUND_GRACE_SECONDS = 5.0
 """One task of fifty is forgotten by its provider, and takes a place until this is over."""
 
-TASKS_PER_SECOND = 20.0
+TASKS_PER_SECOND = 8.0
 """At each provider, on a slow and busy machine: what a run may take beside `FINISH_SECONDS_MAX`."""
 
 FAULTS = ("submit_doubled", "submit_swapped", "poll_doubled", "poll_swapped")
