@@ -219,6 +219,9 @@ def test_the_demo_needs_nothing_and_ends_with_its_proof(shell: Shell) -> None:
     reserved, settled, refunded = map(int, proof.groups())
     assert reserved == settled + refunded
     assert min(settled, refunded) > 0
+    said = re.findall(r"ETA (?:(\d+):)?(\d+):(\d+)", ended.stderr)
+    assert said, "it says how long it takes"
+    assert max(int(hours or 0) * 60 + int(minutes) for hours, minutes, _ in said) == 0, "as here, in seconds"
     assert lines[-3].startswith("audit clean")
     assert lines[-2].startswith("the videos are in rushes-demo, and rushes-demo/index.html shows them")
     assert shell.files() == {"rushes-demo"}, "it leaves nothing else behind"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DEMO_SEED = 62
 """With these prompts: one failure in each model family, of several kinds, and no slow straggler."""
+TIME_SCALE = 0.017
+"""Renders take seconds."""
 ACCOUNT = "demo"
 PAGE = "index.html"
 MARK = ".rushes-demo"
@@ -51,7 +53,9 @@ def demo(
     _clear(out)
     with out_folder(out), _folder(data_dir) as folder, running_simulator(_knobs()) as simulator:
         say(f"a simulated video service is at {simulator.base_url}; nothing leaves this machine")
-        settings = demo_settings(folder, simulator.base_url, poll_interval_seconds=(0.25, 0.5))
+        settings = demo_settings(
+            folder, simulator.base_url, poll_interval_seconds=(0.25, 0.5), time_scale=TIME_SCALE
+        )
         return run_async(_demo(settings, out, as_json=json))
 
 
@@ -102,7 +106,7 @@ def _knobs() -> "SimulatorKnobs":
 
     return SimulatorKnobs(
         seed=DEMO_SEED,
-        time_scale=0.017,
+        time_scale=TIME_SCALE,
         output_moderation=0.1,
         input_moderation=0.05,
         violation=0.1,

@@ -39,6 +39,7 @@ def first_look(host: str, port: int) -> Iterator[FirstLook]:
             Path(folder),
             simulator.base_url,
             poll_interval_seconds=(0.5, 2),
+            time_scale=TIME_SCALE,
             RUSHES_DASHBOARD_SECRET=secret,
             RUSHES_WEBHOOK_SECRET=secrets.token_urlsafe(24),
             **({"RUSHES_BASE_URL": f"http://{host}:{port}"} if port else {}),
