@@ -101,7 +101,9 @@ def test_an_address_serves_the_file_whose_sum_is_everywhere(tenant: Tenant, batc
     assert (len(content), hashlib.sha256(content).hexdigest()) == (file["bytes"], file["sha256"])
     text = tenant.request("GET", f"/v1/batches/{batch_id}/export").text
     (line,) = [json.loads(each) for each in text.splitlines() if file["item_id"] in each]
-    assert (line["sha256"], line["archive_path"]) == (file["sha256"], file["archive_path"])
+    same = ("archive_path", "sha256", "bytes", "width", "height", "duration_seconds", "expires_at")
+    assert {name: line[name] for name in same} == {name: file[name] for name in same}
+    assert min(line["width"], line["height"], line["duration_seconds"]) > 0
     lost = next(each for each in manifest["files"] if each["content_url"] is None)
     assert lost["reason"]
     with Client(tenant.base_url, tenant.key) as client:

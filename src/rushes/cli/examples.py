@@ -90,7 +90,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
         ),
         "batch provenance": (
             "rushes batch provenance last",
-            "rushes batch provenance bat_1a2b --out manifests",
+            "rushes batch provenance bat_1a2b --out manifests --certificate chain.pem --key key.pem",
             "rushes batch provenance last --json",
         ),
         "batch judge": (

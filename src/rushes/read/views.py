@@ -33,8 +33,14 @@ EXPORT_FIELDS = (
     "archive_path",
     "sha256",
     "bytes",
+    "width",
+    "height",
+    "duration_seconds",
+    "expires_at",
 )
 """The columns of a batch's export, in order."""
+
+_STORED_FACTS = ("sha256", "bytes", "width", "height", "duration_seconds")
 
 OPERATOR_EXPORT_FIELDS = (
     *EXPORT_FIELDS,
@@ -169,13 +175,14 @@ def export_view(
     return {
         "index": row["item_index"],
         "item_id": own_id,
-        **{name: row[name] for name in EXPORT_FIELDS[2:-6]},
+        **{name: row[name] for name in EXPORT_FIELDS[2 : EXPORT_FIELDS.index("verdict")]},
         "video_url": links["video_url"],
         "verdict": row["verdict"],
         "verdict_reasons": None if row["verdict_reasons"] is None else ", ".join(row["verdict_reasons"]),
         "content_url": links["content_url"],
         "archive_path": kept["video_key"] if kept is not None and is_stored else None,
-        **{name: kept[name] if kept is not None and is_stored else None for name in ("sha256", "bytes")},
+        **{name: links["archive"][name] if is_stored else None for name in _STORED_FACTS},
+        "expires_at": links["expires_at"],
     }
 
 
