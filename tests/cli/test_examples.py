@@ -38,6 +38,7 @@ NOT_RUN = {
     *("init", "completion", "backup"),  # they write where a test should not
 }
 ELSEWHERE = (
+    "--item 3 7",
     "/mnt/nas",
     "--online",
     "runway",
