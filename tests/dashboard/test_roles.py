@@ -1,6 +1,7 @@
 """What each role may do on the pages, and that the log of actions says who did it; and pages that fail."""
 
 import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rushes.dashboard import downloads
 from rushes.dashboard.mount import Dashboard
 from rushes.dashboard.pages import accounts, deliveries, item_actions
 from rushes.dashboard.pages.batch import actions
+from rushes.dashboard.pages.new_batch.given import OPTION_PREFIX
 from rushes.dashboard.pages.overview import providers
 from rushes.dashboard.visit import Page, Visit
 from rushes.domain.errors import DatabaseUnreachable
@@ -170,6 +172,16 @@ def test_a_dropped_file_is_logged(client: TestClient, database: Database) -> Non
     assert (logged["operator"], logged["action"]) == ("operator", "upload.keep")
     assert logged["subject"] == kept.json()["upload_id"]
     assert logged["after"] == {"account": "acme", "bytes": len(picture), "content_type": "image/png"}
+
+
+def test_a_file_that_cannot_be_handed_on_is_named_with_the_price(client: TestClient) -> None:
+    signed_in(client, Role.OPERATOR)
+    form = {"text": "a boat", "account": "acme", "model": "sora-2", "token": "t"}
+    unknown = {**form, f"{OPTION_PREFIX}references": f"upl_{'0' * 32}"}
+    quote = client.post("/dashboard/batches/new", data=unknown, headers=FROM_SCRIPT).json()["parts"]["quote"]
+    assert re.search('role="alert">[^<]*upl_0000', quote), quote
+    plain = client.post("/dashboard/batches/new", data=form, headers=FROM_SCRIPT).json()["parts"]["quote"]
+    assert 'role="alert"' not in plain
 
 
 @pytest.mark.parametrize("name", ["x" * 129, "a\x00b", "a\x1bb"])

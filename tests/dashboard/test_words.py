@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 import rushes
+from rushes.dashboard.pages.batch.waits import waits_for
+from rushes.dashboard.pages.new_batch.page import price_words
 from rushes.dashboard.words import _CHINESE, CHINESE_FILE, best_language, speaking, tr, tr_count
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.read import forecasts
 
 PAGES = Path(rushes.__file__).parent / "dashboard"
 _VALUES = re.compile(r"{(\w+)}")
@@ -89,3 +93,50 @@ def test_the_language_is_the_one_that_is_spoken() -> None:
 )
 def test_the_browser_says_the_language(header: str, language: str) -> None:
     assert best_language(header) == language
+
+
+# --- what others say in English -------------------------------------------------------------------------
+
+WAITS = (
+    "82 rendering",
+    "3 cancelled",
+    "1,200 waiting for equal items",
+    "5 waiting for a place at grsai (20 at a time)",
+    "7 to be sent to grsai (1.5 a second)",
+    "7 to be sent to grsai",
+    "1 unconfirmed, decided by 21:40 UTC",
+    "2 not known to grsai yet, decided by 21:40 UTC",
+    "4 past the deadline, waiting for a last answer",
+    "no worker polls grsai",
+    "held: paused by ada: no balance",
+)
+
+
+@pytest.mark.parametrize("reason", [*WAITS, "; ".join(WAITS[:3])])
+def test_what_a_batch_waits_for_is_said_in_both_languages(reason: str) -> None:
+    assert waits_for(reason) == reason
+    with speaking("zh"):
+        for clause in waits_for(reason).split("; "):
+            assert re.search("[\u4e00-\u9fff]", clause), f"{clause!r} is English"
+
+
+def test_all_that_a_forecast_can_say_is_known() -> None:
+    functions = {"_eta", "_part", "_queue_words"}
+    said = {
+        part.value.strip()
+        for node in ast.walk(ast.parse(Path(forecasts.__file__).read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name in functions
+        for text in ast.walk(node)
+        if isinstance(text, ast.JoinedStr)
+        for part in text.values
+        if isinstance(part, ast.Constant) and len(str(part.value).strip()) > 2
+    }
+    assert "unconfirmed, decided by" in said
+    assert {text for text in said if not any(text in example for example in WAITS)} == set()
+
+
+def test_every_price_is_said_with_its_unit() -> None:
+    for model in DEFAULT_CATALOGUE:
+        assert "credits" in price_words(model.price.tariff).split("; ")[0]
+        with speaking("zh"):
+            assert "积分" in price_words(model.price.tariff).split("; ")[0]

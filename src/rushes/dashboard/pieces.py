@@ -71,7 +71,31 @@ def own_words(error: str | None, failure_type: str | None) -> str | None:
 
 def option_word(name: str) -> str:
     """A model's option by its name, for people."""
-    return name.replace("_", " ").capitalize()
+    match name:
+        case "aspect_ratio" | "aspectRatio":
+            return tr("Aspect ratio")
+        case "audio":
+            return tr("Audio")
+        case "duration":
+            return tr("Duration")
+        case "first_frame":
+            return tr("First frame")
+        case "last_frame":
+            return tr("Last frame")
+        case "references":
+            return tr("References")
+        case "resolution":
+            return tr("Resolution")
+        case "seed":
+            return tr("Seed")
+        case "size":
+            return tr("Size")
+        case "sound":
+            return tr("Sound")
+        case "source_video":
+            return tr("Source video")
+        case _:
+            return name.replace("_", " ").capitalize()
 
 
 # --- words ----------------------------------------------------------------------------------------------
@@ -293,7 +317,7 @@ def table(
                     tag(
                         "tr",
                         [
-                            tag("td", value, data_label=head, class_=c)
+                            tag("td", value, data_label=head, class_=_cell(value, c))
                             for value, head, c in zip(row, heads, classes, strict=True)
                         ],
                         data_key=key,
@@ -304,6 +328,11 @@ def table(
         ),
         class_=f"table {class_}".strip(),
     )
+
+
+def _cell(value: Child, class_: str | None) -> str | None:
+    """The class of a cell; one without a value is left out on a phone."""
+    return f"{class_ or ''} none".strip() if value in (None, "", "–") else class_
 
 
 # --- links ----------------------------------------------------------------------------------------------

@@ -591,10 +591,10 @@ main.addEventListener("focusin", (event) => {
 let tip = null;
 
 function placeIn(svg, clientX) {
-  const { left, right, rows } = JSON.parse(svg.dataset.chart);
+  const rows = JSON.parse(svg.dataset.chart);
   const box = svg.getBoundingClientRect();
-  const x = ((clientX - box.left) / box.width) * svg.viewBox.baseVal.width;
-  return Math.min(Math.max(0, Math.floor(((x - left) / (right - left)) * rows.length)), rows.length - 1);
+  const place = Math.floor(((clientX - box.left) / box.width) * rows.length);
+  return Math.min(Math.max(0, place), rows.length - 1);
 }
 
 main.addEventListener("pointermove", (event) => {
@@ -604,11 +604,12 @@ main.addEventListener("pointermove", (event) => {
     tip = null;
     return;
   }
-  const { left, right, top, bottom, rows } = JSON.parse(svg.dataset.chart);
+  const rows = JSON.parse(svg.dataset.chart);
+  const { width, height } = svg.viewBox.baseVal;
   const place = placeIn(svg, event.clientX);
-  const at = left + ((place + 0.5) / rows.length) * (right - left);
+  const at = ((place + 0.5) / rows.length) * width;
   const mark = svg.querySelector(".chart-hover");
-  if (mark) mark.innerHTML = `<line x1="${at}" x2="${at}" y1="${top}" y2="${bottom}"></line>`;
+  if (mark) mark.innerHTML = `<line x1="${at}" x2="${at}" y1="0" y2="${height}"></line>`;
   if (!tip) {
     tip = document.createElement("div");
     tip.className = "tip";
@@ -629,13 +630,13 @@ main.addEventListener("pointermove", (event) => {
 let brush = null;
 
 function showBrush(place) {
-  const { left, right, top, bottom, rows } = JSON.parse(brush.svg.dataset.chart);
-  const step = (right - left) / rows.length;
+  const { width: whole, height } = brush.svg.viewBox.baseVal;
+  const step = whole / JSON.parse(brush.svg.dataset.chart).length;
   brush.to = place;
   const [first, last] = [Math.min(brush.from, place), Math.max(brush.from, place)];
-  const [x, width] = [left + first * step, (last - first + 1) * step];
+  const [x, width] = [first * step, (last - first + 1) * step];
   brush.svg.querySelector(".chart-hover").innerHTML +=
-    `<rect class="brush" x="${x}" y="${top}" width="${width}" height="${bottom - top}"></rect>`;
+    `<rect class="brush" x="${x}" y="0" width="${width}" height="${height}"></rect>`;
 }
 
 main.addEventListener("pointerdown", (event) => {

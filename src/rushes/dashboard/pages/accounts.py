@@ -91,7 +91,7 @@ async def _one(visit: Visit, account: str) -> Page:
         "div",
         stat(tr("Credits available"), number(balance["available"]), tr("may be spent now")),
         stat(tr("Credits held"), number(balance["reserved"]), tr("for open tasks")),
-        stat(tr("Together"), number(balance["total"]), tr("credits")),
+        stat(tr("Total"), number(balance["total"]), tr("credits")),
         class_="grid",
     )
     access = tag(
@@ -100,7 +100,7 @@ async def _one(visit: Visit, account: str) -> Page:
         card(tr("Statements by month"), month_links(visit, account, seen.created_at_ms)),
         card(tr("API keys"), _keys(visit, seen.keys)),
         card(tr("Webhook endpoints"), _endpoints(visit, seen.endpoints)),
-        class_="grid two",
+        class_="grid three",
     )
     return Page(
         title=account,

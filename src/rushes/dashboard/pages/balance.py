@@ -1,18 +1,16 @@
 """An account's balance over time, as a chart: the balance at the end of each day."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from rushes.dashboard.markup import Markup, tag
-from rushes.dashboard.pages.overview.charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, grid, short, top_of, y_of
+from rushes.dashboard.markup import Markup, joined, tag
+from rushes.dashboard.pages.overview.charts import HEIGHT, WIDTH, plotted, short, top_of, y_of
 from rushes.dashboard.pieces import empty, number
 from rushes.dashboard.words import tr, tr_count
 
 DAY_MS: Final = 86_400_000
 DAYS_MIN: Final = 2
-_BOTTOM_LINE: Final = y_of(0)
 
 
 def balance_chart(days: Sequence[tuple[int, int]], *, now_ms: int) -> Markup:
@@ -26,41 +24,31 @@ def balance_chart(days: Sequence[tuple[int, int]], *, now_ms: int) -> Markup:
     for place in range(count):
         balances.append(by_day.get(first + place * DAY_MS, balances[-1] if balances else 0))
     top = top_of(max(1, *balances))
-    step = (WIDTH - LEFT - RIGHT) / count
+    step = WIDTH / count
     points = [
-        f"{LEFT + (place + edge) * step:.1f},{y_of(balance / top):.1f}"
+        f"{(place + edge) * step:.1f},{y_of(balance / top):.1f}"
         for place, balance in enumerate(balances)
         for edge in (0, 1)
     ]
-    area = f"{LEFT},{_BOTTOM_LINE:.1f} {' '.join(points)} {WIDTH - RIGHT},{_BOTTOM_LINE:.1f}"
-    shown_by_day = {
-        "left": LEFT,
-        "right": WIDTH - RIGHT,
-        "top": TOP,
-        "bottom": _BOTTOM_LINE,
-        "rows": [
-            [_day(first + place * DAY_MS), tr_count(balance, "1 credit", "{n} credits")]
-            for place, balance in enumerate(balances)
-        ],
-    }
-    svg = tag(
-        "svg",
-        grid([(0.0, "0"), (0.5, short(top / 2)), (1.0, short(top))]),
-        tag("polygon", points=area, class_="area"),
-        tag("polyline", points=" ".join(points), class_="line series-0"),
-        tag("text", _day(first), x=LEFT, y=HEIGHT - 5, class_="time"),
-        tag("text", tr("today"), x=WIDTH - RIGHT, y=HEIGHT - 5, text_anchor="end", class_="time now"),
-        tag("g", class_="chart-hover"),
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-        aria_label=tr(
+    area = f"0,{HEIGHT} {' '.join(points)} {WIDTH},{HEIGHT}"
+    plot = plotted(
+        joined(
+            tag("polygon", points=area, class_="area"),
+            tag("polyline", points=" ".join(points), class_="line series-0"),
+        ),
+        [(0.0, "0"), (0.5, short(top / 2)), (1.0, short(top))],
+        [_day(first), tr("today")],
+        label=tr(
             "Balance by day: {first} at first, {last} now",
             first=number(balances[0]),
             last=number(balances[-1]),
         ),
-        data_chart=json.dumps(shown_by_day, ensure_ascii=False),
+        rows=[
+            [_day(first + place * DAY_MS), tr_count(balance, "1 credit", "{n} credits")]
+            for place, balance in enumerate(balances)
+        ],
     )
-    return tag("div", svg, class_="chart")
+    return tag("div", plot, class_="chart")
 
 
 def _day(at_ms: int) -> str:

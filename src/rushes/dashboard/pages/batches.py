@@ -10,6 +10,7 @@ from rushes.dashboard.pages.saved_filters import save_form, saved_links
 from rushes.dashboard.pages.selected_batches import selection_of_batches
 from rushes.dashboard.pieces import (
     BATCH_STATUSES,
+    about,
     batch_bar,
     batch_path,
     copied,
@@ -281,9 +282,15 @@ def _row(visit: Visit, batch: Mapping[str, Any], *, is_chosen: bool) -> list[Mar
         ),
         number(batch["credits_reserved"]),
         number(batch["credits_settled"]),
-        tag("span", "–" if batch["completed_at"] else time_left(batch), class_="clip short"),
+        "–" if batch["completed_at"] else _left(batch),
         moment(batch["created_at"], now_ms=visit.now_ms),
     ]
+
+
+def _left(batch: Mapping[str, Any]) -> Markup:
+    """How long it takes still; the reason for who points at it."""
+    seconds = batch["eta_seconds"]
+    return tag("span", tr("not known") if seconds is None else about(seconds), title=time_left(batch))
 
 
 def _pick(visit: Visit, batch: Mapping[str, Any]) -> Markup | None:

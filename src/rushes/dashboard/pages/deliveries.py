@@ -124,17 +124,19 @@ def _row(visit: Visit, delivery: Mapping[str, Any]) -> list[Markup | str]:
         delivery["account"],
         tag("span", delivery["url"], class_="mono clip", title=delivery["url"]),
         chip(delivery_word(delivery["status"]), DELIVERY_KINDS[delivery["status"]]),
-        _answer(delivery),
+        answer_of(delivery),
         str(delivery["attempts"]),
         moment_of(delivery["created_at_ms"], now_ms=visit.now_ms),
         again,
     ]
 
 
-def _answer(delivery: Mapping[str, Any]) -> Markup:
+def answer_of(delivery: Mapping[str, Any]) -> Markup:
+    """What the receiver answered."""
     if delivery["error"] is not None:
         status = "" if delivery["http_status"] is None else f"{delivery['http_status']}: "
-        text = f"{status}{delivery['error']}"
+        error = delivery["error"]
+        text = f"{status}{tr('no connection') if error == 'no connection' else error}"
         return tag("span", text, class_="amount-minus clip short", title=text)
     return tag("span", str(delivery["http_status"] or "–"))
 
@@ -153,7 +155,7 @@ async def show_one(visit: Visit) -> Page:
             tag("a", row["public_id"], href=batch_path(visit.root, row["public_id"]), class_="mono"),
         ),
         (tr("Tries"), str(row["attempts"])),
-        (tr("Answer"), _answer(row)),
+        (tr("Answer"), answer_of(row)),
         (tr("Made"), moment_of(row["created_at_ms"], now_ms=visit.now_ms)),
         (tr("Next try"), moment_of(row["next_attempt_at_ms"], now_ms=visit.now_ms) if waits else "–"),
         (

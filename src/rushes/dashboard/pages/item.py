@@ -6,7 +6,7 @@ from typing import Any, Final
 from rushes.dashboard.acting import act_link
 from rushes.dashboard.markup import Markup, joined, link_target, tag
 from rushes.dashboard.pages.batch.wall import aspect_of
-from rushes.dashboard.pages.deliveries import DELIVERY_KINDS, delivery_word
+from rushes.dashboard.pages.deliveries import DELIVERY_KINDS, answer_of, delivery_word
 from rushes.dashboard.pages.entries import entry_table
 from rushes.dashboard.pieces import (
     batch_path,
@@ -23,6 +23,7 @@ from rushes.dashboard.pieces import (
     ms_of,
     number,
     option_word,
+    own_words,
     status_chip,
     status_word,
     table,
@@ -83,8 +84,8 @@ def _head(visit: Visit, seen: ItemInFull, name: str) -> Markup:
         if index is not None
         else tag("span", word, class_="button", aria_disabled="true")
         for word, index, key in (
-            (tr("Previous"), seen.previous_index, "k"),
-            (tr("Next"), seen.next_index, "j"),
+            (tr("Previous item"), seen.previous_index, "k"),
+            (tr("Next item"), seen.next_index, "j"),
         )
     ]
     retry = None
@@ -146,7 +147,7 @@ def _player(item: Mapping[str, Any]) -> Markup:
             words = tag(
                 "span",
                 tag("b", failure_word(item["failure_type"], item["error"])),
-                tag("span", item["error"], class_="reason"),
+                tag("span", own_words(item["error"], item["failure_type"]), class_="reason"),
             )
         case "processing":
             words = joined(tag("span", f"{item['progress']} %"), item_bar(item["progress"]))
@@ -202,7 +203,7 @@ def _webhooks(visit: Visit, deliveries: Sequence[Mapping[str, Any]]) -> Markup:
             tag("span", one["type"], class_="mono"),
             tag("span", one["url"], class_="mono clip", title=one["url"]),
             chip(delivery_word(one["status"]), DELIVERY_KINDS[one["status"]]),
-            tag("span", one["error"] or str(one["http_status"] or "–"), class_="clip short"),
+            answer_of(one),
             moment_of(one["created_at_ms"], now_ms=visit.now_ms),
         ]
         for one in deliveries
@@ -275,6 +276,13 @@ def event_word(kind: str) -> str:
             return kind
 
 
+def _why(attempt: Mapping[str, Any]) -> str:
+    """Why an attempt failed: the kind of failure, and what the provider said."""
+    said = own_words(attempt["error"], attempt["failure_type"])
+    word = failure_word(attempt["failure_type"], attempt["error"])
+    return f"{word}: {said}" if said else word
+
+
 def _attempt(attempt: Mapping[str, Any]) -> Markup:
     steps = [(tr("accepted"), attempt["created_at"])]
     if attempt["dispatched_at"]:
@@ -309,6 +317,6 @@ def _attempt(attempt: Mapping[str, Any]) -> Markup:
         " ",
         copied(attempt["remote_task_id"]) if attempt["remote_task_id"] else None,
         tag("ul", shown),
-        tag("p", attempt["error"], class_="reason") if attempt["error"] else None,
+        tag("p", _why(attempt), class_="reason") if attempt["error"] else None,
         *troubles,
     )

@@ -85,7 +85,7 @@ def _models(found: MonthStatement) -> Markup:
         return empty(tr("No video was paid for in this month."))
     heads = (tr("Model"), tr("Videos"), tr("Credits"))
     rows = [[model, number(count), number(paid)] for model, count, paid in found.models]
-    rows.append([tr("Together"), number(sum(row[1] for row in found.models)), number(found.settled)])
+    rows.append([tr("Total"), number(sum(row[1] for row in found.models)), number(found.settled)])
     return table(heads, rows, caption=tr("Videos by model"), right=heads[1:], class_="dense with-sum")
 
 
@@ -94,7 +94,7 @@ def _moves(found: MonthStatement) -> Markup:
     rows: list[list[Markup | str]] = [
         [entry_word(kind), number(count), change(delta)] for kind, count, delta in found.moves
     ]
-    rows.append([tr("Together"), "", change(found.closing - found.opening)])
+    rows.append([tr("Total"), "", change(found.closing - found.opening)])
     note = tag(
         "p",
         tr("Reserved credits leave the balance at once; what fails comes back as a refund."),

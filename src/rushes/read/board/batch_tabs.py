@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.margin import NO_VALUATION, Valuation
 from rushes.files.links import FileLinks
 from rushes.read.batches import batch, failure_counts
 from rushes.read.board.failures import FailureGroup, failure_groups
@@ -14,6 +15,7 @@ from rushes.read.events import events_after
 from rushes.read.forecasts import Forecaster
 from rushes.read.items import ItemFilter, item_page
 from rushes.read.ledger import LedgerFilter, credit_proof, ledger_entries
+from rushes.read.margins import batch_margin
 from rushes.read.scope import OPERATOR, Span
 from rushes.read.tries import batch_rerolls
 
@@ -86,20 +88,24 @@ def failures_tab(connection: Connection, looking: Looking) -> FailuresTab:
 
 @dataclass(frozen=True, slots=True)
 class CreditsTab:
-    """A batch's credits with their proof, and a page of its ledger entries."""
+    """A batch's credits with their proof and margin, and a page of its ledger entries."""
 
     batch: Mapping[str, Any]
     proof: Mapping[str, Any]
+    margin: Mapping[str, Any]
     entries: Sequence[Mapping[str, Any]]
 
 
-def credits_tab(connection: Connection, looking: Looking, span: Span) -> CreditsTab:
+def credits_tab(
+    connection: Connection, looking: Looking, span: Span, valuation: Valuation = NO_VALUATION
+) -> CreditsTab:
     """The credits of a batch. Raises `NotFound`."""
     found = batch_of(connection, looking)
     entries = ledger_entries(
         connection, OPERATOR, LedgerFilter(batch_id=looking.public_id), limit=span.limit, offset=span.offset
     )
-    return CreditsTab(found, credit_proof(connection, OPERATOR, looking.public_id), entries)
+    margin = batch_margin(connection, OPERATOR.batch_id(connection, looking.public_id), valuation)
+    return CreditsTab(found, credit_proof(connection, OPERATOR, looking.public_id), margin, entries)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from rushes.dashboard.markup import Markup, joined, tag
 from rushes.dashboard.pages.batch.tabs import head, looking, path_of, tab_bar, title_of
 from rushes.dashboard.pages.entries import entry_table
-from rushes.dashboard.pieces import card, chip, empty, number, page_steps, table, url
+from rushes.dashboard.pieces import card, chip, empty, facts_list, number, page_steps, table, url
 from rushes.dashboard.visit import Page, Visit
 from rushes.dashboard.words import tr, tr_count
 from rushes.read.board.batch_tabs import CreditsTab, credits_tab
@@ -20,7 +20,10 @@ async def show(visit: Visit) -> Page:
     """The credits of a batch."""
     page = visit.number("page", 1, high=PAGES_MAX)
     tab = await visit.parts.read(
-        credits_tab, looking(visit), Span(ENTRIES_PER_PAGE, (page - 1) * ENTRIES_PER_PAGE)
+        credits_tab,
+        looking(visit),
+        Span(ENTRIES_PER_PAGE, (page - 1) * ENTRIES_PER_PAGE),
+        visit.parts.valuation,
     )
     path = visit.root + path_of(tab.batch["batch_id"])
     download = tag(
@@ -33,6 +36,7 @@ async def show(visit: Visit) -> Page:
             "head": head(visit, tab.batch),
             "tabs": tab_bar(visit, tab.batch, "credits"),
             "proof": card(tr("Credit statement"), _equation(tab.proof), _comparison(tab.proof), end=download),
+            "margin": card(tr("Margin"), _margin(tab.margin)),
             "entries": _entries(visit, tab, page),
         },
     )
@@ -41,12 +45,41 @@ async def show(visit: Visit) -> Page:
 def _entries(visit: Visit, tab: CreditsTab, page: int) -> Markup:
     total = tab.proof["entry_count"]
     path = visit.root + path_of(tab.batch["batch_id"], "credits")
-    return card(
-        tr("Ledger entries"),
+    return tag(
+        "details",
+        tag(
+            "summary",
+            tag("h2", tr("Ledger entries")),
+            tag("span", number(total), class_="muted"),
+            class_="more-rows",
+        ),
         entry_table(visit, tab.entries, with_batch=False) if tab.entries else empty(tr("No entry.")),
         page_steps(page, total, ENTRIES_PER_PAGE, lambda wanted: url(path, page=wanted)),
-        end=tag("span", number(total), class_="muted"),
+        class_="card flush fold",
+        open=page > 1 or None,
     )
+
+
+def _margin(found: Mapping[str, Any]) -> Markup:
+    """What was earned with the batch: its settled credits at their value, less what the providers charged."""
+    costs = [f"{amount} {currency}" for currency, amount in found["provider_cost"].items()]
+    unknown = found["cost_unknown_count"]
+    if unknown:
+        costs.append(tr_count(unknown, "1 video of unknown cost", "{n} videos of unknown cost"))
+    lines = [
+        (tr("Credits settled"), number(found["credits_settled"])),
+        (tr("Their value"), _amount(found["revenue"], tr("not set: RUSHES_CREDIT_VALUE says it"))),
+        (tr("Provider"), " + ".join(costs) or "0"),
+        (tr("Margin"), _amount(found["margin"], tr("not known"))),
+    ]
+    return facts_list(lines)
+
+
+def _amount(money: Mapping[str, str] | None, otherwise: str) -> Markup:
+    if money is None:
+        return tag("span", otherwise, class_="muted")
+    kind = "amount-minus" if money["amount"].startswith("-") else "amount-plus"
+    return tag("b", f"{money['amount']} {money['currency']}", class_=kind)
 
 
 def _equation(proof: Mapping[str, Any]) -> Markup:

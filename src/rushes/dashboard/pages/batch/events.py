@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from rushes.dashboard.markup import Markup, joined, tag
 from rushes.dashboard.pages.batch.tabs import head, looking, path_of, tab_bar, title_of
-from rushes.dashboard.pieces import chip, clock, empty, number, pager, table, url
+from rushes.dashboard.pieces import chip, clock, empty, failure_word, number, pager, table, url
 from rushes.dashboard.visit import Page, Visit
 from rushes.dashboard.words import tr
 from rushes.read.board.batch_tabs import events_tab
@@ -66,5 +66,8 @@ def _about(visit: Visit, event: Mapping[str, Any]) -> Markup:
     if "item_id" not in data:
         return tag("span", tr("the batch"))
     link = tag("a", f"#{data['index']}", href=f"{visit.root}/items/{data['item_id']}")
-    why = tag("div", data["error"], class_="muted clip", title=data["error"]) if data["error"] else None
+    why = None
+    if data["error"]:
+        word = failure_word(data.get("failure_type"), data["error"])
+        why = tag("div", word, class_="muted clip", title=data["error"])
     return tag("span", link, why, class_="about-item")

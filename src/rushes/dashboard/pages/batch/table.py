@@ -55,7 +55,7 @@ async def show(visit: Visit) -> Page:
             caption=tr("Items of the batch"),
             right=(heads[6], heads[8]),
             keys=[f"item-{item['index']}" for item in tab.items],
-            class_="dense",
+            class_="dense item-rows",
         ),
         selection(visit, tab.batch),
         page_steps(page, tab.total, ROWS_PER_PAGE, to),
@@ -102,13 +102,15 @@ def _row(visit: Visit, item: Mapping[str, Any]) -> list[Markup | str | int | Non
     return [
         joined(pick, " ", tag("a", name, href=visit.root + item_path(item))),
         status_chip(item["status"]),
-        tag("span", item["prompt"], title=item["prompt"], class_="clip"),
+        tag("span", item["prompt"], title=item["prompt"], class_="clip prompt-cell"),
         item["model"],
         tag("span", reason, class_="clip short") if reason else None,
-        tag("span", item["remote_task_id"], class_="mono clip short", title=item["remote_task_id"])
+        tag("span", item["remote_task_id"], class_="mono clip id", title=item["remote_task_id"])
         if item["remote_task_id"]
         else None,
         took,
         clock(item["completed_at"]),
-        number(item["credits"]),
+        tag("span", tr("refunded {n}", n=number(item["credits"])), class_="muted")
+        if item["status"] == "failed"
+        else number(item["credits"]),
     ]

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from rushes.dashboard.acting import act_link
 from rushes.dashboard.markup import Markup, joined, tag
+from rushes.dashboard.pages.batch.waits import waits_for
 from rushes.dashboard.pieces import (
     about,
     batch_bar,
@@ -66,7 +67,7 @@ def _progress(visit: Visit, batch: Mapping[str, Any], ended: int) -> Markup:
 
 def time_left(batch: Mapping[str, Any]) -> str:
     """When the batch will be done, with what that waits for when nobody can tell."""
-    seconds, reason = batch["eta_seconds"], batch["eta_reason"]
+    seconds, reason = batch["eta_seconds"], waits_for(batch["eta_reason"] or "")
     if seconds is None:
         return tr("no telling when: {reason}", reason=reason) if reason else tr("no telling when")
     left = tr("about {time} left", time=about(seconds))

@@ -235,7 +235,14 @@ def tile(visit: Visit, item: Mapping[str, Any]) -> Markup:
         ),
         tag("p", item["prompt"], class_="prompt", title=item["prompt"]),
         tag("small", name, " · ", _facts(item)),
-        tag("small", _reason(item), class_="reason", title=_reason(item)) if _reason(item) else None,
+        tag(
+            "small",
+            _reason(item),
+            class_="reason" if item["status"] == "failed" else "trouble",
+            title=item["error"] or (item["last_submit"] or item["last_poll"] or {}).get("reason"),
+        )
+        if _reason(item)
+        else None,
         class_="tile",
         style=f"--aspect:{aspect_of(item):.3f}",
         data_key=f"item-{index}",
@@ -273,8 +280,10 @@ def _reason(item: Mapping[str, Any]) -> str | None:
         return own_words(item["error"], item["failure_type"])
     if item["held_reason"]:
         return tr("Held: {reason}", reason=item["held_reason"])
-    trouble = item["last_submit"] or item["last_poll"]
-    return None if trouble is None else str(trouble["reason"])
+    if item["last_submit"]:
+        is_sent = item["status"] == "processing"
+        return tr("the submit got no answer") if is_sent else tr("the last submit failed")
+    return tr("the last poll failed") if item["last_poll"] else None
 
 
 def _screen(visit: Visit, item: Mapping[str, Any]) -> Markup:

@@ -11,7 +11,13 @@ from rushes.dashboard.pages.new_batch.page import page_of
 from rushes.dashboard.visit import Page, Visit
 from rushes.dashboard.words import tr, tr_count
 from rushes.domain.catalogue.media import uploads_in
-from rushes.domain.errors import DayCapReached, IdempotencyKeyReused, InputError, InsufficientCredits
+from rushes.domain.errors import (
+    DayCapReached,
+    IdempotencyKeyReused,
+    InputError,
+    InsufficientCredits,
+    NotFound,
+)
 from rushes.domain.input.chains import is_link
 from rushes.domain.input.priced import validate_drafts
 from rushes.files.uploads import GivenUploads
@@ -26,7 +32,7 @@ async def answer(visit: Visit, form: Form) -> Page | Done:
     """The page with its quote; or, when the button was pressed and all is as it was agreed to, the batch."""
     given = await read_given(visit.parts, form, now_ms=visit.now_ms)
     if form.get("act") != "create":
-        return await page_of(visit, given)
+        return await page_of(visit, await _with_uploads_checked(visit, given))
     problem = await _problem(visit, given)
     if problem is not None:
         return await page_of(visit, _with_problem(given, problem))
@@ -38,6 +44,15 @@ async def answer(visit: Visit, form: Form) -> Page | Done:
 
 def _with_problem(given: Given, problem: str) -> Given:
     return replace(given, form=Form(given.form.values, {**given.form.errors, "": problem}))
+
+
+async def _with_uploads_checked(visit: Visit, given: Given) -> Given:
+    """With what is wrong with its files: that is said with the price, not only once somebody has agreed."""
+    try:
+        await _check_uploads(visit, given)
+    except (InputError, NotFound) as error:
+        return _with_problem(given, error.message)
+    return given
 
 
 async def _problem(visit: Visit, given: Given) -> str | None:

@@ -19,6 +19,7 @@ from rushes.dashboard.visit import Page, Visit
 from rushes.dashboard.words import tr, tr_count
 from rushes.domain.catalogue.media import MediaInput
 from rushes.domain.catalogue.options import OptionSpec, YesNo, default_of, values_of
+from rushes.domain.catalogue.price import Tariff
 from rushes.domain.catalogue.price_reading import tariff_text
 from rushes.domain.errors import InputError
 from rushes.domain.input.priced import PricedDraft
@@ -212,7 +213,7 @@ def _text(form: Form, name: str, label: str, example: str, *, rows: int) -> Mark
 def _models(visit: Visit, given: Given, facts: Mapping[str, Mapping[str, float | None]]) -> Markup:
     catalogue, now = visit.parts.catalogue, visit.now_ms / 1000
     choices = [
-        (model.name, _model_words(model.name, tariff_text(model.price.tariff), facts.get(model.name, {})))
+        (model.name, _model_words(model.name, price_words(model.price.tariff), facts.get(model.name, {})))
         for model in catalogue
         if model.takes_new_tasks(now)
     ]
@@ -236,8 +237,21 @@ def _models(visit: Visit, given: Given, facts: Mapping[str, Mapping[str, float |
     )
 
 
+def price_words(tariff: Tariff) -> str:
+    """What a model asks; its conditions are said as the catalogue has them."""
+    base, _, conditions = tariff_text(tariff).partition("; ")
+    match base.split(" "):
+        case [amount, "a", "video"]:
+            said = tr("{n} credits a video", n=amount)
+        case [amount, "a", "second"]:
+            said = tr("{n} credits a second", n=amount)
+        case _:
+            said = tr("credits: {price}", price=base)
+    return f"{said}; {conditions}" if conditions else said
+
+
 def _model_words(name: str, price: str, facts: Mapping[str, float | None]) -> str:
-    parts = [name, tr("credits: {price}", price=price)]
+    parts = [name, price]
     rate, seconds = facts.get("pass_rate"), facts.get("render_seconds")
     if rate is not None:
         parts.append(tr("passes {rate}", rate=percent(rate, 1)))
@@ -262,7 +276,7 @@ def _option(form: Form, name: str, spec: OptionSpec) -> Markup:
     if isinstance(spec, YesNo) or (values is not None and len(values) <= CHOICES_MAX):
         given = form.get(field)
         word = (
-            tr("default: {value}", value=_word(default)) if default is not None else tr("as the model does")
+            tr("default: {value}", value=_word(default)) if default is not None else tr("the model's default")
         )
         choices = [tag("option", word, value="")]
         choices += [
@@ -335,7 +349,7 @@ def _who(form: Form, accounts: Sequence[str]) -> Markup:
                 [
                     tag(
                         "option",
-                        tr("keep it failed, refund it")
+                        tr("do not retry, refund it")
                         if not times
                         else tr_count(times, "retry once", "retry {n} times"),
                         value=times,
@@ -358,7 +372,8 @@ def _who(form: Form, accounts: Sequence[str]) -> Markup:
         field_row(
             form,
             "deadline",
-            tr("Give up what is not sent after hours"),
+            tr("Deadline in hours"),
+            hint=tr("what is not sent by then is refunded"),
             inputmode="numeric",
             placeholder=tr("1 to {n}, or never", n=DEADLINE_HOURS_MAX),
         ),

@@ -16,8 +16,8 @@ _HALF_HOUR_MS: Final = 1_800_000
 SERIES_MAX: Final = 6
 """Names that get a line of their own: those with the most outcomes."""
 
-WIDTH, HEIGHT = 1120, 210
-LEFT, RIGHT, TOP, BOTTOM = 56, 8, 10, 22
+WIDTH, HEIGHT = 1000, 200
+"""The plot's own measure: it is stretched to its place, and its words stand beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +58,52 @@ def drawn(chart: Chart, outcomes: Sequence[OutcomeCount], *, now_ms: int, root: 
     shown = (
         _bars(chart, series, top) if chart.measure in ("finished", "credits") else _lines(chart, series, top)
     )
-    svg = tag(
-        "svg",
-        grid(mark),
+    plot = plotted(
         shown,
+        mark,
         _times(chart, end_ms),
-        tag("g", class_="chart-hover"),
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-        aria_label=_label(series),
-        data_chart=json.dumps(_told(chart, series, end_ms), ensure_ascii=False),
+        label=_label(series),
+        rows=_told(chart, series, end_ms),
         data_brush=url(f"{root}/", span=chart.span, by=chart.by, show=chart.measure),
         data_start=(end_ms - chart.buckets * chart.bucket_ms) // 1000,
         data_step=f"{chart.bucket_ms / 1000:g}",
     )
     legend = [_legend(place, one) for place, one in enumerate(series)]
-    return tag("div", svg, tag("div", legend, class_="legend"), class_="chart")
+    return tag("div", plot, tag("div", legend, class_="legend"), class_="chart")
+
+
+def plotted(
+    shown: Markup,
+    marks: Sequence[tuple[float, str]],
+    times: Sequence[str],
+    *,
+    label: str,
+    rows: Sequence[Sequence[str]],
+    **data: str | int,
+) -> Markup:
+    """What is drawn, with the words of its height at its left and the times below it. `rows` are what the
+    script tells of each place that one points at."""
+    lines = [
+        tag("line", x1=0, x2=WIDTH, y1=f"{y_of(at):.1f}", y2=f"{y_of(at):.1f}", class_="axis")
+        for at, _ in marks
+    ]
+    svg = tag(
+        "svg",
+        lines,
+        shown,
+        tag("g", class_="chart-hover"),
+        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        preserveAspectRatio="none",
+        role="img",
+        aria_label=label,
+        data_chart=json.dumps(rows, ensure_ascii=False),
+        **data,
+    )
+    words = [tag("span", text, style=f"top:{100 * (1 - at):g}%") for at, text in marks]
+    return joined(
+        tag("div", tag("div", words, class_="marks", aria_hidden="true"), svg, class_="plot"),
+        tag("div", [tag("span", text) for text in times], class_="times", aria_hidden="true"),
+    )
 
 
 def _series(chart: Chart, outcomes: Sequence[OutcomeCount]) -> list[_Series]:
@@ -128,10 +158,10 @@ def _scale(chart: Chart, series: Sequence[_Series]) -> tuple[float, list[tuple[f
 
 
 def _bars(chart: Chart, series: Sequence[_Series], top: float) -> Markup:
-    step = (WIDTH - LEFT - RIGHT) / chart.buckets
+    step = WIDTH / chart.buckets
     bars = []
     for bucket in range(chart.buckets):
-        x, below = LEFT + bucket * step + 1, 0.0
+        x, below = bucket * step + 1, 0.0
         for place, one in enumerate(series):
             value = _value(chart, one.of_bucket[bucket]) if bucket in one.of_bucket else None
             if not value:
@@ -145,7 +175,6 @@ def _bars(chart: Chart, series: Sequence[_Series], top: float) -> Markup:
                     y=f"{y:.1f}",
                     width=f"{step - 2:.1f}",
                     height=f"{height:.1f}",
-                    rx="1.5",
                     class_=f"series-{place}",
                 )
             )
@@ -154,54 +183,25 @@ def _bars(chart: Chart, series: Sequence[_Series], top: float) -> Markup:
 
 
 def _lines(chart: Chart, series: Sequence[_Series], top: float) -> Markup:
-    step = (WIDTH - LEFT - RIGHT) / chart.buckets
+    step = WIDTH / chart.buckets
     shown: list[Markup] = []
     for place, one in enumerate(series):
         points = [
-            (LEFT + (bucket + 0.5) * step, y_of(value / top))
+            ((bucket + 0.5) * step, y_of(value / top))
             for bucket in sorted(one.of_bucket)
             if (value := _value(chart, one.of_bucket[bucket])) is not None
         ]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         shown.append(tag("polyline", points=path, class_=f"line series-{place}"))
-        shown += [
-            tag("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="2.4", class_=f"series-{place}") for x, y in points
-        ]
+        shown += [tag("path", d=f"M{x:.1f} {y:.1f}h0", class_=f"point series-{place}") for x, y in points]
     return joined(*shown)
 
 
-def grid(marks: Sequence[tuple[float, str]]) -> Markup:
-    """Lines across the chart at shares of its height, each with its words."""
-    return joined(
-        *(
-            joined(
-                tag(
-                    "line",
-                    x1=LEFT,
-                    x2=WIDTH - RIGHT,
-                    y1=f"{y_of(at):.1f}",
-                    y2=f"{y_of(at):.1f}",
-                    class_="axis",
-                ),
-                tag("text", text, x=LEFT - 7, y=f"{y_of(at) + 4:.1f}", text_anchor="end", class_="mark"),
-            )
-            for at, text in marks
-        )
-    )
-
-
-def _times(chart: Chart, end_ms: int) -> Markup:
+def _times(chart: Chart, end_ms: int) -> list[str]:
     start_ms = end_ms - chart.buckets * chart.bucket_ms
-    width = WIDTH - LEFT - RIGHT
-    marks = []
-    for share in (0.0, 0.25, 0.5, 0.75):
-        at_ms = start_ms + int(share * chart.buckets * chart.bucket_ms)
-        marks.append(
-            tag("text", time_word(chart, at_ms), x=f"{LEFT + share * width:.0f}", y=HEIGHT - 5, class_="time")
-        )
-    last = tr("now") if chart.start_ms is None else time_word(chart, end_ms)
-    now = tag("text", last, x=WIDTH - RIGHT, y=HEIGHT - 5, text_anchor="end", class_="time now")
-    return joined(*marks, now)
+    length_ms = chart.buckets * chart.bucket_ms
+    times = [time_word(chart, start_ms + length_ms * quarter // 4) for quarter in range(4)]
+    return [*times, tr("now") if chart.start_ms is None else time_word(chart, end_ms)]
 
 
 def time_word(chart: Chart, at_ms: int) -> str:
@@ -211,7 +211,7 @@ def time_word(chart: Chart, at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime(form) + " UTC"
 
 
-def _told(chart: Chart, series: Sequence[_Series], end_ms: int) -> dict[str, object]:
+def _told(chart: Chart, series: Sequence[_Series], end_ms: int) -> list[list[str]]:
     """What the script says of each bucket that one points at."""
     start_ms = end_ms - chart.buckets * chart.bucket_ms
     rows = []
@@ -222,7 +222,7 @@ def _told(chart: Chart, series: Sequence[_Series], end_ms: int) -> dict[str, obj
             if bucket in one.of_bucket and (value := _value(chart, one.of_bucket[bucket])) is not None
         ]
         rows.append([time_word(chart, start_ms + bucket * chart.bucket_ms), *values])
-    return {"left": LEFT, "right": WIDTH - RIGHT, "top": TOP, "bottom": HEIGHT - BOTTOM, "rows": rows}
+    return rows
 
 
 def _label(series: Sequence[_Series]) -> str:
@@ -237,7 +237,7 @@ def _legend(place: int, one: _Series) -> Markup:
 
 def y_of(share: float) -> float:
     """Where a share of the highest value is."""
-    return TOP + (1 - share) * (HEIGHT - TOP - BOTTOM)
+    return (1 - share) * HEIGHT
 
 
 def short(value: float) -> str:

@@ -131,7 +131,13 @@ def _action(visit: Visit, alert: Alert) -> Markup | None:
             address, word = url("/batches", model=alert.subject), tr("Batches")
         case other:
             assert_never(other)
-    return tag("a", word, href=f"{visit.root}{address}", class_="button small")
+    shown = tag("a", word, href=f"{visit.root}{address}", class_="button small")
+    if alert.kind not in ("trouble", "provider_down"):
+        return shown
+    provider = alert.subject.partition(":")[0]
+    path, word = url("/pause", provider=provider), tr("Pause {name}…", name=provider)
+    pause = act_link(visit, path, word, class_="button small")
+    return joined(shown, pause)
 
 
 # --- the items of an alert ------------------------------------------------------------------------------

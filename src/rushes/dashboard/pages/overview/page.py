@@ -262,7 +262,7 @@ def _figures(
         stat(tr("Credits available"), number(gauges.credits_available), tr("in all accounts")),
         stat(tr("Credits held"), number(gauges.credits_held), tr("for open tasks")),
         stat(tr("Files to fetch"), number(gauges.archive_due_count), tr("before their links die")),
-        class_="grid",
+        class_="grid figures",
     )
 
 
