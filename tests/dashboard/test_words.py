@@ -122,15 +122,16 @@ def test_what_a_batch_waits_for_is_said_in_both_languages(reason: str) -> None:
 
 def test_all_that_a_forecast_can_say_is_known() -> None:
     functions = {"_eta", "_part", "_queue_words"}
-    said = {
-        part.value.strip()
+    parts = [
+        part.value
         for node in ast.walk(ast.parse(Path(forecasts.__file__).read_text()))
         if isinstance(node, ast.FunctionDef) and node.name in functions
         for text in ast.walk(node)
         if isinstance(text, ast.JoinedStr)
         for part in text.values
-        if isinstance(part, ast.Constant) and len(str(part.value).strip()) > 2
-    }
+        if isinstance(part, ast.Constant)
+    ]
+    said = {part.strip() for part in parts if isinstance(part, str) and len(part.strip()) > 2}
     assert "unconfirmed, decided by" in said
     assert {text for text in said if not any(text in example for example in WAITS)} == set()
 
