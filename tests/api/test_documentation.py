@@ -149,6 +149,7 @@ def test_every_example_of_the_page_works(new_database_url: Callable[[str], str],
                 eventually(
                     lambda: tenant.get(f"/v1/batches/{variables['BATCH']}/items")["items"][0]["status"],
                     lambda status: status == "succeeded",
+                    seconds_max=60.0,  # where it waits for the cancelled ones, which render on
                 )
             if "/adopt" in command:
                 simulator.use(knobs(render_seconds=0.2, submit_accepted_then_reset=1.0))
