@@ -57,7 +57,7 @@ from rushes.store.keys import KeyOwner
 from rushes.store.tasks import items
 
 PAGE_MAX: Final = 100
-FORM_FIELDS_MAX: Final = 20
+FORM_FIELDS_MAX: Final = 64
 FORM_FIELD_BYTES_MAX: Final = 64 * 1024
 POLL_AFTER_MS: Final = 1000
 """How often the OpenAI SDK's `create_and_poll` asks; it takes the time from a header."""
@@ -71,6 +71,8 @@ USER_CHARACTERS_MAX: Final = 512
 
 _DATED: Final = re.compile(r"(.+)-\d{4}-\d{2}-\d{2}")
 _METADATA_FORM_FIELD: Final = re.compile(r"metadata\[([^\]]{1,64})\]")
+_OPTION_FORM_FIELD: Final = re.compile(r"(?:options\[([a-z0-9_]{1,64})\]|([a-z0-9_]{1,64}))(\[\])?")
+"""How the SDK's forms write an option: by its name or below `options`, with `[]` for each value of a list."""
 _REFERENCE_FORM_FIELDS: Final = {f"input_reference[{key}]": key for key in ("image_url", "file_id")}
 
 router = APIRouter(prefix="/videos", tags=[VIDEOS])
@@ -286,8 +288,10 @@ async def _fields(request: Request) -> Mapping[str, Any]:
 
 async def _form_fields(form: FormData, raw: bytes) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        if name in fields:
+    for written, value in form.multi_items():
+        option = _OPTION_FORM_FIELD.fullmatch(written)
+        name, is_list = (option[1] or option[2], bool(option[3])) if option else (written, False)
+        if name in fields and not (is_list and isinstance(fields[name], list)):
             raise InputError(f"{quoted(name)} is there twice")
         if isinstance(value, str):
             if value.encode() not in raw:  # the parser read what is not UTF-8 as another alphabet
@@ -295,6 +299,8 @@ async def _form_fields(form: FormData, raw: bytes) -> dict[str, Any]:
             label = _METADATA_FORM_FIELD.fullmatch(name)
             if label is not None:
                 fields.setdefault("metadata", {})[label[1]] = value
+            elif is_list:
+                fields.setdefault(name, []).append(value)
             else:
                 fields[name] = value
             continue
@@ -343,12 +349,13 @@ def _without_date(name: str, catalogue: Catalogue) -> str:
     return plain if plain in catalogue or catalogue.find_alias(plain) is not None else name
 
 
-def _cell(name: str, text: str, catalogue: Catalogue, model: str, names: frozenset[str]) -> object:
+def _cell(name: str, text: object, catalogue: Catalogue, model: str, names: frozenset[str]) -> object:
     try:
-        if name in names:
+        if name in names and isinstance(text, str):
             return catalogue.fields.read_cell(name, text, model)
-        is_json = name in ("options", "metadata") and isinstance(text, str)
-        return parse_json(text) if is_json else text
+        if name in ("options", "metadata") and isinstance(text, str):
+            return parse_json(text)
+        return text
     except ValueError as error:
         raise InputError(str(error), field=name) from None
 

@@ -72,10 +72,14 @@ def options_of(model: Model, *, seconds: object, size: object, reference_url: st
 
     A length that the model does not have becomes the next longer one, so that clients which ask for
     OpenAI's 4, 8 or 12 seconds work; the video tells its own. Without one it is the shortest from 4 on. A
-    model with one length makes that one, whatever is asked for.
+    model with one length makes that one, whatever is asked for. One without an aspect ratio has its own.
     """
     ratio, is_large = SIZES[_size(size)]
-    options: dict[str, Any] = {"aspect_ratio": ratio}
+    options: dict[str, Any] = {}
+    if "aspect_ratio" in model.options:
+        options["aspect_ratio"] = ratio
+    elif size is not None:
+        raise InputError(f"{model.name} has no size {size}", field="size")
     if is_large:
         options.update(_large(model, str(size)))
     duration = _duration(model, seconds)
