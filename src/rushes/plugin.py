@@ -5,18 +5,19 @@
 - **What `submit` gets and answers**: `SubmitRequest`; `Accepted`, `Rejected`, `Throttled`, `NotSent`,
   `Unknown` (together `SubmitOutcome`).
 - **What `poll_remote_task` answers**: `NoAnswer`, `Processing`, `Succeeded`, `Failed` with its `FailureType`
-  (together `PollResult`).
+  (together `PollResult`). `Succeeded` may name files besides the video: `OutputFile` with its `OutputKind`.
 - **What a provider may have besides**: `find`, which answers `Accepted`, `NeverTaken` or `NoAnswer` (together
   `FindResult`); `cancel`, which answers `CancelTaken`, `CancelRefused` or `NoAnswer` (`CancelResult`);
   `callback_is_genuine` (`SignsCallbacks`).
-- **What a provider says of its service**: `ProviderLimits`, `ResultFiles`, `origin_of`.
+- **What a provider says of its service**: `ProviderLimits`, `ResultFiles`, `InlineFile`, `origin_of`.
 - **What a model says of itself**: `Model` with `Price` and `Cost` (`read_price`, `read_cost`); its options
   `OneOf`, `WholeNumber`, `Seed`, `DecimalNumber`, `YesNo`, `Text`, `Url`, `UrlList`, their place in a request
   (`Wire`), and `AtMostWhen`, `Apart`, `Needs` for what holds between two of them; its files `MediaInput`,
   which `submit` gets as `InputFile`s, and `TakesUploads` for a service that is given files before a submit.
 - **How to read an answer**: `accepted`, `succeeded`, `progress_of`, `amount_in`, `words_in`,
-  `failure_type_of_text`, `complaint_of` and `Complaint`, `path_segment`, `require_same_task`, `Unnamed`,
-  `retry_after_seconds`, `NO_SUCH_ID`, `UNDECODABLE`, `Response`, `Transport`, `TransportError`.
+  `kind_of_file`, `failure_type_of_text`, `complaint_of` and `Complaint`, `path_segment`,
+  `require_same_task`, `Unnamed`, `retry_after_seconds`, `NO_SUCH_ID`, `UNDECODABLE`, `Response`,
+  `Transport`, `TransportError`.
 
 Stable: these names, their arguments and fields, and what a provider must promise. They change with a major
 version only (before 1.0 with a minor one), and CHANGELOG.md says how to follow. New outcomes, options and
@@ -53,6 +54,8 @@ from rushes.domain.task import (
     NeverTaken,
     NoAnswer,
     NotSent,
+    OutputFile,
+    OutputKind,
     PollResult,
     Processing,
     Rejected,
@@ -70,6 +73,7 @@ from rushes.providers.answers import (
     amount_in,
     complaint_of,
     failure_type_of_text,
+    kind_of_file,
     path_segment,
     progress_of,
     require_same_task,
@@ -77,6 +81,7 @@ from rushes.providers.answers import (
     words_in,
 )
 from rushes.providers.base import (
+    InlineFile,
     Provider,
     ProviderConfig,
     ProviderLimits,
@@ -105,6 +110,7 @@ __all__ = [
     "FailureType",
     "FindResult",
     "HttpProvider",
+    "InlineFile",
     "InputFile",
     "MediaInput",
     "Model",
@@ -113,6 +119,8 @@ __all__ = [
     "NoAnswer",
     "NotSent",
     "OneOf",
+    "OutputFile",
+    "OutputKind",
     "PollResult",
     "Price",
     "Processing",
@@ -143,6 +151,7 @@ __all__ = [
     "amount_in",
     "complaint_of",
     "failure_type_of_text",
+    "kind_of_file",
     "origin_of",
     "path_segment",
     "progress_of",

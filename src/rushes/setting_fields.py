@@ -291,7 +291,7 @@ class SettingFields(BaseModel):
     vertex_host: ProviderHost = _env("VERTEX_HOST", "https://us-central1-aiplatform.googleapis.com")
     """`scheme://host[:port]` of Vertex AI; it names the location."""
     vertex_storage_uri: BucketUri | None = _env("VERTEX_STORAGE_URI", None)
-    """The bucket that Vertex AI puts videos into: `gs://bucket/prefix`."""
+    """The bucket for the videos of Vertex AI: `gs://bucket/prefix`. Without it they come in its answers."""
     openai_video_api_key: Secret | None = _env("OPENAI_VIDEO_API_KEY", None)
     """The key of a server with OpenAI's `/v1/videos`, such as another rushes."""
     openai_video_base_url: ProviderUrl | None = _env("OPENAI_VIDEO_BASE_URL", None)

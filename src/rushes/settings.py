@@ -215,8 +215,6 @@ class Settings(SettingFields):
         host = self._host_of(provider)
         if key is None or host is None:
             return ProviderAccount(missing=variables.key if key is None else variables.host)
-        if provider == VERTEX and self.vertex_storage_uri is None:
-            return ProviderAccount(missing="VERTEX_STORAGE_URI")
         return ProviderAccount(host, key.get_secret_value())
 
     def provider_extra(self, like: str) -> dict[str, str]:

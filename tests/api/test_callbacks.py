@@ -102,14 +102,22 @@ def test_completion_is_seen_within_a_second_of_the_callback(
         assert_seen_within_a_second(service, called_back_at_ms)
 
 
-def test_ark_s_callback_hurries_the_poll_of_its_task(
-    database_url: str, called_back_at_ms: dict[int, float]
+CALLS_BACK = {
+    "seedance-2.0-mini": ("ARK_API_KEY", "ARK_HOST", "/api/v3"),
+    "minimax-h3-max": ("MINIMAX_API_KEY", "MINIMAX_HOST", ""),
+}
+
+
+@pytest.mark.parametrize("model", CALLS_BACK)
+def test_a_callback_without_a_signature_hurries_the_poll_of_its_task(
+    database_url: str, called_back_at_ms: dict[int, float], model: str
 ) -> None:
+    key, host, path = CALLS_BACK[model]
     with running_simulator(knobs(render_seconds=1.0, callback_progress=False)) as simulator:
-        ark = {"ARK_API_KEY": "a-key", "ARK_HOST": f"{simulator.base_url}/api/v3"}
-        with called_back(database_url, simulator, ark) as service:
+        account = {key: "a-key", host: simulator.base_url + path}
+        with called_back(database_url, simulator, account) as service:
             tenant = service.tenant()
-            items = [{"prompt": f"p{n}", "model": "seedance-2.0-mini"} for n in range(5)]
+            items = [{"prompt": f"p{n}", "model": model} for n in range(5)]
             batch_id = tenant.post("/v1/batches", {"items": items}, status=201)["batch_id"]
             assert tenant.finished(batch_id, seconds_max=15)["status"] == "succeeded"
             assert_seen_within_a_second(service, called_back_at_ms)
@@ -319,6 +327,22 @@ def test_a_callback_is_taken_if_it_is_well_formed_and_its_token_is_ours(
     else:
         problem = assert_problem(answer)
         assert token not in json.dumps(problem)
+
+
+def test_a_service_that_tries_the_address_gets_its_challenge_back(database_url: str) -> None:
+    with (
+        running_simulator(knobs(render_seconds=60.0)) as simulator,
+        called_back(database_url, simulator, with_worker=False) as service,
+    ):
+        batch_id = service.tenant().batch("a boat")["batch_id"]
+        task = task_row(service, batch_id)
+        answer = call_back(service, task, {"challenge": "1a3cs1j-601a-118y-ch52-o48911eabc3u"})
+        assert answer.json() == {"success": True, "challenge": "1a3cs1j-601a-118y-ch52-o48911eabc3u"}
+        for odd in ("x" * 513, 5, None):
+            assert call_back(service, task, {"challenge": odd}).json() == {"success": True}
+        forged = httpx2.post(f"{service.base_url}/callbacks/grsai/t-1", json={"challenge": "a"})
+        assert forged.status_code == 404
+        assert service.rows("SELECT COUNT(*) AS count FROM callback_nudges") == [{"count": 0}]
 
 
 def test_without_a_secret_there_are_no_callbacks(new_database_url: Callable[[str], str]) -> None:

@@ -6,6 +6,7 @@ from rushes.providers.families import ark
 from rushes.testing import CancelCase, ProviderCase, Reply, conformance_suite
 
 URL = "https://ark-content-generation-cn-beijing.tos-cn-beijing.volces.com/1.mp4?X-Tos-Signature=5f"
+FRAME = "https://ark-content-generation-cn-beijing.tos-cn-beijing.volces.com/1.png?X-Tos-Signature=5f"
 ID = "cgt-20261129024500-7xk2p"
 MODEL = DEFAULT_CATALOGUE.get("seedance-2.0")
 
@@ -31,8 +32,13 @@ TestArk = conformance_suite(
         accepted=[Reply({"id": ID})],
         remote_task_id=ID,
         running=task("running"),
-        succeeded=task("succeeded", content={"video_url": URL}, usage={"completion_tokens": 108_000}),
+        succeeded=task(
+            "succeeded",
+            content={"video_url": URL, "last_frame_url": FRAME},
+            usage={"completion_tokens": 108_000},
+        ),
         video_url=URL,
+        further_files=[("last_frame", FRAME)],
         failed=failed("InternalServiceError", "the service met an unexpected error"),
         failed_message="the service met an unexpected error",
         moderated=failed("OutputVideoSensitiveContentDetected.PolicyViolation", "may be protected"),

@@ -5,6 +5,7 @@ from rushes.providers.families import fal
 from rushes.testing import CancelCase, ProviderCase, Reply, conformance_suite
 
 URL = "https://v3b.fal.media/files/b/1.mp4"
+SOUND = "https://v3b.fal.media/files/b/1.mp3"
 REQUEST_ID = "764cabcf-b745-4b3e-ae38-1200304cf45b"
 COMPLETED = Reply(
     {"status": "COMPLETED", "request_id": REQUEST_ID, "logs": None, "metrics": {"inference_time": 3.4}}
@@ -28,8 +29,12 @@ def case(request: SubmitRequest, app: str) -> ProviderCase:
         ],
         remote_task_id=remote_task_id,
         running=[Reply({"status": "IN_PROGRESS", "request_id": REQUEST_ID, "logs": None})],
-        succeeded=[COMPLETED, Reply({"video": {"url": URL, "content_type": "video/mp4"}})],
+        succeeded=[
+            COMPLETED,
+            Reply({"video": {"url": URL, "content_type": "video/mp4"}, "audio": {"url": SOUND}}),
+        ],
         video_url=URL,
+        further_files=[("audio", SOUND)],
         failed=[COMPLETED, refused("no_media_generated", "nothing was made")],
         failed_message="nothing was made",
         moderated=[COMPLETED, refused("content_policy_violation", "flagged by a content checker")],

@@ -8,6 +8,7 @@ from rushes.providers.families import kling
 from rushes.testing import SUBMIT_KEY, FindCase, ProviderCase, Reply, conformance_suite
 
 URL = "https://v1-kling.klingai.com/bs2/upload-kling/1.mp4?x=5f"
+FRAME = "https://v1-kling.klingai.com/bs2/upload-kling/1.png?x=5f"
 ID = "874201553212543065"
 NEWER, OLDER = DEFAULT_CATALOGUE.get("kling-3.0"), DEFAULT_CATALOGUE.get("kling-2.6")
 
@@ -38,10 +39,14 @@ NEWER_CASE = ProviderCase(
     running=task("processing"),
     succeeded=task(
         "succeeded",
-        outputs=[{"type": "video", "id": "v", "url": URL, "duration": "5"}],
+        outputs=[
+            {"type": "video", "id": "v", "url": URL, "duration": "5"},
+            {"type": "image", "id": "i", "url": FRAME},
+        ],
         billing=[{"charge_type": "cash", "amount": "0.42", "currency": "USD"}],
     ),
     video_url=URL,
+    further_files=[("image", FRAME)],
     failed=task("failed", message="the model failed"),
     failed_message="the model failed",
     moderated=task("failed", message="Failure to pass the risk control: content policy"),

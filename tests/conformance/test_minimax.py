@@ -3,7 +3,7 @@
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.providers.base import SubmitRequest
 from rushes.providers.families import minimax
-from rushes.testing import ProviderCase, Reply, conformance_suite
+from rushes.testing import CancelCase, ProviderCase, Reply, conformance_suite
 
 URL = "https://public-cdn-video.minimax.io/1.mp4?Signature=5f"
 ID = "424010985738629"
@@ -35,5 +35,9 @@ TestMiniMax = conformance_suite(
         odd_fields=frozenset({"usage", "total_seconds", "model", "message"}),
         unknown_task=error("server_error", "record not found (1000)", 500),
         rejected=error("bad_request_error", "invalid params (2013)", 400),
+        cancel=CancelCase(
+            taken=[*task("queued"), Reply({"task_id": ID, "status": "cancelled"})],
+            refused=[[*task("queued"), *error("bad_request_error", "the task is running (2013)", 400)]],
+        ),
     )
 )

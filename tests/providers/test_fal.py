@@ -1,5 +1,6 @@
 """fal's queue API: what a submit sends, and what every answer means."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -21,10 +22,12 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
-from rushes.providers.base import SubmitRequest
-from rushes.providers.families import fal
+from rushes.providers.base import ProviderConfig, SubmitRequest
+from rushes.providers.families import fal, fal_places
+from rushes.providers.http.client import HttpTransport
+from rushes.providers.http.transport import Response, TransportError
 from rushes.providers.inputs import InputFile
-from tests.providers.local_http import Exchange
+from tests.providers.local_http import Exchange, http1_server
 from tests.providers.service import KEY, Reply, Service, request_of
 
 ID = "fal-ai/veo3.1/requests/764cabcf-b745-4b3e-ae38-1200304cf45b"
@@ -318,3 +321,75 @@ def test_a_result_whose_body_has_no_type_is_what_the_head_says(kind: str, result
     else:
         assert isinstance(found, Failed)
         assert found.failure_type is result
+
+
+# --- its other places -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first_is_away", [True, False])
+def test_the_queue_s_other_name_is_asked_where_the_first_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch, first_is_away: bool
+) -> None:
+    async def answer(exchange: Exchange) -> None:
+        said = {"request_id": "r-1", "status": "IN_QUEUE"}
+        await exchange.answer(200, json.dumps(said).encode(), {"content-type": "application/json"})
+
+    async def scenario() -> None:
+        async with http1_server(answer) as first, http1_server(answer) as backup:
+            host = "http://127.0.0.1:9" if first_is_away else first.url
+            monkeypatch.setitem(fal_places.BACKUP_HOSTS, host, backup.url)
+            clock = [1000.0]
+            transport = HttpTransport(connect_timeout_seconds=2)
+            config = ProviderConfig(host, KEY, transport, timeout_seconds=5.0, now=lambda: clock[0])
+            provider = fal.build(config)
+            taken = await provider.submit(SubmitRequest("fal-ai/veo3.1", "a fox"))
+            assert taken == Accepted("fal-ai/veo3.1/requests/r-1")
+            assert await provider.poll_remote_task("fal-ai/veo3.1/requests/r-1") == Processing(None)
+            await transport.close()
+            asked = [server.requests for server in (first, backup)]
+            paths = ["/fal-ai/veo3.1", "/fal-ai/veo3.1/requests/r-1/status"]
+            wanted = [[], paths] if first_is_away else [paths, []]
+            assert [[one.path for one in its] for its in asked] == wanted
+
+    asyncio.run(scenario())
+
+
+def test_what_may_have_arrived_is_not_sent_to_the_other_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def reset(exchange: Exchange) -> None:
+        await exchange.reset()
+
+    async def never(exchange: Exchange) -> None:
+        raise AssertionError("it was asked")
+
+    async def scenario() -> None:
+        async with http1_server(reset) as first, http1_server(never) as backup:
+            monkeypatch.setitem(fal_places.BACKUP_HOSTS, first.url, backup.url)
+            transport = HttpTransport(connect_timeout_seconds=2)
+            provider = fal.build(ProviderConfig(first.url, KEY, transport, timeout_seconds=5.0))
+            assert isinstance(await provider.submit(SubmitRequest("fal-ai/veo3.1", "a fox")), Unknown)
+            await transport.close()
+            assert backup.requests == []
+
+    asyncio.run(scenario())
+
+
+def test_the_other_name_is_asked_first_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, asked = [0.0], list[str]()
+    monkeypatch.setitem(fal_places.BACKUP_HOSTS, "https://a.example", "https://b.example")
+
+    async def ask(url: str) -> Response:
+        asked.append(url)
+        if url.startswith("https://a.") and clock[0] < 30:
+            raise TransportError("no connection", may_have_been_received=False)
+        return Response(200, {}, b"{}")
+
+    async def scenario() -> None:
+        queue = fal_places.Queue("https://a.example", lambda: clock[0])
+        for now in (0.0, 10.0, 59.0, 61.0):
+            clock[0] = now
+            await queue.ask("https://a.example/x?y=1", ask)
+        await queue.ask("https://elsewhere.example/x", ask)
+
+    asyncio.run(scenario())
+    a, b = "https://a.example/x?y=1", "https://b.example/x?y=1"
+    assert asked == [a, b, b, b, a, "https://elsewhere.example/x"]

@@ -12,6 +12,8 @@ from email.policy import HTTP
 from typing import Any
 
 import fal_client
+import fal_client.client
+import httpx
 import openai
 import pytest
 from google import genai
@@ -119,6 +121,56 @@ def test_runway_a_file_of_its_own() -> None:
     assert list(form_of(our_requests[1])) == ["k", "file"]
     assert "authorization" not in our_requests[1].headers
     assert our_requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_fal_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two requests of the SDK's storage; the key does not go to the place for files."""
+
+    async def exchanges_of(send: Callable[[str], Awaitable[object]]) -> tuple[object, list[Exchange]]:
+        async def reply(exchange: Exchange) -> None:
+            place = {"upload_url": f"{server.url}/bucket", "file_url": "https://f.example/frame.png"}
+            body = b"" if exchange.path == "/bucket" else json.dumps(place).encode()
+            await exchange.answer(200, body, {"content-type": "application/json"})
+
+        async with asyncio.timeout(20), http1_server(reply) as server:
+            return await send(server.url), server.requests
+
+    async def theirs(url: str) -> object:
+        monkeypatch.setattr(fal_client.client, "REST_URL", url)
+        auth = fal_client.client.AuthCredentials(scheme="Key", token=KEY)
+
+        def give() -> object:
+            with httpx.Client() as client:
+                return fal_client.client._upload_via_storage(
+                    client, auth, data=PNG, content_type="image/png", file_name="frame.png"
+                )
+
+        return await asyncio.to_thread(give)
+
+    async def ours(url: str) -> object:
+        transport = HttpTransport(connect_timeout_seconds=1)
+        provider = fal.build(ProviderConfig(url, KEY, transport))
+        assert isinstance(provider, TakesUploads)
+        try:
+            return await provider.upload_input(FILE)
+        finally:
+            await transport.close()
+
+    (their_url, their_requests), (our_url, our_requests) = (
+        asyncio.run(exchanges_of(theirs)),
+        asyncio.run(exchanges_of(ours)),
+    )
+    assert our_url == their_url == "https://f.example/frame.png"
+    for mine, its in zip(our_requests, their_requests, strict=True):
+        assert (mine.method, mine.path, mine.headers["content-type"]) == (
+            its.method,
+            its.path,
+            its.headers["content-type"],
+        )
+        assert mine.headers.get("authorization") == its.headers.get("authorization")
+    assert json.loads(our_requests[0].body) == json.loads(their_requests[0].body)
+    assert our_requests[1].body == their_requests[1].body == PNG
+    assert "authorization" not in our_requests[1].headers
 
 
 PLACE = {"runwayUri": "x", "uploadUrl": "http://10.0.0.1/", "fields": {}}

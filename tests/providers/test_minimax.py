@@ -1,5 +1,6 @@
 """MiniMax' own API: what a submit sends, and what every answer means."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,6 +11,8 @@ from rushes.domain.task import (
     REMOTE_TASK_FAILED,
     SUCCEEDED_WITHOUT_VIDEO_URL,
     Accepted,
+    CancelRefused,
+    CancelTaken,
     Failed,
     FailureType,
     NoAnswer,
@@ -22,9 +25,12 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
-from rushes.providers.base import SubmitRequest
+from rushes.providers.base import Cancellable, ProviderConfig, SubmitRequest
 from rushes.providers.families import minimax
+from rushes.providers.http.client import HttpTransport
 from rushes.run.inputs.source import urls_of
+from rushes.simulator import running_simulator
+from tests.harness import knobs
 from tests.providers.local_http import Exchange
 from tests.providers.service import KEY, Reply, Service
 
@@ -187,3 +193,45 @@ def test_what_does_not_decode_strictly_is_no_answer(reply: Reply, http_status: i
     result = poll(reply)
     assert isinstance(result, NoAnswer)
     assert result.http_status == http_status
+
+
+def test_a_queued_task_is_cancelled_and_one_that_renders_is_left_alone() -> None:
+    async def scenario(host: str) -> None:
+        transport = HttpTransport(connect_timeout_seconds=5)
+        provider = minimax.build(ProviderConfig(host, KEY, transport, timeout_seconds=10.0))
+        assert isinstance(provider, Cancellable)
+        first, second = [await provider.submit(request()) for _ in range(2)]
+        assert isinstance(first, Accepted)
+        assert isinstance(second, Accepted)
+        assert await provider.cancel(first.remote_task_id) == CancelRefused("it is running")
+        assert await provider.cancel(second.remote_task_id) == CancelTaken()
+        ended = await provider.poll_remote_task(second.remote_task_id)
+        assert isinstance(ended, Failed)
+        assert ended.failure_type is FailureType.CANCELLED
+        await transport.close()
+
+    with running_simulator(knobs(running_tasks_max=1, render_seconds=60.0)) as simulator:
+        asyncio.run(scenario(simulator.base_url))
+        assert simulator.report().cancelled_waiting == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b'{"task_id": "7", "status": "succeeded"}', "7"),
+        (b'{"task": {"id": "7", "status": "running"}}', "7"),
+        (b'{"challenge": "x"}', None),
+        (b"no JSON", None),
+    ],
+)
+def test_a_callback_names_its_task(body: bytes, named: str | None) -> None:
+    found, _ = Service(minimax.build, {}).ask(_reading(body))
+    assert found == named
+
+
+def _reading(body: bytes) -> Any:
+    async def read(provider: Any) -> str | None:
+        found: str | None = provider.remote_task_id_of_callback(body)
+        return found
+
+    return read

@@ -1,6 +1,7 @@
 """Vertex AI: key files that cannot be used, the project's place, what is sent, and where videos are."""
 
 import asyncio
+import hashlib
 import json
 from base64 import b64encode
 from pathlib import Path
@@ -11,11 +12,24 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.errors import SettingsError
-from rushes.domain.task import Accepted, FailureType, NoAnswer, NotSent, Rejected, Succeeded
+from rushes.domain.task import (
+    Accepted,
+    FailureType,
+    NoAnswer,
+    NotSent,
+    OutputFile,
+    OutputKind,
+    Rejected,
+    Succeeded,
+)
+from rushes.files.fetch import fetch_file
+from rushes.files.guard.client import GuardedHttp, NoAnswerFromUrl
 from rushes.providers.base import ProviderConfig, SubmitRequest
 from rushes.providers.families.vertex import VertexProvider, read_account
+from rushes.providers.http.client import HttpTransport
 from rushes.providers.http.transport import Response
 from rushes.providers.inputs import InputFile
+from tests.providers.local_http import Exchange, http1_server
 from tests.providers.scripted import Asked, Scripted
 from tests.providers.test_credentials import KEY, pem
 
@@ -187,3 +201,45 @@ def test_a_video_in_the_bucket_has_an_address_that_takes_the_token(uri: str, url
 def test_the_check_says_why_the_account_is_of_no_help(answer: Response, refusal: str | None) -> None:
     said = asyncio.run(vertex(Scripted(TOKEN, answer)).check())
     assert said is None if refusal is None else refusal in (said or "")
+
+
+def test_a_video_in_the_answer_is_a_verdict_and_is_fetched_from_it(tmp_path: Path) -> None:
+    """However large the answer, up to its bound; without a bucket none is named in the submit."""
+    content = [bytes([number]) * 3_000_000 for number in range(2)]
+    videos = [{"bytesBase64Encoded": b64encode(each).decode(), "mimeType": "video/mp4"} for each in content]
+    asked: list[tuple[str, bytes, str | None]] = []
+
+    async def answer(exchange: Exchange) -> None:
+        asked.append((exchange.path, exchange.body, exchange.headers.get("authorization")))
+        if exchange.path == "/token":
+            said: dict[str, Any] = {"access_token": "token-1", "expires_in": 3600}
+        elif exchange.path.endswith(":predictLongRunning"):
+            said = {"name": NAME}
+        else:
+            said = {"name": NAME, "done": True, "response": {"videos": videos}}
+        await exchange.answer(200, json.dumps(said).encode(), {"content-type": "application/json"})
+
+    async def scenario() -> None:
+        async with http1_server(answer) as server:
+            transport = HttpTransport(connect_timeout_seconds=5)
+            key = base64_of(token_uri=f"{server.url}/token")
+            provider = VertexProvider(ProviderConfig(server.url, key, transport, timeout_seconds=20.0))
+            assert await provider.submit(request()) == Accepted(NAME)
+            assert "storageUri" not in json.loads(asked[-1][1])["parameters"]
+            place = f"{server.url}/v1/{NAME}#video-"
+            further = (OutputFile(OutputKind.VIDEO, f"{place}1"),)
+            assert await provider.poll_remote_task(NAME) == Succeeded(f"{place}0", further_files=further)
+            http = GuardedHttp(allow_private=False)
+            for number in (0, 1):
+                size, digest = await fetch_file(
+                    http, f"{place}{number}", tmp_path / "v.mp4", way=provider.result_files
+                )
+                assert (size, digest) == (3_000_000, hashlib.sha256(content[number]).hexdigest())
+                assert asked[-1][2] == "Bearer token-1"
+                assert json.loads(asked[-1][1]) == {"operationName": NAME}
+            with pytest.raises(NoAnswerFromUrl, match="answered without the file"):
+                await fetch_file(http, f"{place}2", tmp_path / "v.mp4", way=provider.result_files)
+            await http.close()
+            await transport.close()
+
+    asyncio.run(scenario())

@@ -14,6 +14,7 @@ from rushes.domain.catalogue.media import MediaFacts
 from rushes.domain.errors import StatementRefused
 from rushes.domain.input.uploads import Upload
 from rushes.domain.task import Succeeded
+from rushes.domain.task import OutputFile, OutputKind, Succeeded
 from rushes.money.retry import retry_failed
 from rushes.money.settle import Group, apply_group
 from rushes.read.compatible import file_batches
@@ -24,8 +25,9 @@ from rushes.store.acceptance import gates, given_back, verdicts
 from rushes.store.database import Database
 from rushes.store.inputs import request_files, uploads
 from rushes.store.migrations import migrate
+from rushes.store.outputs import further
 from rushes.store.tables import guards
-from rushes.store.tasks import asked, pauses, turns
+from rushes.store.tasks import asked, finish_if_owned, pauses, turns
 from tests.books import PROVIDER, REFUSED, Books
 from tests.conftest import DIALECTS
 
@@ -427,3 +429,36 @@ def test_of_tries_of_before_only_those_that_a_rejected_clip_bought_use_up_no_re_
     empty.run(apply_group, group, worker_id="w", now_ms=3, before_closing=retry_failed)
     again = books.rows("SELECT batch_id, retry_number, rerolls FROM video_tasks WHERE status = 'pending'")
     assert again == [{"batch_id": 1, "retry_number": 2, "rerolls": 1}]
+
+
+def test_successes_of_before_have_no_further_files_and_one_in_flight_may_bring_some(empty: Database) -> None:
+    upgrade_to(empty, "0032")
+    empty.run(insert_waiting, accounts=1, batches=1)
+
+    def send(connection: Connection) -> None:
+        connection.execute(
+            text("UPDATE batches SET status = 'processing', pending_count = 0, processing_count = 1")
+        )
+        connection.execute(
+            text(
+                "UPDATE video_tasks SET status = 'processing', attempt = 1, worker_id = 'w',"
+                " remote_task_id = 'r', dispatched_at_ms = 2"
+            )
+        )
+
+    empty.run(send)
+    migrate.upgrade(empty)
+    assert empty.run_reading(guards.missing_columns) == empty.run_reading(guards.missing_guards) == []
+    assert empty.run_reading(further.of_tasks, [1]) == {}
+    files = (OutputFile(OutputKind.LAST_FRAME, "https://f.example/1.png"),)
+    verdict = Succeeded("https://f.example/1.mp4", further_files=files)
+    empty.run(finish_if_owned, [(1, 1, verdict)], worker_id="w", now_ms=5)
+    (row,) = empty.run_reading(further.of_tasks, [1])[1]
+    assert (row["kind"], row["url"], row["state"]) == ("last_frame", "https://f.example/1.png", "due")
+    (claimed,) = empty.run(further.claim_if_due, limit=5, now_ms=6, claimed_until_ms=70)
+    assert (claimed.position, claimed.attempts, claimed.provider) == (1, 1, PROVIDER)
+    assert empty.run(further.claim_if_due, limit=5, now_ms=69, claimed_until_ms=140) == []
+    (again,) = empty.run(further.claim_if_due, limit=5, now_ms=70, claimed_until_ms=140)
+    stored = further.StoredFurther("k", "image/png", 5, "0" * 64)
+    assert not empty.run(further.record_stored_if_claimed, claimed, stored, now_ms=71), "another's by now"
+    assert empty.run(further.record_stored_if_claimed, again, stored, now_ms=72)

@@ -7,9 +7,9 @@ from starlette.responses import Response, StreamingResponse
 
 from rushes.api.parts import Parts
 from rushes.api.shapes.documents import UPLOADS, VIDEOS, answers
-from rushes.api.video_files import FILE_ANSWERS, file_name_of, kept_response, refuse_unkept
+from rushes.api.video_files import FILE_ANSWERS, file_name_of, further_name, kept_response, refuse_unkept
 from rushes.domain.errors import NotFound
-from rushes.files.links import FileLinks
+from rushes.files.links import FURTHER_VARIANT, FileLinks
 from rushes.read import videos
 
 _ANY_FILE: Final = {
@@ -46,6 +46,12 @@ async def get_file(
     if found is None:
         raise NotFound("there is no such file, or its link has ended; ask for the item again")
     task_id, variant = found
+    if variant.startswith(FURTHER_VARIANT):
+        number = int(variant.removeprefix(FURTHER_VARIANT))
+        kept = await parts.database.read(videos.kept_further_file, task_id, number)
+        refuse_unkept(kept)
+        name = further_name(f"video-{task_id}", kept)
+        return await kept_response(parts, kept, "video", file_name=name, request_headers=request.headers)
     kept = await parts.database.read(videos.kept_file, task_id)
     refuse_unkept(kept)
     name = file_name_of(f"video-{task_id}", variant)

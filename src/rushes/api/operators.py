@@ -26,6 +26,9 @@ from rushes.store.tasks import pauses
 
 READY_SECONDS_MAX: Final = 5.0
 
+CHALLENGE_CHARACTERS_MAX: Final = 512
+"""Of the text with which a service tries a callback's address."""
+
 router = APIRouter(tags=[OPERATORS])
 
 _ACTOR: Final = Actor("operator", "api")
@@ -243,14 +246,19 @@ async def take_callback(
     request: Request,
     parts: Parts,
 ) -> Response:
-    """A reason to poll the task now. Nothing else of the body is used, but the remote id it names."""
+    """A reason to poll the task now. Nothing else of the body is used, but the remote id it names.
+
+    A service that tries the address first posts a `challenge`, which is sent back.
+    """
     reader = parts.callback_readers.get(provider)
     secrets = parts.callback_secrets
     attempt_named = attempt_of_token(secrets[0], token, older=secrets[1:]) if secrets else None
     if reader is None or attempt_named is None:
         raise NotFound("there is no such callback")
     body = await read_body(request, bytes_max=SMALL_BODY_BYTES_MAX)
-    object_of(body)
+    challenge = object_of(body).get("challenge")
+    if isinstance(challenge, str) and len(challenge) <= CHALLENGE_CHARACTERS_MAX:
+        return json_answer({"success": True, "challenge": challenge})
     check = parts.callback_checks.get(provider)
     if check is not None and not check(body, request.headers):
         raise NotFound("there is no such callback")

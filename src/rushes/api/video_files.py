@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from rushes import telemetry
 from rushes.api.edge.problems import Refusal
 from rushes.api.parts import ApiParts
+from rushes.domain import downloads
 from rushes.domain.archive import ArchiveState
 from rushes.domain.errors import ArchiveUnavailable, NotFound
 from rushes.files.fetch import open_file
@@ -126,6 +127,7 @@ async def kept_response(
     `kept` is the row of a file that is stored. Raises `Refusal`.
     """
     column, media_type = VARIANTS[variant]
+    media_type = kept.get("content_type") or media_type
     key = kept[column]
     if parts.objects is None or key is None:
         raise Refusal(404, "NOT_FOUND", "nothing of that kind is kept of this video")
@@ -164,6 +166,11 @@ async def kept_response(
 def file_name_of(name: str, variant: str) -> str:
     """The file name under which a browser saves it."""
     return f"{name}.mp4" if variant == "video" else f"{name}-{variant}.jpg"
+
+
+def further_name(name: str, file: Mapping[str, Any]) -> str:
+    """The file name of one that came besides the video."""
+    return downloads.further_name(name, file["position"], file["kind"], file["content_type"])
 
 
 def refuse_unkept(kept: Mapping[str, Any]) -> None:

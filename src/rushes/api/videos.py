@@ -38,7 +38,14 @@ from rushes.api.parts import ApiParts, Parts
 from rushes.api.shapes import openai_models, requests
 from rushes.api.shapes.batch_bodies import read_label
 from rushes.api.shapes.documents import VIDEOS, answers, body_schema
-from rushes.api.video_files import FILE_ANSWERS, file_name_of, file_response, kept_response, refuse_unkept
+from rushes.api.video_files import (
+    FILE_ANSWERS,
+    file_name_of,
+    file_response,
+    further_name,
+    kept_response,
+    refuse_unkept,
+)
 from rushes.domain.acceptance.best_of import Acceptance
 from rushes.domain.archive import ArchiveState
 from rushes.domain.catalogue.catalogue import Catalogue
@@ -48,6 +55,7 @@ from rushes.domain.errors import InputError
 from rushes.domain.input.priced import validate_drafts
 from rushes.domain.input.prompts import TaskDraft, check_metadata, check_prompt, options_in
 from rushes.domain.input.strict_json import parse_json
+from rushes.domain.task import FURTHER_FILES_MAX
 from rushes.files.uploads import check_given_files
 from rushes.money import accept
 from rushes.money.accept import BatchRequest
@@ -246,12 +254,18 @@ async def download_video(
         Literal["video", "thumbnail", "spritesheet"],
         Query(description="Pictures are JPEG, and there only once the video is stored."),
     ] = "video",
+    file: Annotated[
+        int | None,
+        Query(ge=1, le=FURTHER_FILES_MAX, description="One of the item's `further_files`, from 1 on."),
+    ] = None,
 ) -> Response:
     """The file's bytes, from the archive once it is stored and from the provider until then.
 
     Range requests work in both cases; what is stored has a strong `ETag`.
     """
     place = video_place(video_id)
+    if file is not None:
+        return await _further_file(video_id, place, file, request, caller, parts)
     provider, url, kept = await parts.database.read(videos.file_of_video, Scope(caller.account_id), *place)
     if kept is not None:
         refuse_unkept(kept)
@@ -261,6 +275,18 @@ async def download_video(
     if variant != "video":
         raise Refusal(404, "NOT_FOUND", "no picture is kept of this video")
     name = f"{video_id}.mp4"
+    return await file_response(parts, provider, url, file_name=name, request_headers=request.headers)
+
+
+async def _further_file(
+    video_id: str, place: tuple[str, int | None], number: int, request: Request, caller: Caller, parts: Parts
+) -> Response:
+    scope = Scope(caller.account_id)
+    provider, url, kept = await parts.database.read(videos.further_of_video, scope, *place, number)
+    refuse_unkept(kept)
+    name = further_name(video_id, kept)
+    if kept["state"] == ArchiveState.STORED:
+        return await kept_response(parts, kept, "video", file_name=name, request_headers=request.headers)
     return await file_response(parts, provider, url, file_name=name, request_headers=request.headers)
 
 

@@ -83,6 +83,7 @@ class Item(TypedDict):
     content_url: str | None
     thumbnail_url: str | None
     archive: dict[str, Any] | None
+    further_files: list[dict[str, Any]]
     error: str | None
     failure_type: str | None
     attempt: int

@@ -8,7 +8,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from pyreqwest.response import Response
@@ -16,7 +16,7 @@ from pyreqwest.response import Response
 from rushes.client.answers import Item
 from rushes.client.errors import ServiceRefused, ServiceUnreachable, UnexpectedAnswer
 from rushes.client.http import Http, chunks_of, headers_of, refusal_of
-from rushes.domain.downloads import DownloadedFile, line_without_file
+from rushes.domain.downloads import DownloadedFile, further_name, line_without_file
 from rushes.domain.errors import InputError, NotFound, RushesError
 from rushes.video_folder import folder_at, size_and_digest, write_text
 
@@ -46,7 +46,32 @@ async def download(http: Http, item: Item, name: str, folder: Path) -> tuple[Dow
     found = await asyncio.to_thread(size_and_digest, path)
     if found is None:
         return {**line, "error": "the file disappeared after it was fetched"}, False
-    return {**line, "file": name, "bytes": found[0], "sha256": found[1]}, was_there
+    line |= {"file": name, "bytes": found[0], "sha256": found[1]}
+    if item["further_files"]:
+        line["further_files"] = [
+            await _further(http, number, file, path, folder)
+            for number, file in enumerate(item["further_files"], 1)
+        ]
+    return line, was_there
+
+
+async def _further(
+    http: Http, number: int, file: Mapping[str, Any], video: Path, folder: Path
+) -> dict[str, Any]:
+    """A file that came besides the video, next to it."""
+    path = video.with_name(further_name(video.name, number, file["kind"], file["content_type"]))
+    line = {"kind": file["kind"], "file": None, "bytes": None, "sha256": None, "error": file["reason"]}
+    if file["content_url"] is None:
+        return line
+    try:
+        if not path.exists():
+            await _one_try(http, file["content_url"], path)
+    except RushesError as error:
+        return {**line, "error": error.message}
+    found = await asyncio.to_thread(size_and_digest, path)
+    size, digest = found or (None, None)
+    name = str(path.relative_to(folder))
+    return {**line, "file": name, "bytes": size, "sha256": digest, "error": None}
 
 
 def item_id_of(item: Item) -> str:

@@ -3,8 +3,9 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
 
+from rushes.domain.catalogue.media import SUFFIX_OF
 from rushes.domain.catalogue.options import nearest, quoted
 from rushes.domain.errors import InputError
 
@@ -23,13 +24,24 @@ INDEX_DIGITS_MAX: Final = 9
 RESERVED_ENDINGS: Final = (".part", ".part.tag", ".manifest.json")
 """What files under way and the manifest end with."""
 
+_USUAL_TYPES: Final = {
+    "video": "video/mp4",
+    "last_frame": "image/png",
+    "image": "image/png",
+    "audio": "audio/mpeg",
+}
+"""Of files whose content type is not known yet."""
+
 _TOKEN: Final = re.compile(r"\{([a-z_]+)(?::0([1-9])d)?\}|\{\{|\}\}|[{}]|[^{}]+")
 _UNSAFE: Final = re.compile(r"[^\w.\-]+")
 _WORD: Final = re.compile(r"[^\W_]+")
 
 
 class DownloadedFile(TypedDict):
-    """A line of the manifest. `file` is None, and `error` says why, when there is no file."""
+    """A line of the manifest. `file` is None, and `error` says why, when there is no file.
+
+    `further_files` are there where the item has files besides its video: `kind, file, bytes, sha256, error`.
+    """
 
     item_id: str
     index: int
@@ -38,6 +50,7 @@ class DownloadedFile(TypedDict):
     bytes: int | None
     sha256: str | None
     error: str | None
+    further_files: NotRequired[list[dict[str, Any]]]
 
 
 def line_without_file(item: Mapping[str, Any]) -> DownloadedFile:
@@ -77,6 +90,12 @@ def manifest_of(batch_id: str, lines: Iterable[DownloadedFile], *, present: int)
         failed=failed,
         files=files,
     )
+
+
+def further_name(name: str, number: int, kind: str, content_type: str | None) -> str:
+    """The name of a file that came besides the video of that name: `0000-a-boat-1-last_frame.png`."""
+    suffix = SUFFIX_OF.get(content_type or _USUAL_TYPES.get(kind, ""), ".bin")
+    return f"{name.removesuffix('.mp4')}-{number}-{kind}{suffix}"
 
 
 # --- names ----------------------------------------------------------------------------------------------

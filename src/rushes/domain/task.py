@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import ClassVar, Literal, TypeAlias, assert_never
+from typing import ClassVar, Final, Literal, TypeAlias, assert_never
 
 
 class TaskStatus(StrEnum):
@@ -117,9 +117,31 @@ class Processing:
     progress: int | None
 
 
+class OutputKind(StrEnum):
+    """What a file is that a success brings besides its video."""
+
+    VIDEO = "video"
+    LAST_FRAME = "last_frame"
+    IMAGE = "image"
+    AUDIO = "audio"
+    FILE = "file"
+
+
+FURTHER_FILES_MAX: Final = 16
+"""Files besides the video that are kept of one success."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file that a success brings besides its video."""
+
+    kind: OutputKind
+    url: str
+
+
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The provider delivered a video; `video_url` is never empty.
+    """The provider delivered a video; `video_url` is never empty. `further_files` are what came besides it.
 
     `provider_cost` is what the provider says that it charged, None where it says nothing, and
     `provider_cost_unit` what it counts in: a currency (`USD`), or its own unit (`credits`).
@@ -132,6 +154,7 @@ class Succeeded:
     progress: int = 100
     provider_cost: float | None = None
     provider_cost_unit: str | None = None
+    further_files: tuple[OutputFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +182,11 @@ Verdict: TypeAlias = Succeeded | Failed
 def poll_result_as_dict(result: PollResult) -> dict[str, object]:
     """The public JSON form: `ok` and, by kind, `status`, `progress`, `video_url`, `error_message`, …
 
-    `provider_cost` is there only where the provider says it.
+    `provider_cost` and `further_files` are there only where the provider says them.
     """
     said = _said_of(result)
+    if isinstance(result, Succeeded) and result.further_files:
+        said["further_files"] = [{"kind": file.kind.value, "url": file.url} for file in result.further_files]
     if isinstance(result, Succeeded | Failed) and result.provider_cost is not None:
         said["provider_cost"] = result.provider_cost
         if result.provider_cost_unit is not None:

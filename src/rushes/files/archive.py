@@ -26,6 +26,7 @@ from rushes.domain.errors import ArchiveUnavailable, StoreError
 from rushes.files.archive_upkeep import prune
 from rushes.files.due import ArchiveLimits
 from rushes.files.fetch import BadStatus, fetch_file
+from rushes.files.further import FurtherFiles
 from rushes.files.gate.deciding import (
     OnDecided,
     checked_file,
@@ -95,8 +96,11 @@ class Archiver:
         self._limits = limits or ArchiveLimits()
         self._on_decided = on_decided
         self._on_bad_file = on_bad_file
+        self._further = FurtherFiles(
+            database, objects=objects, http=http, files_of=files_of, now_ms=now_ms, limits=self._limits
+        )
         self._measuring = asyncio.Semaphore(self._limits.files_measured_at_once_max)
-        self._fetching: dict[asyncio.Task[None], ClaimedFile] = {}
+        self._fetching: dict[asyncio.Task[None], ClaimedFile | None] = {}
         self._woken = asyncio.Event()
         self._store_failures = 0
         self._store_retry_at = 0.0
@@ -174,8 +178,20 @@ class Archiver:
                 return 0
             room = 1  # one file finds out whether the store is back
         room = room if files_max is None else min(room, files_max)
-        if room <= 0 or not await self._database.read(archive.any_due, self._now_ms()):
+        if room <= 0:
             return 0
+        started = 0
+        if await self._database.read(archive.any_due, self._now_ms()):
+            started = await self._start_videos(room)
+        if room > started and not self._store_failures:
+            for work in await self._further.due(room - started, self.outcomes):
+                task = asyncio.get_running_loop().create_task(work)
+                self._fetching[task] = None
+                task.add_done_callback(self._ended)
+                started += 1
+        return started
+
+    async def _start_videos(self, room: int) -> int:
         claimed = await self._database.transact(
             archive.claim_if_due,
             limit=room,
@@ -242,7 +258,7 @@ class Archiver:
         for task in given_back:
             task.cancel()
         await asyncio.gather(*given_back, return_exceptions=True)
-        for file in given_back.values():
+        for file in filter(None, given_back.values()):
             with contextlib.suppress(StoreError):
                 await self._record(
                     file, ArchiveState.DUE, "stopped while it was fetched", file.bad_files, 0.0

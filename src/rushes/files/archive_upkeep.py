@@ -10,6 +10,7 @@ from rushes.at_once import at_once
 from rushes.domain.archive import ALERT_SECONDS
 from rushes.domain.errors import NotFound
 from rushes.domain.notation import iso_time
+from rushes.files import further
 from rushes.files.objects import ObjectStore
 from rushes.store import archive
 from rushes.store.database import Database
@@ -160,6 +161,11 @@ async def prune(
             archive.stored_before, account_id, before_ms=before_ms, limit=PAGE_FILES
         ):
             await _remove(database, objects, rows, found)
+        found.files += await further.remove_before(
+            database, objects, account_id, before_ms=before_ms, page=PAGE_FILES
+        )
+    if not dry_run:
+        found.files += await further.remove_those_of_removed_videos(database, objects, page=PAGE_FILES)
     return found
 
 

@@ -6,17 +6,17 @@ A file under its final name is whole and has the hash that was recorded when it 
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from rushes.domain.archive import VIDEO_DELETED, ArchiveState
-from rushes.domain.downloads import DownloadedFile, line_without_file
+from rushes.domain.downloads import DownloadedFile, further_name, line_without_file
 from rushes.domain.errors import ArchiveUnavailable, InputError, RushesError
 from rushes.files.fetch import fetch_file
 from rushes.files.guard.client import GuardedHttp
 from rushes.files.objects import ObjectStore
-from rushes.files.video_check import checked_mp4
+from rushes.files.video_check import BadFile, checked_mp4
 from rushes.providers.base import ResultFiles
 from rushes.video_folder import size_and_digest
 
@@ -60,12 +60,16 @@ class Downloader:
         await self._http.close()
 
     async def download(
-        self, item: Mapping[str, Any], archived: Mapping[str, Any] | None, name: str
+        self,
+        item: Mapping[str, Any],
+        archived: Mapping[str, Any] | None,
+        name: str,
+        beside: Sequence[Mapping[str, Any]] = (),
     ) -> tuple[DownloadedFile, bool]:
         """The item's file under that name, and whether it was there before; what went wrong is in `error`.
 
         `item` has the fields of the API, its `provider` and whether it `is_deleted`, `archived` is its row of
-        the archive, if any.
+        the archive, if any; the files `beside` it lie next to it, see `further_name`.
         Raises `InputError` when nothing can be written to the folder.
         """
         line = line_without_file(item)
@@ -78,7 +82,24 @@ class Downloader:
             return {**line, "error": error.message}, False
         except OSError as error:
             raise InputError(f"cannot be written: {error.strerror}", source=str(self._folder)) from error
-        return {**line, "file": name, "bytes": size, "sha256": digest}, was_there
+        found: DownloadedFile = {**line, "file": name, "bytes": size, "sha256": digest}
+        if beside:
+            found["further_files"] = [await self._further(item, row, path) for row in beside]
+        return found, was_there
+
+    async def _further(self, item: Mapping[str, Any], row: Mapping[str, Any], video: Path) -> dict[str, Any]:
+        name = further_name(video.name, row["position"], row["kind"], row["content_type"])
+        line: dict[str, Any] = {"kind": row["kind"], "file": None, "bytes": None, "sha256": None}
+        archived = None if self._objects is None and row["state"] == ArchiveState.DUE else row
+        as_item = {**item, "video_url": row["url"]}
+        try:
+            _, (size, digest) = await self._have(as_item, archived, video.with_name(name), is_video=False)
+        except InputError:
+            raise
+        except RushesError as error:
+            return {**line, "error": error.message}
+        file = str(video.with_name(name).relative_to(self._folder))
+        return {**line, "file": file, "bytes": size, "sha256": digest, "error": None}
 
     def _place_of(self, name: str) -> Path:
         """The path, whose folder is made; a link in the folder leads no file out of it."""
@@ -89,7 +110,12 @@ class Downloader:
         return path
 
     async def _have(
-        self, item: Mapping[str, Any], archived: Mapping[str, Any] | None, path: Path
+        self,
+        item: Mapping[str, Any],
+        archived: Mapping[str, Any] | None,
+        path: Path,
+        *,
+        is_video: bool = True,
     ) -> tuple[bool, tuple[int, str]]:
         """Whether the file was there before, its size and hash; it is there afterwards."""
         if item["is_deleted"]:
@@ -105,7 +131,7 @@ class Downloader:
         if item["video_url"] is None:
             raise NoFile(item["error"] or f"the item is {item['status']}")
         if archived is None or (self._objects is None and archived["state"] == ArchiveState.DUE):
-            return False, await self._fetched(item, path)
+            return False, await self._fetched(item, path, is_video)
         raise NoFile(_why_not_stored(archived, self._objects))
 
     async def _copied(self, objects: ObjectStore, archived: Mapping[str, Any], path: Path) -> tuple[int, str]:
@@ -139,21 +165,28 @@ class Downloader:
             while chunk := file.read(1024 * 1024):
                 digest.update(chunk)
             if file.tell() < archived["bytes"]:
-                async for chunk in objects.read(archived["video_key"], first=file.tell()):
+                key = archived["video_key"] if "video_key" in archived else archived["object_key"]
+                async for chunk in objects.read(key, first=file.tell()):
                     file.write(chunk)
                     digest.update(chunk)
                     self._on_bytes(len(chunk))
         return digest.hexdigest()
 
-    async def _fetched(self, item: Mapping[str, Any], path: Path) -> tuple[int, str]:
+    async def _fetched(self, item: Mapping[str, Any], path: Path, is_video: bool) -> tuple[int, str]:
         """From the provider, while its link lives: whole, or not at all."""
         part = path.with_name(f"{path.name}.part")
         way = self._files_of.get(item["provider"], ResultFiles())
         found = await fetch_file(self._http, item["video_url"], part, way=way)
-        await asyncio.to_thread(checked_mp4, part)
+        await asyncio.to_thread(checked_mp4 if is_video else not_empty, part)
         part.replace(path)
         self._on_bytes(found[0])
         return found
+
+
+def not_empty(path: Path) -> None:
+    """Raise `BadFile` for a file without a byte."""
+    if not path.stat().st_size:
+        raise BadFile("the file is empty")
 
 
 class NoFile(RushesError):

@@ -1,5 +1,6 @@
 """One result file from where its provider keeps it, through the guard, into a file here."""
 
+import asyncio
 import contextlib
 import hashlib
 import re
@@ -11,7 +12,7 @@ from typing import Final
 from rushes.domain.errors import RushesError
 from rushes.files.guard.client import GuardedHttp, NoAnswerFromUrl, StreamedAnswer, TrustedOrigin
 from rushes.files.video_check import BadFile
-from rushes.providers.base import ResultFiles, origin_of
+from rushes.providers.base import INLINE_ANSWER_BYTES_MAX, InlineFile, ResultFiles, origin_of
 from rushes.providers.http.transport import TransportError
 
 FILE_BYTES_MAX: Final = 512 * 1024 * 1024
@@ -68,6 +69,10 @@ async def open_file(
     be named by the JSON that describes it (see `ResultFiles`). Such a place is asked once, through the guard
     as every other. Raises `UrlRefused` and `NoAnswerFromUrl`.
     """
+    inline = None if way.inline is None else way.inline(url)
+    if inline is not None:
+        yield await _file_in_answer(http, inline, way=way, timeout_seconds=timeout_seconds)
+        return
     way = await _with_fresh_headers(way, url)
     trusted = trusted_origin(way)
     may_name = way.url_in_json is not None and origin_of(url) == way.trusted_origin
@@ -86,6 +91,39 @@ async def open_file(
                     http.get(named, headers=headers, timeout_seconds=timeout_seconds, trusted=trusted)
                 )
         yield answer
+
+
+async def _file_in_answer(
+    http: GuardedHttp, file: InlineFile, *, way: ResultFiles, timeout_seconds: float
+) -> StreamedAnswer:
+    """The whole file, taken out of an answer of the service's."""
+    way = await _with_fresh_headers(replace(way, trusted_origin=origin_of(file.url)), file.url)
+    headers = {"accept": "application/json", "content-type": "application/json"}
+    body = bytearray()
+    async with http.get(
+        file.url,
+        headers=headers,
+        timeout_seconds=timeout_seconds,
+        trusted=trusted_origin(way),
+        body=file.body,
+    ) as answer:
+        if answer.status != 200:
+            return StreamedAnswer(answer.status, {}, _whole(b""))
+        async for chunk in answer.chunks:
+            body += chunk
+            if len(body) > INLINE_ANSWER_BYTES_MAX:
+                raise BadFile(f"the answer with the file has more than {INLINE_ANSWER_BYTES_MAX} bytes")
+    try:
+        content = await asyncio.to_thread(file.read, bytes(body))
+    except ValueError:
+        raise NoAnswerFromUrl("answered without the file") from None
+    return StreamedAnswer(
+        200, {"content-type": "video/mp4", "content-length": str(len(content))}, _whole(content)
+    )
+
+
+async def _whole(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def _with_fresh_headers(way: ResultFiles, url: str) -> ResultFiles:

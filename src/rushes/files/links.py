@@ -5,15 +5,15 @@ Nothing of a link is stored: it names the file and the moment of its end, and ca
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from rushes.domain.archive import VIDEO_DELETED, ArchiveState
+from rushes.domain.catalogue.media import SUFFIX_OF
 from rushes.domain.input.uploads import Upload
 from rushes.domain.notation import iso_time
 from rushes.domain.secrets import derived_key
-from rushes.files.media_check import SUFFIX_OF
 
 LINK_STEP_SECONDS: Final = 3600
 """Links made within the same hour are the same, so that a browser fetches a file once; each lives on for
@@ -34,6 +34,9 @@ VARIANTS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """What is kept of a video, in the words of OpenAI's SDK: the column that names it, and its media type."""
 
+
+FURTHER_VARIANT: Final = "file"
+"""With the number of a file that came besides the video: what a link to it names."""
 
 _FACTS: Final = ("bytes", "sha256", "width", "height")
 
@@ -130,6 +133,40 @@ def file_fields(
         fields |= {"video_url": link("video"), "expires_at": iso_time(links.ends_at_ms(now_ms))}
     fields["archive"] |= {"spritesheet_url": link("spritesheet")}
     return fields | {"thumbnail_url": link("thumbnail")}
+
+
+def further_fields(
+    rows: Sequence[Mapping[str, Any]],
+    item: Mapping[str, Any],
+    archived: Mapping[str, Any] | None,
+    *,
+    item_id: str,
+    links: FileLinks,
+    now_ms: int,
+) -> list[dict[str, Any]]:
+    """`kind, state, reason, url, content_url, content_type, bytes, sha256` of each file besides the video.
+
+    `url` is the provider's link until the file is stored, then our own for browsers. They go with the video.
+    """
+    if item["is_deleted"] or (archived is not None and archived["state"] == ArchiveState.REMOVED):
+        return []
+    found = []
+    for row in rows:
+        is_stored, is_due = row["state"] == ArchiveState.STORED, row["state"] == ArchiveState.DUE
+        variant = f"{FURTHER_VARIANT}{row['position']}"
+        link = links.link(row["task_id"], variant, now_ms=now_ms) if is_stored else None
+        path = f"{links.base}{content_path(item_id)}?file={row['position']}"
+        found.append(
+            {
+                "kind": row["kind"],
+                "state": row["state"],
+                "reason": row["reason"],
+                "url": row["url"] if is_due else link,
+                "content_url": path if is_stored or is_due else None,
+                **{name: row[name] for name in ("content_type", "bytes", "sha256")},
+            }
+        )
+    return found
 
 
 def lasting_fields(

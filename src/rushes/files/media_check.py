@@ -24,22 +24,6 @@ MEDIA_NAMES: Final = (
     "a PNG, JPEG, WebP or GIF picture, an MP4, MOV or WebM video, or an MP3, WAV, FLAC or Ogg sound"
 )
 
-SUFFIX_OF: Final = {
-    "image/png": ".png",
-    "image/jpeg": ".jpg",
-    "image/webp": ".webp",
-    "image/gif": ".gif",
-    "video/mp4": ".mp4",
-    "video/quicktime": ".mov",
-    "video/webm": ".webm",
-    "audio/mpeg": ".mp3",
-    "audio/wav": ".wav",
-    "audio/flac": ".flac",
-    "audio/ogg": ".ogg",
-    "audio/mp4": ".m4a",
-}
-"""The usual end of a file's name, by content type."""
-
 
 def checked_media(path: Path) -> MediaFacts:
     """What the file is. Raises `BadFile` with a one-line reason, and `OSError`."""

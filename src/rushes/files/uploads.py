@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rushes.domain.catalogue.fields import OptionFields
-from rushes.domain.catalogue.media import KnownUploads, MediaFacts, uploads_in
+from rushes.domain.catalogue.media import SUFFIX_OF, KnownUploads, MediaFacts, uploads_in
 from rushes.domain.errors import InputError, NotFound
 from rushes.domain.input.given_files import GivenFile, given_files, with_uploads
 from rushes.domain.input.prompts import TaskDraft, collect
@@ -23,7 +23,7 @@ from rushes.domain.input.uploads import (
     upload_key,
 )
 from rushes.domain.notation import iso_time
-from rushes.files.media_check import SUFFIX_OF, checked_media
+from rushes.files.media_check import checked_media
 from rushes.files.objects import ObjectStore
 from rushes.files.video_check import BadFile
 from rushes.store.database import Database

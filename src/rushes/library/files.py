@@ -29,6 +29,7 @@ from rushes.read import views
 from rushes.run import retention
 from rushes.store import archive, batches, ledger
 from rushes.store.inputs import chains, request_files, uploads
+from rushes.store.outputs import further
 from rushes.store.retention import erasure
 from rushes.store.tasks import items
 from rushes.video_folder import check_parallel, fill_folder, folder_at
@@ -57,18 +58,22 @@ class WithFiles(Opened):
         """
         check_parallel(parallel)
 
-        def read(connection: Connection) -> tuple[list[dict[str, Any]], dict[int, Mapping[str, Any]]]:
+        def read(
+            connection: Connection,
+        ) -> tuple[list[dict[str, Any]], dict[int, Mapping[str, Any]], dict[int, list[Mapping[str, Any]]]]:
             rows = batches.list_items(connection, batches.batch_row_id(connection, batch_id))
-            return rows, archive.files_of(connection, [row["id"] for row in rows])
+            ids = [row["id"] for row in rows]
+            return rows, archive.files_of(connection, ids), further.of_tasks(connection, ids)
 
-        rows, archived = await self.database.read(read)
+        rows, archived, beside = await self.database.read(read)
         items = [row | views.item_view(row, batch_public_id=batch_id) for row in rows]
         named = list(zip(items, file_names(names, items), strict=True))
         target = folder_at(folder)
         downloader = build_downloader(self.settings, target, on_bytes=on_bytes)
 
         async def fetch(item: dict[str, Any], name: str) -> tuple[DownloadedFile, bool]:
-            return await downloader.download(item, archived.get(item["id"]), name)
+            own_id = item["id"]
+            return await downloader.download(item, archived.get(own_id), name, beside.get(own_id, ()))
 
         try:
             return await fill_folder(

@@ -6,6 +6,7 @@ can be and dropped where it cannot: an odd form never costs a fact. Unknown fiel
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from rushes.domain.task import (
+    FURTHER_FILES_MAX,
     REMOTE_TASK_FAILED,
     SUCCEEDED_WITHOUT_VIDEO_URL,
     Accepted,
@@ -20,6 +22,8 @@ from rushes.domain.task import (
     FailureType,
     NoAnswer,
     NotSent,
+    OutputFile,
+    OutputKind,
     PollResult,
     Rejected,
     SubmitOutcome,
@@ -143,13 +147,48 @@ def succeeded(
     progress: int,
     provider_cost: float | None = None,
     provider_cost_unit: str | None = None,
+    further_files: Iterable[tuple[OutputKind, object]] = (),
 ) -> PollResult:
-    """`Succeeded`, or what a success without a usable URL is."""
+    """`Succeeded`, or what a success without a usable URL is.
+
+    `further_files` are kinds and URLs; what is no URL there is no file, and costs no verdict.
+    """
     if not video_url:
         return Failed(SUCCEEDED_WITHOUT_VIDEO_URL, FailureType.MODEL_ERROR, provider_cost, provider_cost_unit)
     if not is_video_url(video_url):
         return NoAnswer("the video URL is not a URL", http_status=200)
-    return Succeeded(video_url, progress, provider_cost, provider_cost_unit)
+    files = tuple(
+        OutputFile(kind, url) for kind, url in further_files if isinstance(url, str) and is_video_url(url)
+    )
+    return Succeeded(video_url, progress, provider_cost, provider_cost_unit, files[:FURTHER_FILES_MAX])
+
+
+def text_in(json: msgspec.Raw, name: str | None = None) -> str | None:
+    """The text that the JSON is, or that stands in it under that name; None for all else. Raises nothing."""
+    try:
+        found = msgspec.json.decode(json)
+    except UNDECODABLE:
+        return None
+    if name is not None:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def kind_of_file(name: object) -> OutputKind:
+    """What a file is, by the service's word for it, its content type or its address; `FILE` for all else."""
+    if not isinstance(name, str):
+        return OutputKind.FILE
+    text = name.lower().partition("?")[0]
+    ending = text.rpartition(".")[2]
+    if "last_frame" in text:
+        return OutputKind.LAST_FRAME
+    if "video" in text or ending in ("mp4", "mov", "webm"):
+        return OutputKind.VIDEO
+    if "image" in text or "thumbnail" in text or ending in ("png", "jpg", "jpeg", "webp", "gif"):
+        return OutputKind.IMAGE
+    if "audio" in text or ending in ("mp3", "wav", "flac", "ogg", "m4a"):
+        return OutputKind.AUDIO
+    return OutputKind.FILE
 
 
 def is_video_url(text: str) -> bool:

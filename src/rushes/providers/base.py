@@ -70,6 +70,23 @@ class ProviderLimits:
     connections_max: int = 64
 
 
+INLINE_ANSWER_BYTES_MAX: Final = 96 * 1024 * 1024
+"""The largest answer with a file in it that is read: some seventy megabytes of video as Base64."""
+
+
+@dataclass(frozen=True, slots=True)
+class InlineFile:
+    """A file within the answer to a question to the service.
+
+    `url` is asked (with this `body` by POST), and `read` gives the file's bytes in a 200's body; it may raise
+    `ValueError`, as decoders of JSON and Base64 do.
+    """
+
+    url: str
+    read: Callable[[bytes], bytes]
+    body: bytes | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ResultFiles:
     """How the files of a provider's successes are fetched.
@@ -82,6 +99,7 @@ class ResultFiles:
     Where a file of that origin is answered with JSON, `url_in_json` reads the file's URL from it. Where it is
     not there (404, say), `described_at` gives the address of JSON that may name it. `fresh_headers` gives
     what goes along besides, where that is renewed from time to time; it may raise `TransportError`.
+    `inline` says of a file's address that the file is in an answer, and in which; None for all others.
     """
 
     link_seconds: float = RESULT_LINK_SECONDS
@@ -91,6 +109,7 @@ class ResultFiles:
     described_at: Callable[[str], str | None] | None = None
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     fresh_headers: Callable[[], Awaitable[Mapping[str, str]]] | None = field(default=None, repr=False)
+    inline: Callable[[str], InlineFile | None] | None = None
 
     def with_additions(self, headers: Mapping[str, str], query: Mapping[str, str]) -> "ResultFiles":
         """The same with what the operator adds to every request; see `with_headers`."""

@@ -16,6 +16,7 @@ import msgspec
 from rushes import telemetry
 from rushes.domain.errors import SettingsError
 from rushes.domain.task import (
+    FURTHER_FILES_MAX,
     Accepted,
     CancelRefused,
     CancelResult,
@@ -25,6 +26,8 @@ from rushes.domain.task import (
     NeverTaken,
     NoAnswer,
     NotSent,
+    OutputFile,
+    OutputKind,
     PollResult,
     Processing,
     Rejected,
@@ -185,6 +188,8 @@ class ContainedProvider:
         result, trouble = await self._answer_of(
             lambda: self._provider.poll_remote_task(remote_task_id), _POLL_RESULTS
         )
+        if isinstance(result, Succeeded):
+            result = replace(result, further_files=_usable_files(result.further_files))
         if isinstance(result, Succeeded) and not result.video_url:
             trouble = "reported a success without a URL"
         elif isinstance(result, Succeeded) and not is_video_url(result.video_url):
@@ -243,6 +248,19 @@ def _checked(value: T, kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise TypeError(f"the provider has a {type(value).__name__} where a {kind.__name__} belongs")
     return value
+
+
+def _usable_files(files: object) -> tuple[OutputFile, ...]:
+    """Those that are files: what else a plug-in writes there costs no verdict."""
+    listed = files if isinstance(files, tuple | list) else ()
+    usable = [file for file in listed if isinstance(file, OutputFile) and _is_usable_file(file)]
+    return tuple(usable[:FURTHER_FILES_MAX])
+
+
+def _is_usable_file(file: OutputFile) -> bool:
+    kind: object = file.kind
+    url: object = file.url
+    return isinstance(kind, OutputKind) and isinstance(url, str) and is_video_url(url)
 
 
 def _bounded(answer: Waiting) -> Waiting:

@@ -9,12 +9,13 @@ from sqlalchemy import Connection
 
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.margin import NO_VALUATION, Valuation
-from rushes.files.links import FileLinks, file_fields
+from rushes.files.links import FileLinks, file_fields, further_fields
 from rushes.read import views
 from rushes.read.batches import batch_row
 from rushes.read.holding import held_reasons
 from rushes.read.scope import OPERATOR, Scope
 from rushes.store import archive, batches
+from rushes.store.outputs import further
 
 EXPORT_PAGE_ROWS: Final = 500
 """Items that one read of an export fetches."""
@@ -94,10 +95,21 @@ def _with_files(
     links: FileLinks,
     now_ms: int,
 ) -> list[dict[str, Any]]:
-    kept = archive.files_of(connection, [row["id"] for row in rows])
+    ids = [row["id"] for row in rows]
+    kept, beside = archive.files_of(connection, ids), further.of_tasks(connection, ids)
     return [
         item
         | file_fields(row, kept.get(row["id"]), item_id=item["item_id"], links=links, now_ms=now_ms)
+        | {
+            "further_files": further_fields(
+                beside.get(row["id"], ()),
+                row,
+                kept.get(row["id"]),
+                item_id=item["item_id"],
+                links=links,
+                now_ms=now_ms,
+            )
+        }
         | _more(scope, row)
         for row, item in _viewed(connection, scope, public_id, rows, catalogue, now_ms)
     ]
@@ -160,10 +172,17 @@ def items_in_full(
     """An operator's items with the columns of an export beside their own. Raises `NotFound`."""
     batch_id = OPERATOR.batch_id(connection, public_id)
     rows = batches.list_items(connection, batch_id, wanted={"status": status}, limit=limit, offset=offset)
-    kept = archive.files_of(connection, [row["id"] for row in rows])
+    ids = [row["id"] for row in rows]
+    kept, beside = archive.files_of(connection, ids), further.of_tasks(connection, ids)
     return [
         item
-        | views.operator_export_view(row, kept.get(row["id"]), batch_public_id=public_id, valuation=valuation)
+        | views.operator_export_view(
+            row,
+            kept.get(row["id"]),
+            beside.get(row["id"], ()),
+            batch_public_id=public_id,
+            valuation=valuation,
+        )
         for row, item in _viewed(connection, OPERATOR, public_id, rows, catalogue, now_ms)
     ]
 
@@ -183,14 +202,23 @@ def export_page(
     """
     batch_id = scope.batch_id(connection, public_id)
     tasks = batches.list_items(connection, batch_id, from_index=from_index, limit=EXPORT_PAGE_ROWS)
-    kept = archive.files_of(connection, [task["id"] for task in tasks])
+    ids = [task["id"] for task in tasks]
+    kept, beside = archive.files_of(connection, ids), further.of_tasks(connection, ids)
     if scope.is_operator:
         return [
             views.operator_export_view(
-                task, kept.get(task["id"]), batch_public_id=public_id, base=base, valuation=valuation
+                task,
+                kept.get(task["id"]),
+                beside.get(task["id"], ()),
+                batch_public_id=public_id,
+                base=base,
+                valuation=valuation,
             )
             for task in tasks
         ]
     return [
-        views.export_view(task, kept.get(task["id"]), batch_public_id=public_id, base=base) for task in tasks
+        views.export_view(
+            task, kept.get(task["id"]), beside.get(task["id"], ()), batch_public_id=public_id, base=base
+        )
+        for task in tasks
     ]

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, select
 
+from rushes.domain.archive import ArchiveState
 from rushes.domain.catalogue.lengths import fitting_length, lengths_of
 from rushes.domain.catalogue.media import own_name
 from rushes.domain.catalogue.model import Model
@@ -20,6 +21,7 @@ from rushes.domain.task import FINAL_STATUSES, TaskStatus
 from rushes.read import views
 from rushes.read.scope import Scope
 from rushes.store import archive
+from rushes.store.outputs import further
 from rushes.store.tables import schema
 
 VIDEO_PREFIX: Final = "video_"
@@ -220,6 +222,32 @@ def file_of_video(
     if row["video_url"] is None:
         raise VideoFailed(f"the video failed: {row['error']}")
     return row["provider"], row["video_url"], archive.files_of(connection, [row["id"]]).get(row["id"])
+
+
+def further_of_video(
+    connection: Connection, scope: Scope, batch_public_id: str, item_index: int | None, number: int
+) -> tuple[str, str, Mapping[str, Any]]:
+    """As `file_of_video`, of the file with that number that came besides the video."""
+    provider, _url, kept = file_of_video(connection, scope, batch_public_id, item_index)
+    row = find(connection, scope, batch_public_id, item_index).row
+    found = _further_file(connection, row["id"], number, kept)
+    return provider, found["url"], found
+
+
+def _further_file(
+    connection: Connection, task_id: int, number: int, kept: Mapping[str, Any] | None
+) -> Mapping[str, Any]:
+    """In the words of the archive's rows: `state, reason, video_key, content_type, sha256, bytes`."""
+    rows = further.of_tasks(connection, [task_id]).get(task_id, ())
+    found = next((row for row in rows if row["position"] == number), None)
+    if found is None or (kept is not None and kept["state"] == ArchiveState.REMOVED):
+        raise NotFound(f"there is no file {number} besides the video")
+    return {**found, "video_key": found["object_key"]}
+
+
+def kept_further_file(connection: Connection, task_id: int, number: int) -> Mapping[str, Any]:
+    """The same for whoever has a link to it. Raises `NotFound`."""
+    return _further_file(connection, task_id, number, kept_file(connection, task_id))
 
 
 def kept_file(connection: Connection, task_id: int) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """Rows as the world sees them: the field names of the HTTP API, for every front end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +37,7 @@ EXPORT_FIELDS = (
     "height",
     "duration_seconds",
     "expires_at",
+    "further_paths",
 )
 """The columns of a batch's export, in order."""
 
@@ -166,9 +167,14 @@ def verdict_view(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def export_view(
-    row: Mapping[str, Any], kept: Mapping[str, Any] | None, *, batch_public_id: str, base: str = ""
+    row: Mapping[str, Any],
+    kept: Mapping[str, Any] | None,
+    beside: Sequence[Mapping[str, Any]] = (),
+    *,
+    batch_public_id: str,
+    base: str = "",
 ) -> dict[str, Any]:
-    """A task's row, and what is kept of its video, with the `EXPORT_FIELDS`."""
+    """A task's row, and what is kept of its video and of the files `beside` it, with the `EXPORT_FIELDS`."""
     own_id = item_id(batch_public_id, row["item_index"])
     links = lasting_fields(row, kept, item_id=own_id, base=base)
     is_stored = kept is not None and kept["state"] == ArchiveState.STORED and not row["is_deleted"]
@@ -183,18 +189,29 @@ def export_view(
         "archive_path": kept["video_key"] if kept is not None and is_stored else None,
         **{name: links["archive"][name] if is_stored else None for name in _STORED_FACTS},
         "expires_at": links["expires_at"],
+        "further_paths": _further_paths(row, kept, beside),
     }
+
+
+def _further_paths(
+    row: Mapping[str, Any], kept: Mapping[str, Any] | None, beside: Sequence[Mapping[str, Any]]
+) -> str | None:
+    """Where the files that came besides the video lie in the archive, `|` between them."""
+    if row["is_deleted"] or (kept is not None and kept["state"] == ArchiveState.REMOVED):
+        return None
+    return "|".join(file["object_key"] for file in beside if file["object_key"] is not None) or None
 
 
 def operator_export_view(
     row: Mapping[str, Any],
     kept: Mapping[str, Any] | None,
+    beside: Sequence[Mapping[str, Any]] = (),
     *,
     batch_public_id: str,
     base: str = "",
     valuation: Valuation,
 ) -> dict[str, Any]:
     """The same with the `OPERATOR_EXPORT_FIELDS`; `video_url` is the provider's own."""
-    exported = export_view(row, kept, batch_public_id=batch_public_id, base=base)
+    exported = export_view(row, kept, beside, batch_public_id=batch_public_id, base=base)
     trouble = trouble_text(trouble_view(row, to_operator=True))
     return exported | {"video_url": row["video_url"], "trouble": trouble} | item_margin(row, valuation)

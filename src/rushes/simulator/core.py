@@ -292,6 +292,9 @@ class SimulatorCore:
             fate=draw_fate(seed, call.family, wire.outcomes, knobs),
             submitted_at=now,
             submit_key=call.submit_key,
+            videos=call.videos,
+            wants_last_frame=call.wants_last_frame,
+            is_inline=call.is_inline,
             callback_progress=call.callback_progress,
             dialect=dialect,
         )

@@ -6,7 +6,9 @@ mdhd; durations of tkhd and elst, the one delta of stts) and a `free` box that n
 files are equal.
 """
 
+import re
 import struct
+import zlib
 from functools import cache
 from importlib.resources import files as package_files
 
@@ -29,13 +31,32 @@ _HTML_BODY = b"<!DOCTYPE html><html><body><h1>Access verification</h1></body></h
 _TRACK_TICKS_PER_SECOND = 24
 _MOVIE_TICKS_PER_SECOND = 1000
 _CLIP_SECONDS = 2
+_FRAME_SIDE = 48
+_NUMBER = re.compile(r"(?:/|sample_)(\d{1,2})\.mp4$")
 
 
 def task_id_of_path(path: str) -> str | None:
-    """The task whose file this path names."""
-    if path.startswith(FILES_PREFIX) and path.endswith(".mp4"):
-        return path[len(FILES_PREFIX) : -len(".mp4")]
+    """The task whose file this path names: its video, one of several (`ID/1.mp4`), or a picture of it."""
+    name, dot, ending = path.removeprefix(FILES_PREFIX).rpartition(".")
+    if path.startswith(FILES_PREFIX) and dot and ending in ("mp4", "png"):
+        return name.partition("/")[0]
     return None
+
+
+def last_frame_url(video_url: str) -> str:
+    """Where the last frame of the video at that URL is."""
+    return video_url.removesuffix(".mp4") + ".png"
+
+
+def last_frame_of(task: SimTask) -> bytes:
+    """A small grey PNG, whose shade tells the task."""
+    row = b"\0" + bytes([task.seed % 256]) * _FRAME_SIDE
+    head = struct.pack(">IIBBBBB", _FRAME_SIDE, _FRAME_SIDE, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(row * _FRAME_SIDE)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
 
 
 @cache
@@ -76,9 +97,9 @@ def defect_of(task: SimTask, knobs: SimulatorKnobs) -> str:
     return "frozen" if drawn < knobs.clip_black + knobs.clip_frozen else ""
 
 
-def video_of(task: SimTask, knobs: SimulatorKnobs = CALM_KNOBS) -> bytes:
-    """The task's MP4."""
-    label = f"rushes simulator, task {task.id}".encode()
+def video_of(task: SimTask, knobs: SimulatorKnobs = CALM_KNOBS, number: int = 0) -> bytes:
+    """The task's MP4, or the one with that number of several."""
+    label = f"rushes simulator, task {task.id}{f', video {number}' if number else ''}".encode()
     return (
         _stretched_clip(task.portrait, task.duration_seconds, defect_of(task, knobs))
         + _free_box(len(label))
@@ -117,7 +138,11 @@ class FileHost:
             ), "file_expired"
         task.downloads += 1
         fault = self._faults.draw(task.seed, Lane.FILE_FAULT)
-        video = video_of(task, self._knobs)
+        if request.path.endswith(".png"):
+            video, content_type = last_frame_of(task), "image/png"
+        else:
+            number = _NUMBER.search(request.path)
+            video, content_type = video_of(task, self._knobs, int(number[1]) if number else 0), VIDEO_TYPE
         match fault:
             case Fault.SERVER_ERROR if age_seconds < knobs.file_server_error_seconds:
                 response = server_error(0)
@@ -138,12 +163,17 @@ class FileHost:
             case Fault.REDIRECT:
                 response = SimResponse(302, headers=(("location", knobs.file_redirect_url),))
             case _:
-                return _file(video, request), ""
+                return _file(video, request, content_type=content_type), ""
         return response, f"file_{fault.value}"
 
 
 def _file(
-    content: bytes, request: SimRequest, *, delivery: Delivery = Delivery.WHOLE, stall_seconds: float = 0.0
+    content: bytes,
+    request: SimRequest,
+    *,
+    delivery: Delivery = Delivery.WHOLE,
+    stall_seconds: float = 0.0,
+    content_type: str = VIDEO_TYPE,
 ) -> SimResponse:
     """The whole content or, for one satisfiable range, that part of it (RFC 9110, section 14)."""
     status, size = 200, len(content)
@@ -155,7 +185,7 @@ def _file(
             return SimResponse(416, headers=(("content-range", f"bytes */{size}"),))
         status, content = 206, content[first : last + 1]
         headers += (("content-range", f"bytes {first}-{last}/{size}"),)
-    return SimResponse(status, content, VIDEO_TYPE, headers, delivery, stall_seconds=stall_seconds)
+    return SimResponse(status, content, content_type, headers, delivery, stall_seconds=stall_seconds)
 
 
 def _range_of(value: str, size: int) -> tuple[int, int] | None:

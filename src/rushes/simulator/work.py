@@ -26,6 +26,11 @@ class SimTask:
     fate: Fate
     submitted_at: float
     submit_key: str = ""
+    videos: int = 1
+    """How many it makes, each a file of its own."""
+    wants_last_frame: bool = False
+    is_inline: bool = False
+    """Whether its files come in its last answer."""
     callback_progress: bool = True
     started_at: float | None = None
     """When it started to render; None while it waits in its model's queue."""

@@ -251,16 +251,20 @@ def files_of(connection: Connection, task_ids: Iterable[int]) -> dict[int, Mappi
 
 
 def due_count(connection: Connection) -> int:
-    """How many files are still to be fetched."""
-    return int(connection.scalar(statement("SELECT COUNT(*) FROM archived_files WHERE state = 'due'")) or 0)
+    """How many files are still to be fetched, further ones of a success included."""
+    counted = "(SELECT COUNT(*) FROM archived_files WHERE state = 'due')"
+    further = counted.replace("archived", "further")
+    return int(connection.scalar(statement(f"SELECT {counted} + {further}")) or 0)
 
 
 def files_of_batch(connection: Connection, batch_public_id: str) -> tuple[dict[str, int], str | None]:
-    """The batch's files by state, and why the last try of one that is still due failed."""
+    """The batch's files by state, further ones too, and why the last try of one that is still due failed."""
     rows = connection.execute(
         statement(
             "SELECT f.state, COUNT(*), MAX(f.reason) FROM batches b JOIN video_tasks t ON t.batch_id = b.id"
-            " JOIN archived_files f ON f.task_id = t.id WHERE b.public_id = :public_id GROUP BY f.state"
+            " JOIN (SELECT task_id, state, reason FROM archived_files UNION ALL"
+            " SELECT task_id, state, reason FROM further_files) f ON f.task_id = t.id"
+            " WHERE b.public_id = :public_id GROUP BY f.state"
         ),
         {"public_id": batch_public_id},
     ).all()

@@ -63,9 +63,10 @@ class ProviderCase:
     """A provider and samples of its service's answers.
 
     `request` is one that the provider takes. `accepted` names `remote_task_id`; `succeeded` tells
-    `video_url`; `failed` tells a failure that is no moderation, with `failed_message` in what rushes
-    keeps of it; `moderated` one that is; `rejected` is the refusal of a submit. None where a service has
-    no such answer. `host_path` follows the host where a provider's host is a base URL.
+    `video_url`, and `further_files` (kind and URL of each file besides it); `failed` tells a failure that is
+    no moderation, with `failed_message` in what rushes keeps of it; `moderated` one that is; `rejected` is
+    the refusal of a submit. None where a service has no such answer. `host_path` follows the host where a
+    provider's host is a base URL.
 
     `answers_name_the_task` is False only for a service whose answers to polls carry no id: the check that an
     answer about another task is no answer is then left out, and the provider has to ask with
@@ -84,6 +85,7 @@ class ProviderCase:
     running: Replies
     succeeded: Replies
     video_url: str
+    further_files: Sequence[tuple[str, str]] = ()
     failed: Replies
     failed_message: str
     moderated: Replies | None

@@ -220,6 +220,10 @@ class ProviderConformance:
             succeeded = await result_of(self.case.succeeded)
             url = self._video_url(service)
             require(isinstance(succeeded, Succeeded) and succeeded.video_url == url, f"it is {succeeded}")
+            if isinstance(succeeded, Succeeded):
+                files = [(file.kind.value, file.url) for file in succeeded.further_files]
+                wanted = [(kind, at.replace(HOST, service.url)) for kind, at in self.case.further_files]
+                require(files == wanted, f"the files besides the video are {files}")
             keyed = all(carries_credentials(self.case, asked) for asked in service.requests)
             require(keyed, "a poll without the key")
             failed = await result_of(self.case.failed)

@@ -64,6 +64,7 @@ _ITEM: Final[dict[str, Any]] = {
         "stored_at": _ENDED,
         "spritesheet_url": "https://rushes.example.com/files/17-spritesheet-1795442400-1d7e60aa",
     },
+    "further_files": [],
     "error": None,
     "failure_type": None,
     "attempt": 1,

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from rushes.api.shapes.files import Archive, FurtherFile
+from rushes.api.shapes.files import Count as Count
 from rushes.api.shapes.requests import Closed, RetryPolicy
 from rushes.api.shapes.verdicts import VerdictFacts
 
@@ -16,7 +18,6 @@ EARLIER_STATUSES: Final[Mapping[str | None, str]] = {"running": "processing"}
 """Words of the earlier service's clients for a status, in filters."""
 
 Ok = Literal[True]
-Count = Annotated[int, Field(ge=0)]
 
 
 class AcceptedBatch(Closed):
@@ -79,20 +80,6 @@ class BatchPage(Closed):
     ok: Ok
     data: list[BatchFacts]
     has_more: bool
-
-
-class Archive(Closed):
-    """What is kept of a video: `due` is still to be fetched, the others are final."""
-
-    state: Literal["due", "stored", "expired", "refused", "removed"]
-    reason: str | None
-    bytes: Count | None
-    sha256: str | None
-    width: Count | None
-    height: Count | None
-    duration_seconds: float | None
-    stored_at: str | None
-    spritesheet_url: str | None
 
 
 class Unanswered(Closed):
@@ -165,6 +152,7 @@ class Item(ItemFacts):
     """One item of a batch, as it is after its newest try."""
 
     prompt: str
+    further_files: list[FurtherFile]
     options: Annotated[dict[str, Any], Field(description="As the model takes them: its own length, say.")]
     last_submit: LastSubmit
     last_poll: LastPoll
@@ -427,6 +415,7 @@ class CallbackTaken(Closed):
     """What every well-formed callback is answered."""
 
     success: Literal[True]
+    challenge: Annotated[str | None, Field(description="What a service tried the address with.")] = None
 
 
 class ProviderState(Closed):

@@ -50,6 +50,22 @@ LAST_FRAME: Final = re.compile(r"@(.+)\.last_frame")
 
 _NOUNS: Final[Mapping[Content, str]] = {"image": "image", "video": "video", "audio": "sound"}
 
+SUFFIX_OF: Final = {
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/webp": ".webp",
+    "image/gif": ".gif",
+    "video/mp4": ".mp4",
+    "video/quicktime": ".mov",
+    "video/webm": ".webm",
+    "audio/mpeg": ".mp3",
+    "audio/wav": ".wav",
+    "audio/flac": ".flac",
+    "audio/ogg": ".ogg",
+    "audio/mp4": ".m4a",
+}
+"""The usual end of a file's name, by content type."""
+
 
 @dataclass(frozen=True, slots=True)
 class MediaFacts:

@@ -140,18 +140,24 @@ class GuardedHttp:
         headers: Mapping[str, str],
         timeout_seconds: float,
         trusted: TrustedOrigin | None = None,
+        body: bytes | None = None,
     ) -> AsyncIterator[StreamedAnswer]:
         """Get, following up to `REDIRECTS_MAX` redirects; the body streams within the `async with`.
+
+        With a `body` that is posted, for services that are asked so, and no redirect is followed.
 
         `timeout_seconds` is for everything, to the last byte. Each hop is checked like the first URL.
         Raises `UrlRefused` and `NoAnswerFromUrl`.
         """
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(REDIRECTS_MAX + 1):
-                request = await self._checked("GET", url, headers, timeout_seconds, trusted=trusted)
+                method = "GET" if body is None else "POST"
+                request = await self._checked(
+                    method, url, headers, timeout_seconds, body=body, trusted=trusted
+                )
                 answer = await self._sent(stack, request)
                 location = answer.headers.get("location") if 300 <= answer.status < 400 else None
-                if location is None or answer.status == 304:
+                if location is None or answer.status == 304 or body is not None:
                     yield StreamedAnswer(answer.status, answer.headers, _chunks(answer))
                     return
                 try:

@@ -17,6 +17,7 @@ from rushes.domain.task import (
     CancelResult,
     Failed,
     FailureType,
+    OutputKind,
     PollResult,
     Processing,
     Rejected,
@@ -104,6 +105,7 @@ class _Submitted(msgspec.Struct, frozen=True):
 
 class _Content(msgspec.Struct, frozen=True):
     video_url: str | None = None
+    last_frame_url: Any = None
 
 
 class _Task(msgspec.Struct, frozen=True):
@@ -205,7 +207,9 @@ class ArkProvider(HttpProvider):
                 content = _decode_content(task.content)
                 url = (content.video_url if content else None) or ""
                 tokens = _tokens_in(task.usage)
-                return succeeded(url, 100, tokens, None if tokens is None else COST_UNIT)
+                unit = None if tokens is None else COST_UNIT
+                frame = content.last_frame_url if content else None
+                return succeeded(url, 100, tokens, unit, [(OutputKind.LAST_FRAME, frame)])
             case "failed":
                 return failed_with_code(task.error, _MEANINGS, self.words)
             case "cancelled":

@@ -12,8 +12,9 @@ the model's path up to the application's name, as fal's own client has it. A res
 it is of: it is asked for over a fresh connection. Checked against fal-client 1.0.3.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit
 
@@ -26,6 +27,8 @@ from rushes.domain.task import (
     Failed,
     FailureType,
     NoAnswer,
+    NotSent,
+    OutputKind,
     PollResult,
     Processing,
     Rejected,
@@ -39,6 +42,7 @@ from rushes.providers.answers import (
     Unnamed,
     accepted,
     failure_type_of_text,
+    kind_of_file,
     path_segment,
     require_same_task,
     succeeded,
@@ -46,9 +50,10 @@ from rushes.providers.answers import (
 )
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
 from rushes.providers.described import body_of
+from rushes.providers.families import fal_places
 from rushes.providers.http.transport import Response
 from rushes.providers.http_provider import HttpProvider
-from rushes.providers.inputs import addresses, as_described
+from rushes.providers.inputs import InputFile, addresses, as_described
 
 LINK_SECONDS: Final = 86_400.0
 """fal keeps files until the account's own setting deletes them; rushes counts on a day."""
@@ -95,7 +100,7 @@ class _File(msgspec.Struct, frozen=True):
 
 
 class _Result(msgspec.Struct, frozen=True):
-    """What a model of videos returns: always a `video`, though it may be null."""
+    """What a model of videos returns: always a `video`, though it may be null, and files besides it."""
 
     video: _File | None
 
@@ -187,6 +192,33 @@ class FalProvider(HttpProvider):
     def __init__(self, config: ProviderConfig) -> None:
         headers = {"authorization": f"Key {config.api_key}"}
         super().__init__(config, headers=headers, link_seconds=LINK_SECONDS)
+        self._adds_secrets = bool(config.secrets)
+        self._queue = fal_places.Queue(self.host, config.now)
+
+    async def upload_input(self, file: InputFile) -> str | NotSent | Rejected:
+        """Give fal's storage a file; what an operator adds to every request goes to the queue alone."""
+        if self._adds_secrets:
+            reason = "files are not uploaded where headers or a query are added to every request"
+            return Rejected(reason, FailureType.PARAM_ERROR)
+
+        asked = partial(self._request, fresh=False)
+        return await fal_places.give(
+            file, self.host, self._submit_headers, asked, self.submit_refused, self.words
+        )
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        fresh: bool,
+        is_submit: bool = False,
+    ) -> Response:
+        """At the queue's other name where the first one cannot be reached."""
+        ask = partial(super()._request, method, headers=headers, body=body, fresh=fresh, is_submit=is_submit)
+        return await self._queue.ask(url, ask)
 
     async def submit(self, request: SubmitRequest) -> SubmitOutcome:
         """Send one attempt, once."""
@@ -347,7 +379,16 @@ def _app(model: str) -> str:
 
 def _video(body: bytes) -> PollResult:
     video = _decode_result(body).video
-    return succeeded((video.url if video else None) or "", 100)
+    return succeeded((video.url if video else None) or "", 100, further_files=_further_files(body))
+
+
+def _further_files(body: bytes) -> Iterator[tuple[OutputKind, object]]:
+    """Every other field that is a file, or a list of them, as fal writes files: `{url, content_type}`."""
+    for name, value in msgspec.json.decode(body).items():
+        for file in value if isinstance(value, list) else [value]:
+            if name != "video" and isinstance(file, dict) and "url" in file:
+                kind = kind_of_file(name)
+                yield kind_of_file(file.get("content_type")) if kind is OutputKind.FILE else kind, file["url"]
 
 
 def _problem(body: bytes) -> _Problem | None:

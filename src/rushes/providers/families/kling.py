@@ -27,6 +27,7 @@ from rushes.domain.task import (
     NeverTaken,
     NoAnswer,
     NotSent,
+    OutputKind,
     PollResult,
     Processing,
     Rejected,
@@ -41,8 +42,10 @@ from rushes.providers.answers import (
     amount_in,
     complaint_of,
     failure_type_of_text,
+    kind_of_file,
     require_same_task,
     succeeded,
+    text_in,
     words_in,
 )
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
@@ -270,10 +273,13 @@ class KlingProvider(HttpProvider):
                 return Processing(None)
             case "succeeded":
                 outputs = _decode_outputs(task.outputs) or []
-                videos = [output.url for output in outputs if output.type == "video"]
+                videos = [output for output in outputs if output.type == "video"]
                 if outputs and not videos:
                     return NoAnswer("it has succeeded, with nothing that is known to be a video", 200)
-                return succeeded((_decode_url(videos[0]) if videos else None) or "", 100, cost, unit)
+                url = (_decode_url(videos[0].url) if videos else None) or ""
+                others = [output for output in outputs if output is not videos[0]]
+                further = [(kind_of_file(output.type), text_in(output.url)) for output in others]
+                return succeeded(url, 100, cost, unit, further)
             case "failed":
                 return self._failed(words_in(task.message), cost, unit)
             case other:
@@ -293,7 +299,9 @@ class KlingProvider(HttpProvider):
             case "succeed":
                 result = _decode_result(task.task_result)
                 videos = (result.videos if result else None) or []
-                return succeeded((_decode_video(videos[0]).url if videos else None) or "", 100, cost, unit)
+                url = (_decode_video(videos[0]).url if videos else None) or ""
+                further = [(OutputKind.VIDEO, text_in(video, "url")) for video in videos[1:]]
+                return succeeded(url, 100, cost, unit, further)
             case "failed":
                 return self._failed(words_in(task.task_status_msg), cost, unit)
             case other:

@@ -3,8 +3,10 @@
     submit   POST /v2/video_generation             -> {task_id}
     poll     GET  /v2/query/video_generation/{id}  -> {task: {id, status, content?, usage?, error?}}
 
-There is no progress. A success reports its seconds. An address for callbacks has to pass a challenge first,
-which is not done here: tasks are polled. A task that is not there is answered 500, with `record not found`.
+    cancel   DELETE the same, of a task that is queued
+
+There is no progress. A success reports its seconds. An address for callbacks has to send a challenge back
+before any come; they carry no signature. A task that is not there is answered 500, with `record not found`.
 Checked against MiniMax' reference of the API and litellm 1.110.2.
 """
 
@@ -12,12 +14,22 @@ from typing import Any, Final, Literal, assert_never
 
 import msgspec
 
-from rushes.domain.task import Failed, FailureType, PollResult, Processing, Rejected, SubmitOutcome
+from rushes.domain.task import (
+    CancelRefused,
+    CancelResult,
+    Failed,
+    FailureType,
+    PollResult,
+    Processing,
+    Rejected,
+    SubmitOutcome,
+)
 from rushes.providers.answers import (
     UNDECODABLE,
     RemoteId,
     accepted,
     amount_in,
+    path_segment,
     require_same_task,
     succeeded,
 )
@@ -95,8 +107,10 @@ _decode_error = msgspec.json.Decoder(_OwnError).decode
 
 def _submit_body(request: SubmitRequest) -> bytes:
     """Raises `ValueError` for an option that the model does not have, or text that is not valid Unicode."""
-    fields = described_options(request)
-    return body_of({"model": request.api_model, "content": content_of(request), **fields})
+    body = {"model": request.api_model, "content": content_of(request), **described_options(request)}
+    if request.callback_url is not None:
+        body["callback_url"] = request.callback_url
+    return body_of(body)
 
 
 # --- the provider ---------------------------------------------------------------------------------------
@@ -127,6 +141,29 @@ class MiniMaxProvider(HttpProvider):
     async def poll_remote_task(self, remote_task_id: str) -> PollResult:
         """Ask once; what does not say a status strictly is no answer."""
         return await self.poll_by_id(f"{self.host}/v2/query/video_generation", remote_task_id, self._verdict)
+
+    async def cancel(self, remote_task_id: str) -> CancelResult:
+        """Cancel a task that is queued: the same request deletes the record of one that has ended."""
+        try:
+            url = f"{self.host}/v2/query/video_generation/{path_segment(remote_task_id)}"
+        except ValueError as error:
+            return CancelRefused(f"the remote task id cannot be asked for: {error}")
+
+        def standing(body: bytes) -> str | None:
+            task = _decode_answer(body).task
+            require_same_task(remote_task_id, task.id)
+            return None if task.status == "queued" else f"it is {task.status}"
+
+        return await self.cancel_if_waiting(url, standing, ("DELETE", url, None), too_late=(400, 404, 409))
+
+    def remote_task_id_of_callback(self, body: bytes) -> str | None:
+        """The callback's `task_id`, or the id of its `task`."""
+        for read in (lambda: _decode_submitted(body).task_id, lambda: _decode_answer(body).task.id):
+            try:
+                return str(read())
+            except UNDECODABLE:
+                continue
+        return None
 
     def poll_refused(self, response: Response) -> PollResult:
         """`record not found`, in MiniMax' own form, is a task that is not there."""

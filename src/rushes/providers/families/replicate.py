@@ -34,6 +34,7 @@ from rushes.providers.answers import (
     accepted,
     complaint_of,
     failure_type_of_text,
+    kind_of_file,
     require_same_task,
     succeeded,
     words_in,
@@ -137,10 +138,11 @@ class ReplicateProvider(HttpProvider):
                 return Processing(None)
             case "succeeded":
                 output = _decode_output(prediction.output)
-                first = output if isinstance(output, str) else next(iter(output or ()), "")
+                first, *others = [output] if isinstance(output, str) else output or [""]
                 if first and not first.startswith("http"):
                     return NoAnswer("the output is no file", 200)
-                return succeeded(first, 100)
+                further = [(kind_of_file(url), url) for url in others if url.startswith("http")]
+                return succeeded(first, 100, further_files=further)
             case "failed":
                 message = self.words.clean(words_in(prediction.error) or REMOTE_TASK_FAILED)
                 return Failed(message, failure_type_of_text(message) or FailureType.MODEL_ERROR)

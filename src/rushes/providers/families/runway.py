@@ -22,6 +22,7 @@ from rushes.domain.task import (
     Failed,
     FailureType,
     NotSent,
+    OutputKind,
     PollResult,
     Processing,
     Rejected,
@@ -37,6 +38,7 @@ from rushes.providers.answers import (
     progress_of,
     require_same_task,
     succeeded,
+    text_in,
     words_in,
 )
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest, origin_of
@@ -245,8 +247,9 @@ class RunwayProvider(HttpProvider):
             case "RUNNING":
                 return Processing(_progress_of_part(task.progress))
             case "SUCCEEDED":
-                files = _decode_output(task.output)
-                return succeeded((_decode_url(files[0]) or "") if files else "", 100, cost, unit)
+                files = _decode_output(task.output) or []
+                further = [(OutputKind.VIDEO, text_in(file)) for file in files[1:]]
+                return succeeded((_decode_url(files[0]) or "") if files else "", 100, cost, unit, further)
             case "FAILED":
                 code, failure = words_in(task.failure_code), words_in(task.failure)
                 message = self.words.clean(failure or code or REMOTE_TASK_FAILED)

@@ -5,10 +5,12 @@
     file     GET  {storage}/storage/v1/b/{bucket}/o/{object}?alt=media, with a token
 
 `{project}` is `/v1/projects/{p}/locations/{l}`: the project of the service account, the location of the host.
-Results go to a bucket of the operator's (`storage_uri`): inline they would be larger than any answer that is
-read. There is no progress, no callback and no cancel. Checked against google-genai 3.6.1.
+Results go to a bucket of the operator's, or come in the answer that says that they are done (`videos[]` with
+`gcsUri` or `bytesBase64Encoded`). There is no progress, no callback and no cancel. Checked against
+google-genai 3.6.1.
 """
 
+import asyncio
 import re
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,6 +28,7 @@ from rushes.domain.task import (
     Failed,
     FailureType,
     NoAnswer,
+    OutputKind,
     PollResult,
     Processing,
     Rejected,
@@ -39,12 +42,20 @@ from rushes.providers.answers import (
     failure_type_of_text,
     require_same_task,
     succeeded,
+    text_in,
     words_in,
 )
-from rushes.providers.base import Provider, ProviderConfig, SubmitRequest, origin_of
+from rushes.providers.base import (
+    INLINE_ANSWER_BYTES_MAX,
+    InlineFile,
+    Provider,
+    ProviderConfig,
+    SubmitRequest,
+    origin_of,
+)
 from rushes.providers.credentials import FetchedToken, ServiceAccount
 from rushes.providers.described import body_of, described_options
-from rushes.providers.http.transport import Response
+from rushes.providers.http.transport import TOO_LARGE, Response, answers_up_to
 from rushes.providers.http_provider import HttpProvider
 from rushes.providers.inputs import InputFile
 
@@ -55,10 +66,16 @@ LINK_SECONDS: Final = 7 * 86_400.0
 
 KEY_FILE_BYTES_MAX: Final = 65_536
 
+LARGE_ANSWERS_AT_ONCE_MAX: Final = 4
+"""Answers with videos in them that are read at the same time."""
+
 _OPERATION: Final = re.compile(
     r"(projects/[\w.:\-]+/locations/[a-z0-9\-]+/publishers/google/models/[a-z0-9.\-]+)/operations/[\w\-]+",
     re.ASCII,
 )
+_INLINE: Final = re.compile(r"/v1/(" + _OPERATION.pattern + r")#video-(\d{1,2})", re.ASCII)
+"""What follows the host in our own address of a video that is in an operation's answer."""
+
 _REGIONAL: Final = re.compile(r"([a-z0-9\-]+)-aiplatform\.googleapis\.com")
 _INVALID_ARGUMENT: Final = 3
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -73,6 +90,12 @@ class _Started(msgspec.Struct, frozen=True):
 
 class _Video(msgspec.Struct, frozen=True, rename="camel"):
     gcs_uri: str | None = None
+    bytes_base64_encoded: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether its bytes stand in the answer."""
+        return self.bytes_base64_encoded[:1] == b'"' and len(self.bytes_base64_encoded) > 2
 
 
 class _Response(msgspec.Struct, frozen=True, rename="camel"):
@@ -165,8 +188,12 @@ class VertexProvider(HttpProvider):
         self._storage_uri = config.extra.get("storage_uri", "")
         self._storage = self.host if host in _LOOPBACK else STORAGE_HOST
         self.result_files = replace(
-            self.result_files, trusted_origin=origin_of(self._storage), fresh_headers=self._file_headers()
+            self.result_files,
+            trusted_origin=origin_of(self._storage),
+            fresh_headers=self._file_headers(),
+            inline=self._inline_file,
         )
+        self._large_answers = asyncio.Semaphore(LARGE_ANSWERS_AT_ONCE_MAX)
 
     def _file_headers(self) -> Callable[[], Awaitable[Mapping[str, str]]] | None:
         return None if self._credentials is None else self._credentials.headers
@@ -198,10 +225,10 @@ class VertexProvider(HttpProvider):
                 raise ValueError(f"{request.api_model} has no input {role}")
             instance["image" if role == "first_frame" else "lastFrame"] = _picture(files[0])
         parameters = described_options(request).pop("parameters", {})
-        body: dict[str, Any] = {
-            "instances": [instance],
-            "parameters": {"sampleCount": 1, "storageUri": self._storage_uri, **parameters},
-        }
+        parameters = {"sampleCount": 1, **parameters}
+        if self._storage_uri:
+            parameters["storageUri"] = self._storage_uri
+        body: dict[str, Any] = {"instances": [instance], "parameters": parameters}
         if request.submit_key:
             body["labels"] = {"rushes-submit": request.submit_key.lower()}
         return body_of(body)
@@ -220,7 +247,35 @@ class VertexProvider(HttpProvider):
             return NO_SUCH_ID
         url = f"{self.host}/v1/{operation[1]}:fetchPredictOperation"
         body = body_of({"operationName": remote_task_id})
-        return await self.send_poll("POST", url, body, lambda answer: self._verdict(answer, remote_task_id))
+
+        async def ask() -> PollResult:
+            return await self.send_poll(
+                "POST", url, body, lambda answer: self._verdict(answer, remote_task_id)
+            )
+
+        result = await ask()
+        if isinstance(result, NoAnswer) and result.error.startswith(TOO_LARGE):
+            async with self._large_answers:  # it is done, and its video is in the answer
+                with answers_up_to(INLINE_ANSWER_BYTES_MAX):
+                    result = await ask()
+        return result
+
+    def _inline_file(self, address: str) -> InlineFile | None:
+        """How a video is fetched that is in its operation's answer."""
+        named = _INLINE.fullmatch(address.removeprefix(self.host))
+        if named is None:
+            return None
+        operation, model, number = named[1], named[2], int(named[3])
+
+        def read(body: bytes) -> bytes:
+            response = _decode_response(_decode_operation(body).response)
+            videos = (response.videos if response else None) or []
+            if number >= len(videos):
+                raise ValueError("there is no such video")
+            return b64decode(text_in(videos[number], "bytesBase64Encoded") or "", validate=True)
+
+        url = f"{self.host}/v1/{model}:fetchPredictOperation"
+        return InlineFile(url, read, body_of({"operationName": operation}))
 
     def poll_refused(self, response: Response) -> PollResult:
         """A 404 in Google's own words is an operation that is not there."""
@@ -246,13 +301,25 @@ class VertexProvider(HttpProvider):
             reasons = words_in(response.rai_media_filtered_reasons)
             message = self.words.clean(reasons or "the video was held back by moderation")
             return Failed(message, FailureType.OUTPUT_MODERATION)
-        uri = (_decode_video(response.videos[0]).gcs_uri if response.videos else None) or ""
-        if response.videos and not uri:
-            return NoAnswer("the video came inline, although a bucket was named for it", 200)
-        address = self._address_of(uri)
-        if uri and not address:
-            return NoAnswer("the video's address is none of Cloud Storage", 200)
-        return succeeded(address, 100)
+        first, *others = response.videos or [msgspec.Raw(b"{}")]
+        video = _decode_video(first)
+        uri = video.gcs_uri or ""
+        address = self._address_of(uri) or self._address_in_answer(asked, 0, is_there=video.is_inline)
+        if response.videos and not address:
+            return NoAnswer("the video is neither in Cloud Storage nor in the answer", 200)
+        further = [
+            (
+                OutputKind.VIDEO,
+                self._address_of(text_in(each, "gcsUri") or "")
+                or self._address_in_answer(asked, number, is_there=b"bytesBase64Encoded" in each),
+            )
+            for number, each in enumerate(others, 1)
+        ]
+        return succeeded(address, 100, further_files=further)
+
+    def _address_in_answer(self, operation: str, number: int, *, is_there: bool) -> str:
+        """Our own address of a video that is in the operation's answer; empty where there is none."""
+        return f"{self.host}/v1/{operation}#video-{number}" if is_there else ""
 
     def _address_of(self, uri: str) -> str:
         """Where an object of Cloud Storage is fetched; empty for what is no `gs://` address."""

@@ -19,7 +19,13 @@ from urllib.parse import quote
 
 import httptools
 
-from rushes.providers.http.transport import RESPONSE_BYTES_MAX, Response, TransportError
+from rushes.providers.http.transport import (
+    RESPONSE_BYTES_MAX,
+    TOO_LARGE,
+    Response,
+    TransportError,
+    answer_bytes_max,
+)
 
 HEAD_BYTES_MAX: Final = 64 * 1024
 """The largest head of an answer, with all that is around the body."""
@@ -148,8 +154,8 @@ def reason_of(error: Exception) -> str:
     return bounded_reason(str(error) or type(error).__name__)
 
 
-def decoded(body: bytes, encodings: bytes) -> bytes:
-    """A body without its content coding, at most `RESPONSE_BYTES_MAX`.
+def decoded(body: bytes, encodings: bytes, bytes_max: int = RESPONSE_BYTES_MAX) -> bytes:
+    """A body without its content coding, at most `bytes_max`.
 
     Nothing compressed is asked for, and some gateways compress all the same. Raises `ValueError` for one that
     is not known, more than one, a body that is not what it is said to be, ends early or grows too large.
@@ -162,11 +168,11 @@ def decoded(body: bytes, encodings: bytes) -> bytes:
     for window in _WINDOWS[names[0]]:
         reader = zlib.decompressobj(window)
         try:
-            plain = reader.decompress(body, RESPONSE_BYTES_MAX + 1)
+            plain = reader.decompress(body, bytes_max + 1)
         except zlib.error:
             continue
-        if len(plain) > RESPONSE_BYTES_MAX:
-            raise ValueError(f"an answer of more than {RESPONSE_BYTES_MAX} bytes")
+        if len(plain) > bytes_max:
+            raise ValueError(f"{TOO_LARGE} {bytes_max} bytes")
         if reader.eof and not reader.unused_data:
             return plain
     raise ValueError("an answer that is not in the content encoding it names")
@@ -212,6 +218,7 @@ class Connection(asyncio.Protocol):
         "_answer",
         "_body",
         "_bytes",
+        "_bytes_max",
         "_complete_answer",
         "_encodings",
         "_exchanges",
@@ -237,6 +244,7 @@ class Connection(asyncio.Protocol):
         self._fields: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._bytes = 0
+        self._bytes_max = RESPONSE_BYTES_MAX
         self._has_head = False
         self._encodings = b""
         self._exchanges = 0
@@ -263,6 +271,7 @@ class Connection(asyncio.Protocol):
             return
         self._fields, self._body, self._bytes, self._has_head = [], [], 0, False
         self._encodings = b""
+        self._bytes_max = answer_bytes_max()
         self._exchanges += 1
         self._answer = answer
         self.expires_at = until
@@ -296,8 +305,8 @@ class Connection(asyncio.Protocol):
             self.fail("")
             return
         self._bytes += len(data)
-        if self._bytes > RESPONSE_BYTES_MAX + HEAD_BYTES_MAX:
-            self.fail(f"an answer of more than {RESPONSE_BYTES_MAX} bytes")
+        if self._bytes > self._bytes_max + HEAD_BYTES_MAX:
+            self.fail(f"{TOO_LARGE} {self._bytes_max} bytes")
             return
         try:
             self._parser.feed_data(data)
@@ -328,12 +337,12 @@ class Connection(asyncio.Protocol):
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         if self._encodings:
             try:
-                body = decoded(body, self._encodings)
+                body = decoded(body, self._encodings, self._bytes_max)
             except ValueError as error:
                 self.fail(str(error))
                 return
-        if len(body) > RESPONSE_BYTES_MAX:
-            self.fail(f"an answer of more than {RESPONSE_BYTES_MAX} bytes")
+        if len(body) > self._bytes_max:
+            self.fail(f"{TOO_LARGE} {self._bytes_max} bytes")
         elif answer is not None:
             self._answer = None
             if not answer.done():  # done: the request was cancelled

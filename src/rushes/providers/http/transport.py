@@ -15,6 +15,27 @@ RETRY_AFTER_SECONDS_MAX: Final = 3600.0
 """The longest wait that a server can ask for; a longer one is cut to this."""
 
 
+TOO_LARGE: Final = "an answer of more than"
+"""How the reason starts of an answer that is not read for its size."""
+
+_answer_bytes_max: ContextVar[int] = ContextVar("rushes_answer_bytes_max", default=RESPONSE_BYTES_MAX)
+
+
+@contextlib.contextmanager
+def answers_up_to(bytes_max: int) -> Iterator[None]:
+    """What is asked within may be answered with so many bytes: for answers that hold a file."""
+    token = _answer_bytes_max.set(bytes_max)
+    try:
+        yield
+    finally:
+        _answer_bytes_max.reset(token)
+
+
+def answer_bytes_max() -> int:
+    """How large the answer may be to what is asked now."""
+    return _answer_bytes_max.get()
+
+
 def _nothing() -> None:
     return
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rushes import telemetry
-from rushes.domain.catalogue.media import UPLOAD_ID, MediaInput, same_input, way_of
+from rushes.domain.catalogue.media import SUFFIX_OF, UPLOAD_ID, MediaInput, same_input, way_of
 from rushes.domain.catalogue.model import Model
 from rushes.domain.errors import ArchiveUnavailable, NotFound, StoreError
 from rushes.domain.input.uploads import Upload
 from rushes.domain.task import FailureType, NotSent, Rejected, Throttled
-from rushes.files.media_check import SUFFIX_OF
 from rushes.files.uploads import Uploads
 from rushes.providers.base import Provider
 from rushes.providers.inputs import InputFile, Inputs, TakesUploads

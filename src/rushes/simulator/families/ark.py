@@ -24,6 +24,7 @@ from rushes.simulator.families.wire import (
     is_task_id,
 )
 from rushes.simulator.fate import Family, Outcome
+from rushes.simulator.files import last_frame_url
 from rushes.simulator.message import SimRequest, SimResponse
 from rushes.simulator.work import SimTask, TaskView
 
@@ -137,6 +138,7 @@ class ArkWire(Wire):
             duration_seconds=body.seconds,
             resolution=body.lines,
             callback_url=body.callback_url,
+            wants_last_frame=bool(body.return_last_frame),
         )
 
     def _problem(self, body: Body) -> str | None:
@@ -221,12 +223,18 @@ def _task_object(view: TaskView) -> dict[str, Any]:
             tokens = tokens_of(task)
             answer["status"] = "succeeded"
             answer["usage"] = {"completion_tokens": tokens, "total_tokens": tokens}
-            answer["content"] = None if view.video_url is None else {"video_url": view.video_url}
+            answer["content"] = None if view.video_url is None else _content(view, view.video_url)
         case outcome:
             answer |= _failure(view, outcome)
     if view.status is not None:
         answer["status"] = view.status
     return answer
+
+
+def _content(view: TaskView, video_url: str) -> dict[str, str]:
+    if not view.task.wants_last_frame:
+        return {"video_url": video_url}
+    return {"video_url": video_url, "last_frame_url": last_frame_url(video_url)}
 
 
 def _failure(view: TaskView, outcome: Outcome) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from rushes.simulator.families.content import Image, Item, Text, problem_of_cont
 from rushes.simulator.families.wire import (
     UNREADABLE,
     Call,
+    CancelCall,
+    Cancelling,
     MalformedCall,
     PollCall,
     Refusal,
@@ -70,15 +72,17 @@ class MiniMaxWire(Wire):
 
     def match(self, method: str, path: str) -> bool:
         """POST to submit, GET for a task."""
-        return path == SUBMIT_PATH if method == "POST" else method == "GET" and path.startswith(QUERY_PATH)
+        if method == "POST":
+            return path == SUBMIT_PATH
+        return method in ("GET", "DELETE") and path.startswith(QUERY_PATH)
 
     def read(self, request: SimRequest) -> Call:
         """A submit, or a question for a task."""
-        if request.method == "GET":
+        if request.method in ("GET", "DELETE"):
             task_id = request.path.removeprefix(QUERY_PATH)
             if not is_task_id(task_id):
                 return MalformedCall("expected /v2/query/video_generation/{task_id}", submit=False)
-            return PollCall(task_id)
+            return CancelCall(task_id) if request.method == "DELETE" else PollCall(task_id)
         try:
             body = _read_body(request.body)
         except UNREADABLE as error:
@@ -110,9 +114,27 @@ class MiniMaxWire(Wire):
 
     def result(self, view: TaskView, detail: str) -> SimResponse:
         """A task object; which of its fields are there depends on its status."""
-        task = view.task
         if view.outcome is Outcome.FORGOTTEN:
-            return self.no_such_task(task.id, detail)
+            return self.no_such_task(view.task.id, detail)
+        return SimResponse(200, _write({"task": self._task_object(view)}))
+
+    def callback_body(self, view: TaskView) -> bytes | None:
+        """As a poll has it."""
+        is_forgotten = view.outcome is Outcome.FORGOTTEN
+        return None if is_forgotten else _write({"task": self._task_object(view)})
+
+    def cancelled(self, call: CancelCall, came_to: Cancelling) -> SimResponse:
+        """200 for a queued task and for one that has ended, whose record stays here; 400 while it renders."""
+        match came_to:
+            case Cancelling.DONE | Cancelling.ENDED:
+                return SimResponse(200, _write({"task_id": call.task_id, "status": "cancelled"}))
+            case Cancelling.RUNNING:
+                return _error(400, "bad_request_error", "invalid params, the task is running (2013)")
+            case Cancelling.NO_SUCH_TASK:
+                return self.no_such_task(call.task_id, call.detail)
+
+    def _task_object(self, view: TaskView) -> dict[str, Any]:
+        task = view.task
         answer: dict[str, Any] = {"id": task.id, "model": task.model, "duration": task.duration_seconds}
         match view.outcome:
             case None | Outcome.STUCK:
@@ -124,7 +146,7 @@ class MiniMaxWire(Wire):
                 answer |= _failure(view, outcome)
         if view.status is not None:
             answer["status"] = view.status
-        return SimResponse(200, _write({"task": answer}))
+        return answer
 
     def charge_of(self, task: SimTask, outcome: Outcome) -> float | None:
         """The seconds of a success; pictures are charged too, and the answer does not say how."""

@@ -27,6 +27,7 @@ from rushes.simulator.families.wire import (
     Wire,
 )
 from rushes.simulator.fate import Family, Outcome
+from rushes.simulator.files import video_of
 from rushes.simulator.message import SimRequest, SimResponse
 from rushes.simulator.work import SimTask, TaskView
 
@@ -63,10 +64,10 @@ class Instance(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 
 class Parameters(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """How; results go to the bucket."""
+    """How; results go to the bucket, or come inline."""
 
-    storage_uri: Annotated[str, msgspec.Meta(pattern=r"^gs://")]
-    sample_count: Literal[1] = 1
+    storage_uri: Annotated[str, msgspec.Meta(pattern=r"^gs://")] | None = None
+    sample_count: Literal[1, 2, 3, 4] = 1
     aspect_ratio: Literal["16:9", "9:16"] = "16:9"
     duration_seconds: Literal[4, 6, 8] = 8
     resolution: Literal["720p", "1080p", "4k"] = "720p"
@@ -159,6 +160,8 @@ class VertexWire(Wire):
             portrait=body.parameters.aspect_ratio == "9:16",
             duration_seconds=body.parameters.duration_seconds,
             resolution=body.parameters.resolution,
+            videos=body.parameters.sample_count,
+            is_inline=body.parameters.storage_uri is None,
         )
 
     def accepted(self, task: SimTask, base_url: str) -> SimResponse:
@@ -205,8 +208,16 @@ def _operation(view: TaskView) -> dict[str, Any]:
         case None | Outcome.STUCK:
             return operation
         case Outcome.SUCCEEDED:
-            uri = f"gs://{BUCKET}/out/{view.task.id}/sample_0.mp4"
-            response: dict[str, Any] = {"videos": [{"gcsUri": uri, "mimeType": "video/mp4"}]}
+            uri = f"gs://{BUCKET}/out/{view.task.id}/sample_"
+            samples = [f"{uri}{number}.mp4" for number in range(view.task.videos)]
+            response: dict[str, Any] = {
+                "videos": [{"gcsUri": sample, "mimeType": "video/mp4"} for sample in samples]
+            }
+            if view.task.is_inline:
+                response["videos"] = [
+                    {"bytesBase64Encoded": b64encode(video).decode(), "mimeType": "video/mp4"}
+                    for video in (video_of(view.task, number=each) for each in range(view.task.videos))
+                ]
         case Outcome.SUCCEEDED_WITHOUT_URL:
             response = {"videos": []} if fate.wording & 1 else {}
         case Outcome.OUTPUT_MODERATION | Outcome.INPUT_MODERATION:

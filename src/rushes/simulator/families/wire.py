@@ -34,6 +34,9 @@ class SubmitCall:
     callback_url: str | None = None
     callback_progress: bool = True
     submit_key: str = ""
+    videos: int = 1
+    wants_last_frame: bool = False
+    is_inline: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row
 
 from rushes.store.database import Rows, for_update, statement
+from rushes.store.outputs import further
 
 TASKS_AT_ONCE_MAX = 1_000
 """What one transaction erases."""
@@ -57,6 +58,7 @@ def erase_some(connection: Connection, scope: Scope, *, now_ms: int) -> int:
         ),
         {**_ERASED.parameters(connection, changed), "now": now_ms},
     )
+    further.erase(connection, [row.id for row in rows])
     ids = _IDS.parameters(connection, [(row.id,) for row in rows])
     connection.execute(
         statement(

@@ -24,6 +24,7 @@ from rushes.store.tables.money import (
     ledger_entries,
     task_resolutions,
 )
+from rushes.store.tables.outputs import further_files
 from rushes.store.tables.provenance import clip_manifests
 from rushes.store.tables.request_files import file_batches, request_files
 from rushes.store.tables.reuse import clip_looks, reused_items
@@ -97,6 +98,7 @@ __all__ = [
     "file_batches",
     "folded_batches",
     "folds",
+    "further_files",
     "given_back",
     "installation_facts",
     "last_frames",

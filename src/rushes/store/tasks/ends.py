@@ -7,7 +7,7 @@ from typing import Any, assert_never
 from sqlalchemy import Connection
 
 from rushes.domain.catalogue.price import exact, micros_of
-from rushes.domain.task import Failed, FailureType, Succeeded, TaskStatus, Verdict
+from rushes.domain.task import Failed, FailureType, OutputFile, Succeeded, TaskStatus, Verdict
 from rushes.store.database import (
     Rows,
     for_update,
@@ -40,6 +40,9 @@ _FINISHED = Rows(
     provider_cost_unit=str,
     reported_micros=int,
 )
+
+
+_FURTHER = Rows(task_id=int, position=int, kind=str, url=str)
 
 
 # What was reported, in the money of the expected cost: reported money as it is, units at their price.
@@ -113,12 +116,14 @@ def _finish(
 ) -> list[FinishedTask]:
     values: list[tuple[object, ...]] = []
     seen: set[tuple[int, int]] = set()
+    files: dict[tuple[int, int], tuple[OutputFile, ...]] = {}
     for task_id, attempt, verdict in rows:
         if (task_id, attempt) in seen:
             continue  # the first verdict of an attempt stands
         seen.add((task_id, attempt))
         match verdict:
-            case Succeeded(video_url=url):
+            case Succeeded(video_url=url, further_files=further):
+                files |= {(task_id, attempt): further} if further else {}
                 end: tuple[object, ...] = ("succeeded", 100, storable(url, whole=True), None, None)
             case Failed(error_message=error, failure_type=failure_type):
                 end = ("failed", None, None, storable(error), failure_type.value)
@@ -139,7 +144,28 @@ def _finish(
         ),
         parameters={**_FINISHED.parameters(connection, values), "now": now_ms, **more},
     )
+    if files:
+        _add_further(connection, [(row[0], files.get((row[0], row[3]), ())) for row in ended], now_ms=now_ms)
     return [_finished(row, TaskStatus.PROCESSING) for row in ended]
+
+
+def _add_further(
+    connection: Connection, files: Sequence[tuple[int, Sequence[OutputFile]]], *, now_ms: int
+) -> None:
+    """Files that came besides the videos of these tasks are to be fetched, see `outputs.further`."""
+    rows = [
+        (task_id, position, file.kind.value, storable(file.url, whole=True))
+        for task_id, its in files
+        for position, file in enumerate(its, 1)
+    ]
+    connection.execute(
+        statement(
+            "INSERT INTO further_files (task_id, position, kind, url, state, next_attempt_at_ms,"
+            " created_at_ms) SELECT v.task_id, v.position, v.kind, v.url, 'due', CAST(:now AS bigint),"
+            f" CAST(:now AS bigint) FROM {_FURTHER.sql(connection)}"
+        ),
+        {**_FURTHER.parameters(connection, rows), "now": now_ms},
+    )
 
 
 def _reported(verdict: Verdict) -> tuple[float | None, str | None, int | None]:

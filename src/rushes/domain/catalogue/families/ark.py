@@ -57,6 +57,7 @@ _SHARED: Final[Mapping[str, OptionSpec]] = {
     "aspect_ratio": _RATIO,
     "sound": YesNo(default=True, wire=Wire(path="generate_audio")),
     "seed": Seed(),
+    "return_last_frame": YesNo(),
     "first_frame": _picture(),
     "last_frame": _picture(),
 }

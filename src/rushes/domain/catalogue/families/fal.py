@@ -37,7 +37,12 @@ _KLING_RATIO = OneOf(
     ("16:9", "9:16", "1:1"), synonyms={"portrait": "9:16", "landscape": "16:9", "square": "1:1"}
 )
 _KLING_PICTURE = replace(
-    one_file(ways=("data_uri", "url"), data_uri_bytes_max=_DATA_URI_BYTES_MAX, content_types=PICTURES),
+    one_file(
+        ways=("data_uri", "own_upload", "url"),
+        bytes_max=10 * MEGABYTE,
+        data_uri_bytes_max=_DATA_URI_BYTES_MAX,
+        content_types=PICTURES,
+    ),
     wire=Wire(path="start_image_url"),
 )
 _KLING_3_OPTIONS: Mapping[str, OptionSpec] = MappingProxyType(

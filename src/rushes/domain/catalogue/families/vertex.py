@@ -11,11 +11,15 @@ from typing import Any, Final
 from rushes.domain.catalogue.families.shared import MEGABYTE, cost, one_file, price
 from rushes.domain.catalogue.media import MediaInput
 from rushes.domain.catalogue.model import Model
-from rushes.domain.catalogue.options import Needs, OneOf, OptionSpec, Seed, YesNo
+from rushes.domain.catalogue.options import Needs, OneOf, OptionSpec, Seed, WholeNumber, YesNo
 from rushes.domain.catalogue.wire import Wire
 
 _AS_OF: Final = "2026-11-28"
 _PRICE_MAP: Final = "https://github.com/BerriAI/litellm/blob/main/model_prices_and_context_window.json"
+
+
+_EACH: Final = {str(count): count for count in range(2, 5)}
+"""Each of `n` videos is charged."""
 
 
 def _at(name: str) -> Wire:
@@ -38,7 +42,7 @@ def _model(
     render_time_p50_seconds: float = 90.0,
     note: str | None = None,
 ) -> Model:
-    factors: dict[str, Any] = {"by": {"resolution": dict(by)}} if by else {}
+    factors: dict[str, Any] = {"by": {**({"resolution": dict(by)} if by else {}), "n": _EACH}}
     return Model(
         name=name,
         provider="vertex",
@@ -65,6 +69,7 @@ def _options(resolutions: tuple[str, ...]) -> dict[str, OptionSpec]:
         ),
         "sound": YesNo(default=True, wire=_at("generateAudio")),
         "seed": Seed(wire=_at("seed")),
+        "n": WholeNumber(1, 4, default=1, wire=_at("sampleCount")),
         "first_frame": _picture(),
         "last_frame": _picture(),
     }

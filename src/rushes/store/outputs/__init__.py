@@ -1,0 +1,1 @@
+"""Files that successes bring besides their videos."""
