@@ -66,7 +66,7 @@ def tenant(service: RunningService) -> Tenant:
 def batch_id(tenant: Tenant) -> str:
     batch = tenant.post("/v1/batches", {"items": ITEMS}, status=201)
     assert batch["required_credits"] == 6 * 4 * 9 + 4 * 4 * 7 * 3, "each of the videos is paid"
-    tenant.finished(batch["batch_id"])
+    tenant.finished(batch["batch_id"], seconds_max=120)
     found: str = batch["batch_id"]
     return found
 
@@ -78,7 +78,7 @@ def items(tenant: Tenant, batch_id: str) -> list[dict[str, Any]]:
         return "due" not in states
 
     found: list[dict[str, Any]] = eventually(
-        lambda: tenant.get(f"/v1/batches/{batch_id}/items")["items"], is_settled, seconds_max=120
+        lambda: tenant.get(f"/v1/batches/{batch_id}/items")["items"], is_settled, seconds_max=240
     )
     return found
 
@@ -190,7 +190,7 @@ def test_without_a_bucket_videos_come_in_the_answers(
         tenant = service.tenant()
         items = [{"prompt": f"a bird, take {n}", "model": "vertex-veo3.1-lite", "n": 2} for n in range(3)]
         batch_id = tenant.post("/v1/batches", {"items": items}, status=201)["batch_id"]
-        tenant.finished(batch_id)
+        tenant.finished(batch_id, seconds_max=120)
 
         def files_of(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
             return [file for item in found for file in (item["archive"], *item["further_files"])]
@@ -205,3 +205,21 @@ def test_without_a_bucket_videos_come_in_the_answers(
         for item in found:
             content = tenant.request("GET", f"/v1/videos/{item['item_id']}/content").content
             assert hashlib.sha256(content).hexdigest() == item["archive"]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("model", "n", "reason"),
+    [
+        ("vertex-veo3.1-lite", 5, "items[0].n: must be a whole number from 1 to 4, not 5"),
+        ("vertex-veo3.1-lite", 0, "items[0].n: must be a whole number from 1 to 4, not 0"),
+        ("vertex-veo3.1-lite", "2", 'items[0].n: must be a whole number from 1 to 4, not "2"'),
+        ("seedance-2.0-mini", 2, "items[0].n: seedance-2.0-mini has no such option"),
+    ],
+)
+def test_more_videos_than_the_model_makes_are_refused_before_anything_is_reserved(
+    tenant: Tenant, model: str, n: object, reason: str
+) -> None:
+    before = tenant.get("/v1/credits/balance")
+    refused = tenant.post("/v1/batches", {"items": [{"prompt": "a", "model": model, "n": n}]}, status=422)
+    assert refused["message"].startswith(reason)
+    assert tenant.get("/v1/credits/balance") == before

@@ -49,14 +49,14 @@ async def download(http: Http, item: Item, name: str, folder: Path) -> tuple[Dow
     line |= {"file": name, "bytes": found[0], "sha256": found[1]}
     if item["further_files"]:
         line["further_files"] = [
-            await _further(http, number, file, path, folder)
+            await _further(http, item, number, file, path, folder)
             for number, file in enumerate(item["further_files"], 1)
         ]
     return line, was_there
 
 
 async def _further(
-    http: Http, number: int, file: Mapping[str, Any], video: Path, folder: Path
+    http: Http, item: Item, number: int, file: Mapping[str, Any], video: Path, folder: Path
 ) -> dict[str, Any]:
     """A file that came besides the video, next to it."""
     path = video.with_name(further_name(video.name, number, file["kind"], file["content_type"]))
@@ -65,7 +65,8 @@ async def _further(
         return line
     try:
         if not path.exists():
-            await _one_try(http, file["content_url"], path)
+            place = f"/v1/videos/{quote(item['item_id'], safe='')}/content?file={number}"
+            await _one_try(http, place, path)
     except RushesError as error:
         return {**line, "error": error.message}
     found = await asyncio.to_thread(size_and_digest, path)

@@ -259,17 +259,20 @@ def due_count(connection: Connection) -> int:
 
 def files_of_batch(connection: Connection, batch_public_id: str) -> tuple[dict[str, int], str | None]:
     """The batch's files by state, further ones too, and why the last try of one that is still due failed."""
-    rows = connection.execute(
-        statement(
-            "SELECT f.state, COUNT(*), MAX(f.reason) FROM batches b JOIN video_tasks t ON t.batch_id = b.id"
-            " JOIN (SELECT task_id, state, reason FROM archived_files UNION ALL"
-            " SELECT task_id, state, reason FROM further_files) f ON f.task_id = t.id"
-            " WHERE b.public_id = :public_id GROUP BY f.state"
-        ),
-        {"public_id": batch_public_id},
-    ).all()
-    reason = next((row[2] for row in rows if row[0] == ArchiveState.DUE.value), None)
-    return {state.value: 0 for state in ArchiveState} | {row[0]: int(row[1]) for row in rows}, reason
+    counts, reason = {state.value: 0 for state in ArchiveState}, None
+    for table in ("archived_files", "further_files"):
+        rows = connection.execute(
+            statement(
+                "SELECT f.state, COUNT(*), MAX(f.reason) FROM batches b JOIN video_tasks t"
+                f" ON t.batch_id = b.id JOIN {table} f ON f.task_id = t.id"
+                " WHERE b.public_id = :public_id GROUP BY f.state"
+            ),
+            {"public_id": batch_public_id},
+        )
+        for state, count, why in rows.all():
+            counts[state] += int(count)
+            reason = why if state == ArchiveState.DUE.value else reason
+    return counts, reason
 
 
 def totals(connection: Connection) -> tuple[dict[str, int], int]:

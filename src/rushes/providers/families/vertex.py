@@ -95,7 +95,8 @@ class _Video(msgspec.Struct, frozen=True, rename="camel"):
     @property
     def is_inline(self) -> bool:
         """Whether its bytes stand in the answer."""
-        return self.bytes_base64_encoded[:1] == b'"' and len(self.bytes_base64_encoded) > 2
+        data = memoryview(self.bytes_base64_encoded)
+        return len(data) > len('""') and data[:1] == b'"'
 
 
 class _Response(msgspec.Struct, frozen=True, rename="camel"):
@@ -311,7 +312,7 @@ class VertexProvider(HttpProvider):
             (
                 OutputKind.VIDEO,
                 self._address_of(text_in(each, "gcsUri") or "")
-                or self._address_in_answer(asked, number, is_there=b"bytesBase64Encoded" in each),
+                or self._address_in_answer(asked, number, is_there=_is_inline(each)),
             )
             for number, each in enumerate(others, 1)
         ]
@@ -327,6 +328,14 @@ class VertexProvider(HttpProvider):
         if not uri.startswith("gs://") or not bucket or not name:
             return ""
         return f"{self._storage}/storage/v1/b/{quote(bucket, safe='')}/o/{quote(name, safe='')}?alt=media"
+
+
+def _is_inline(video: msgspec.Raw) -> bool:
+    """Whether its bytes stand in the answer; what is odd there is no file, and costs no verdict."""
+    try:
+        return _decode_video(video).is_inline
+    except UNDECODABLE:
+        return False
 
 
 def _picture(file: InputFile) -> dict[str, str]:

@@ -88,7 +88,13 @@ MODELS = (
         "fal-veo3.1-fast",
         "fal-ai/veo3.1/fast",
         price(per_second=20, by={"resolution": {"4k": "2.25"}}),
-        None,  # fal's page for it has not been read
+        cost(
+            "USD",
+            "2026-11-29",
+            _GALLERY + "fal-ai/veo3.1/fast/first-last-frame-to-video/llms.txt",
+            per_second="0.15",
+            by={"resolution": {"4k": "2.33333333"}},
+        ),
         90.0,
         _VEO_OPTIONS,
     ),

@@ -1,6 +1,7 @@
 """Kling, by the company that makes it. It charges by the second, and reports what it took: money, or units.
 
-A unit is 0.14 USD in the larger packs. The costs are those of 2026-11; of 3.0 turbo no list has been read.
+A unit is 0.14 USD in the larger packs. The costs are those of 2026-11; that of 3.0 turbo is Kling's list price
+of one unit a second at 1080p and 0.8 at 720p, as a reseller quotes it.
 """
 
 from collections.abc import Mapping
@@ -87,7 +88,7 @@ MODELS: Final = (
         "kling-3.0-turbo",
         "kling-3.0-turbo",
         price(per_second=15, by={"resolution": {"1080p": "1.25"}}),
-        None,
+        _cost("0.112", "https://evolink.ai/kling-3-0-turbo", resolution={"1080p": "1.25"}),
         _settings("720p", "1080p"),
         render_time_p50_seconds=90.0,
     ),
