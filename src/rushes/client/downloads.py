@@ -47,10 +47,10 @@ async def download(http: Http, item: Item, name: str, folder: Path) -> tuple[Dow
     if found is None:
         return {**line, "error": "the file disappeared after it was fetched"}, False
     line |= {"file": name, "bytes": found[0], "sha256": found[1]}
-    if item["further_files"]:
+    beside = item.get("further_files")  # a service of an earlier version has none
+    if beside:
         line["further_files"] = [
-            await _further(http, item, number, file, path, folder)
-            for number, file in enumerate(item["further_files"], 1)
+            await _further(http, item, number, file, path, folder) for number, file in enumerate(beside, 1)
         ]
     return line, was_there
 
