@@ -1,7 +1,7 @@
 """Kling, by the company that makes it. It charges by the second, and reports what it took: money, or units.
 
-A unit is 0.14 USD in the larger packs. The costs are those of 2026-11; that of 3.0 turbo is one unit a second at
-1080p and 0.8 at 720p, which is Kling's list price as a reseller quotes it.
+A unit is 0.14 USD in the larger packs. The costs are those of 2026-11; that of 3.0 turbo is one unit a second
+at 1080p and 0.8 at 720p, which is Kling's list price as a reseller quotes it.
 """
 
 from collections.abc import Mapping
