@@ -87,8 +87,9 @@ async def give(
         response = await ask("POST", place_url, headers, question)
         if not 200 <= response.status < 300:
             outcome = refused(response)
-            is_certain = isinstance(outcome, NotSent | Rejected)
-            return outcome if is_certain else NotSent(f"HTTP {response.status}")
+            if isinstance(outcome, NotSent | Rejected):
+                return outcome
+            return NotSent(f"HTTP {response.status}")
         place = _decode_place(response.body)
         if not place.upload_url.startswith("https://") and origin_of(place.upload_url) != origin_of(host):
             return NotSent("the place for files is no https URL")
