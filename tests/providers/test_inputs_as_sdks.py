@@ -16,6 +16,7 @@ import fal_client.client
 import httpx
 import openai
 import pytest
+from fal_client.auth import AuthCredentials
 from google import genai
 from runwayml import RunwayML
 
@@ -137,7 +138,7 @@ def test_fal_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def theirs(url: str) -> object:
         monkeypatch.setattr(fal_client.client, "REST_URL", url)
-        auth = fal_client.client.AuthCredentials(scheme="Key", token=KEY)
+        auth = AuthCredentials(scheme="Key", token=KEY)
 
         def give() -> object:
             with httpx.Client() as client:

@@ -113,7 +113,7 @@ class FurtherFiles:
         return self._files_of.get(file.provider, ResultFiles())
 
     async def _failed(self, file: ClaimedFurther, error: RushesError | TimeoutError | OSError) -> str:
-        """`failed`: it is tried again, `refused` or `expired`."""
+        """`failed` when it is to be retried, else `refused` or `expired`."""
         now_ms = self._now_ms()
         reason = error.message if isinstance(error, RushesError) else _words_of(error)
         bad_files = file.bad_files + _counts(error)
@@ -189,7 +189,7 @@ async def remove_those_of_removed_videos(database: Database, objects: ObjectStor
 async def remove_before(
     database: Database, objects: ObjectStore, account_id: int, *, before_ms: int, page: int
 ) -> int:
-    """Delete the account's files of before then whose videos were never stored; returns how many."""
+    """Delete the account's older files whose videos were never stored; returns how many."""
     count = 0
     while rows := await database.read(further.stored_before, account_id, before_ms=before_ms, limit=page):
         count += await _remove(database, objects, rows)

@@ -158,12 +158,10 @@ class MiniMaxProvider(HttpProvider):
 
     def remote_task_id_of_callback(self, body: bytes) -> str | None:
         """The callback's `task_id`, or the id of its `task`."""
-        for read in (lambda: _decode_submitted(body).task_id, lambda: _decode_answer(body).task.id):
-            try:
-                return str(read())
-            except UNDECODABLE:
-                continue
-        return None
+        try:
+            return str(_decode_submitted(body).task_id)
+        except UNDECODABLE:
+            return _task_id_in(body)
 
     def poll_refused(self, response: Response) -> PollResult:
         """`record not found`, in MiniMax' own form, is a task that is not there."""
@@ -195,6 +193,13 @@ class MiniMaxProvider(HttpProvider):
 
 def _outcome(body: bytes) -> SubmitOutcome:
     return accepted(_decode_submitted(body).task_id)
+
+
+def _task_id_in(body: bytes) -> str | None:
+    try:
+        return str(_decode_answer(body).task.id)
+    except UNDECODABLE:
+        return None
 
 
 def _own_error(body: bytes) -> _Error | None:

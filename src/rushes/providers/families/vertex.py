@@ -96,7 +96,7 @@ class _Video(msgspec.Struct, frozen=True, rename="camel"):
     def is_inline(self) -> bool:
         """Whether its bytes stand in the answer."""
         data = memoryview(self.bytes_base64_encoded)
-        return len(data) > len('""') and data[:1] == b'"'
+        return len(data) > len('""') and bytes(data[:1]) == b'"'
 
 
 class _Response(msgspec.Struct, frozen=True, rename="camel"):
@@ -307,7 +307,7 @@ class VertexProvider(HttpProvider):
         uri = video.gcs_uri or ""
         address = self._address_of(uri) or self._address_in_answer(asked, 0, is_there=video.is_inline)
         if response.videos and not address:
-            return NoAnswer("the video is neither in Cloud Storage nor in the answer", 200)
+            return NoAnswer("the video's address is none of Cloud Storage", 200)
         further = [
             (
                 OutputKind.VIDEO,

@@ -23,7 +23,7 @@ _answer_bytes_max: ContextVar[int] = ContextVar("rushes_answer_bytes_max", defau
 
 @contextlib.contextmanager
 def answers_up_to(bytes_max: int) -> Iterator[None]:
-    """What is asked within may be answered with so many bytes: for answers that hold a file."""
+    """Answers to what is asked within may have up to `bytes_max`: for those that hold a file."""
     token = _answer_bytes_max.set(bytes_max)
     try:
         yield
