@@ -13,7 +13,6 @@ from rushes.domain.acceptance.gate import DEFAULT_THRESHOLDS
 from rushes.domain.catalogue.media import MediaFacts
 from rushes.domain.errors import StatementRefused
 from rushes.domain.input.uploads import Upload
-from rushes.domain.task import Succeeded
 from rushes.domain.task import OutputFile, OutputKind, Succeeded
 from rushes.money.retry import retry_failed
 from rushes.money.settle import Group, apply_group
