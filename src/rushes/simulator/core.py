@@ -21,7 +21,6 @@ from rushes.simulator.callbacks import (
 )
 from rushes.simulator.draws import Lane, bits, id_of, seed_of, uniform
 from rushes.simulator.families.wire import (
-    FILES_PREFIX,
     CancelCall,
     FileCall,
     FindCall,
@@ -55,7 +54,7 @@ from rushes.simulator.gateways import (
     task_id_in,
 )
 from rushes.simulator.knobs import SimulatorKnobs
-from rushes.simulator.message import RESET, SimRequest, SimResponse
+from rushes.simulator.message import FILES_PREFIX, RESET, SimRequest, SimResponse
 from rushes.simulator.poll_answers import MixUps, honest_view, note_poll, reworded
 from rushes.simulator.report import Counts, PromptCounts, SimulatorReport, snapshot
 from rushes.simulator.work import SimTask, TaskView

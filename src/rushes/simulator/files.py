@@ -13,11 +13,10 @@ from functools import cache
 from importlib.resources import files as package_files
 
 from rushes.simulator.draws import Lane, uniform
-from rushes.simulator.families.wire import FILES_PREFIX
 from rushes.simulator.fate import Outcome
 from rushes.simulator.faults import Fault, FaultTable, server_error
 from rushes.simulator.knobs import SimulatorKnobs
-from rushes.simulator.message import Delivery, SimRequest, SimResponse
+from rushes.simulator.message import FILES_PREFIX, Delivery, SimRequest, SimResponse
 from rushes.simulator.quality.laws import read_laws
 from rushes.simulator.work import SimTask
 

@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
+
+FILES_PREFIX: Final = "/files/"
+"""Where the files of finished tasks are."""
 
 
 class Delivery(Enum):

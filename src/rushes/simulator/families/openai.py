@@ -12,7 +12,6 @@ import msgspec
 
 from rushes.simulator.families.grsai import Prompt, Reference
 from rushes.simulator.families.wire import (
-    FILES_PREFIX,
     UNREADABLE,
     Call,
     FileCall,
@@ -34,7 +33,7 @@ from rushes.simulator.gateways import (
     url_in,
     word_in,
 )
-from rushes.simulator.message import SimRequest, SimResponse
+from rushes.simulator.message import FILES_PREFIX, SimRequest, SimResponse
 from rushes.simulator.work import SimTask, TaskView
 
 VIDEOS_PATH: Final = "/v1/videos"

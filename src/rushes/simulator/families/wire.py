@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from rushes.simulator.fate import Family, Outcome
-from rushes.simulator.message import SimRequest, SimResponse
+from rushes.simulator.message import FILES_PREFIX, SimRequest, SimResponse
 from rushes.simulator.work import SimTask, TaskView
 
 
@@ -199,8 +199,6 @@ class Wire(Protocol):
         """What is posted to the callback URL, or None when the protocol has no words for it."""
         return None
 
-
-FILES_PREFIX = "/files/"
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for a body that is not the expected JSON."""
