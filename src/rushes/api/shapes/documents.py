@@ -1,10 +1,14 @@
 """What the OpenAPI document says beyond the routes themselves: tags, keys, and the shape of refusals."""
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import Response
 
 from rushes.api.edge.problems import PROBLEM_TYPE, is_openai_path, openai_error
 from rushes.api.shapes.events import webhooks_section
@@ -19,6 +23,9 @@ WEBHOOKS: Final = "webhooks"
 OPENAI: Final = "openai"
 ACCOUNT: Final = "account"
 OPERATORS: Final = "operators"
+
+ROOTS_MAX: Final = 8
+"""Paths of a proxy or an app around this one under which the encoded document is kept."""
 
 _TAGS: Final = [
     {"name": BATCHES, "description": "Many prompts at once: reserve, follow, cancel, retry, export."},
@@ -224,7 +231,20 @@ def add_openapi(app: FastAPI, *, more_models: tuple[type[Any], ...]) -> None:
             app.openapi_schema = made
         return app.openapi_schema
 
+    @lru_cache(maxsize=ROOTS_MAX)
+    def encoded(root: str) -> bytes:
+        found = document()
+        if root:
+            found = found | {"servers": [{"url": root}, *found["servers"]]}
+        return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
+
+    async def answer(request: Request) -> Response:
+        return Response(
+            encoded(request.scope.get("root_path", "").rstrip("/")), media_type="application/json"
+        )
+
     app.openapi = document  # type: ignore[method-assign]
+    app.add_route("/openapi.json", answer, methods=["GET"], include_in_schema=False)
 
 
 def _security(path: str) -> list[dict[str, list[str]]]:
