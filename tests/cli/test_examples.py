@@ -31,6 +31,7 @@ NOT_RUN = {
         "batch cancel",
         "batch adopt",
         "batch judge",
+        "batch join",
         "keys revoke",
         "erase",
     ),  # of what is not in this state, or not there
