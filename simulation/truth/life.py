@@ -137,13 +137,18 @@ class Life:
 
     # --- rows ---------------------------------------------------------------------------------------
 
+    def _is_cancelled(self, batch_id: int) -> bool:
+        """What comes back to a cancelled batch is not sent again: it waits for its end."""
+        batch = self._books.batches.get(batch_id)
+        return batch is not None and batch.row.cancelled_at_ms is not None
+
     def _task_row(self, values: tuple[Any, ...]) -> None:
         after = TaskRow(*values)
         before = self.tasks.get(after.id)
         self.tasks[after.id] = after
         if before is not None and before.status == "pending":
             self._turns.waits_no_more(before)
-        if after.status == "pending":
+        if after.status == "pending" and not self._is_cancelled(after.batch_id):
             self._turns.waits(after)
         if after.unconfirmed_at_ms is not None:
             self.were_unconfirmed.add(after.id)

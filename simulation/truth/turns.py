@@ -21,15 +21,20 @@ class Turns:
         self.passed_over_max = 2 * accounts + 2
         self.most_passed_over = 0
         self._pending: dict[Place, Counter[str]] = {}
+        self._waiting: set[int] = set()
         self._passed: Counter[Place] = Counter()
         self._claimed: set[Place] = set()
 
     def waits(self, task: TaskRow) -> None:
-        """The task is pending now."""
+        """The task is pending now, and may be sent."""
+        self._waiting.add(task.id)
         self._pending.setdefault((task.provider, task.account_id), Counter())[task.model] += 1
 
     def waits_no_more(self, task: TaskRow) -> None:
         """The task, as it was, is pending no more."""
+        if task.id not in self._waiting:
+            return
+        self._waiting.remove(task.id)
         place = (task.provider, task.account_id)
         self._pending[place][task.model] -= 1
         if not self._pending[place].total():
