@@ -50,7 +50,7 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "file_html": ("refused", "text page"),
     "file_empty": ("refused", "empty"),
     "file_oversize": ("refused", f"more than {FILE_BYTES_MAX} bytes"),
-    "file_redirect": ("refused", "must be a https URL"),
+    "file_redirect": ("refused", "must be an https URL"),
     "file_expired": ("expired", "HTTP 403"),
 }
 """What must become of a file, by what the simulator says was wrong with its last answer."""

@@ -212,7 +212,7 @@ def test_from_the_api_and_openais_sdk(lumen: Lumen, database_url: str, tmp_path:
         ("strength", 1.5, "must be a number from 0 to 1, not 1.5"),
         ("mood", "x" * 41, "41 characters, more than 40"),
         ("seed", -1, "must be a whole number from 0 to 2147483647, not -1"),
-        ("style_url", "ftp://i.example/a.png", "must start with http:// or https://"),
+        ("style_url", "ftp://i.example/a.png", "must be an http or https URL"),
         ("palette_urls", ["https://i.example/a.png"] * 4, "4 URLs, more than the 3 that the model takes"),
         ("strenght", 0.5, 'did you mean "strength"?'),
     ],

@@ -93,7 +93,7 @@ def _parts_of_url(value: str) -> SplitResult:
     except ValueError:
         raise ValueError("must be a URL such as https://example.com") from None
     if parts.scheme not in ("http", "https") or not hostname or not _PRINTABLE_ASCII.fullmatch(value):
-        raise ValueError("must be a http or https URL such as https://example.com")
+        raise ValueError("must be an http or https URL such as https://example.com")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not carry a user name or password")
     if parts.query or parts.fragment or "?" in value or "#" in value:

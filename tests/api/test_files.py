@@ -65,7 +65,7 @@ def test_an_item_tells_what_is_kept_of_it(items: list[dict[str, Any]]) -> None:
         assert item["status"] == "succeeded"
         if kept["state"] == "refused":
             assert (item["video_url"], item["thumbnail_url"], kept["sha256"]) == (None, None, None)
-            assert "must be a https URL" in kept["reason"]
+            assert "must be an https URL" in kept["reason"]
             continue
         assert (kept["width"], kept["height"], kept["reason"]) == (90, 160, None)
         content = httpx2.get(item["video_url"]).content

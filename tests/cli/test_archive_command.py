@@ -23,7 +23,7 @@ def test_status_verify_and_prune_tell_the_same_story(shell: Shell) -> None:
     assert [(reason["state"], reason["count"]) for reason in status["reasons"]] == [("refused", refused)]
     people = shell.call("archive", "status").stdout
     assert "rushes-data/archive" in people
-    assert "must be a https URL" in people
+    assert "must be an https URL" in people
 
     verified = shell.call("archive", "verify", "--json")
     assert verified.code == 0

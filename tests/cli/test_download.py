@@ -145,4 +145,4 @@ def test_without_an_archive_videos_come_from_their_provider_while_the_links_live
     manifest = bare.call("batch", "download", ran["batch_id"], "--out", "out", "--json").document
     errors = [line["error"] for line in manifest["files"] if line["file"] is None]
     assert manifest["downloaded"] == 8 - len(errors) > 0
-    assert all("moderation" in error or "must be a https URL" in error for error in errors), errors
+    assert all("moderation" in error or "must be an https URL" in error for error in errors), errors

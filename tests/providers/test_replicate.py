@@ -12,6 +12,8 @@ from rushes.domain.task import (
     FailureType,
     NoAnswer,
     NotSent,
+    OutputFile,
+    OutputKind,
     PollResult,
     Rejected,
     SubmitOutcome,
@@ -26,6 +28,8 @@ from rushes.providers.inputs import InputFile
 from rushes.simulator import SimulatorCore, SimulatorKnobs, SimulatorTransport
 from rushes.simulator.families.replicate import VERSION
 from tests.providers.scripted import Scripted
+
+SECOND_FILE = OutputFile(OutputKind.VIDEO, "https://r.example/2.mp4")
 
 
 def replicate(transport: Any) -> ReplicateProvider:
@@ -125,7 +129,10 @@ def test_an_account_without_credit_waits_and_a_wrong_model_fails_its_task_alone(
     ("output", "result"),
     [
         ("https://r.example/1.mp4", Succeeded("https://r.example/1.mp4")),
-        (["https://r.example/1.mp4", "https://r.example/2.mp4"], Succeeded("https://r.example/1.mp4")),
+        (
+            ["https://r.example/1.mp4", "https://r.example/2.mp4"],
+            Succeeded("https://r.example/1.mp4", further_files=(SECOND_FILE,)),
+        ),
         ("a text", NoAnswer("the output is no file", 200)),
         ({"video": "https://r.example/1.mp4"}, None),
     ],

@@ -41,15 +41,16 @@ def test_a_planted_bug_is_found(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "seed", "tasks", "violation"),
-    [("record not read", 2, 400, "UNKNOWN_BUT_NEVER_SENT"), ("trouble not stored", 4, 200, "UNSEEN")],
+    ("name", "tasks", "violation"),
+    [("record not read", 400, "UNKNOWN_BUT_NEVER_SENT"), ("trouble not stored", 200, "UNSEEN")],
 )
 def test_what_a_kill_costs_and_what_is_not_seen_is_found_as_that(
-    name: str, seed: int, tasks: int, violation: str
+    name: str, tasks: int, violation: str
 ) -> None:
-    found = run(seed, tasks=tasks, bug=bug_named(name).plant)
+    found = find(bug_named(name), seeds_max=SEEDS_MAX, tasks=tasks)
+    assert found is not None, f"{SEEDS_MAX} seeds did not find: {bug_named(name).says}"
     assert found.violation == violation, found.message
-    assert run(seed, tasks=tasks).violation is None
+    assert run(found.seed, tasks=tasks).violation is None
 
 
 def test_every_planted_bug_has_a_name_of_its_own() -> None:

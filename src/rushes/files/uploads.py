@@ -148,7 +148,7 @@ def local_file(text: str, folder: Path) -> Path:
     if len(text) > PATH_CHARACTERS_MAX or "\0" in text:
         raise ValueError("is not a path")
     if "://" in text:
-        raise ValueError("must be a https URL, or a path relative to the prompt file")
+        raise ValueError("must be an https URL, or a path relative to the prompt file")
     base = folder.resolve()
     try:
         path = (base / text).resolve()

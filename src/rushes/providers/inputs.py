@@ -14,7 +14,7 @@ from rushes.domain.task import NotSent, Rejected
 class InputFile:
     """One picture, video or sound: at a `url`, or as its bytes, which the service gets within the request.
 
-    `url` is a https URL, or what the provider's own `upload_input` gave. `data` comes with its content type
+    `url` is an https URL, or what the provider's own `upload_input` gave. `data` comes with its content type
     and a file name. `address` stands where a service takes a URL: the URL, or a data URI of the bytes.
     """
 

@@ -332,7 +332,7 @@ def check_url(value: object) -> str:
     except ValueError:
         raise ValueError(f"not a URL: {quoted(value)}") from None
     if parts.scheme not in ("http", "https") or not hostname:
-        raise ValueError(f"must be a http or https URL, not {quoted(value)}")
+        raise ValueError(f"must be an http or https URL, not {quoted(value)}")
     if parts.username is not None or parts.password is not None:
         raise ValueError("the URL must not carry a user name or password")
     return value

@@ -86,13 +86,13 @@ def target_of(url: str, *, allow_private: bool) -> Target:
         raise UrlRefused(str(error)) from None
     host, port = parsed.host_str, parsed.port_or_known_default
     if parsed.scheme not in ("http", "https") or not host or not port:
-        raise UrlRefused("must be a http or https URL")
+        raise UrlRefused("must be an http or https URL")
     if len(host) > HOST_CHARACTERS_MAX:
         raise UrlRefused(f"the host's name has more than {HOST_CHARACTERS_MAX} characters")
     if parsed.username or parsed.password:
         raise UrlRefused("the URL must not carry a user name or password")
     if parsed.scheme != "https" and not allow_private:
-        raise UrlRefused("must be a https URL")
+        raise UrlRefused("must be an https URL")
     literal = _literal(host)
     if literal is not None and not allow_private and not is_public(literal):
         raise UrlRefused("the URL's address is not a public one")
