@@ -79,6 +79,6 @@ BUGS = (
     Bug("expired lot spent", "expired bonus credits are still reserved", _expired_lot_spent),
     Bug("refund from the front", "a refund unwinds the reservation from its start", _refund_from_the_front),
     Bug("refund to another lot", "a refund goes to the newest lot of the batch", _bonus_made_permanent),
-    Bug("retry without reservation", "a failed item is tried again for free", _retry_without_reservation),
+    Bug("retry without reservation", "a failed item is retried for free", _retry_without_reservation),
     Bug("request id ignored", "a request that is sent twice makes two batches", _request_id_ignored),
 )

@@ -198,5 +198,5 @@ BUGS = (
     Bug("cancel fails processing", "a cancel ends tasks that are at the provider", _cancel_fails_processing),
     Bug("outcomes dropped", "what the database refused for a while is forgotten", _outcomes_dropped),
     Bug("failed poll ends task", "a poll without an answer fails the task", _failed_poll_ends_the_task),
-    Bug("hard deadline ignored", "a task that never ends is polled for ever", _hard_deadline_ignored),
+    Bug("hard deadline ignored", "a task that never ends is polled endlessly", _hard_deadline_ignored),
 )
