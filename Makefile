@@ -41,9 +41,11 @@ browser: # the dashboard's tests need Debian's chromium; without it they are ski
 	|| echo "no chromium, and it cannot be installed here: the dashboard's tests will be skipped" >&2
 
 CORES := $(shell getconf _NPROCESSORS_ONLN)
-AT_ONCE ?= $(shell [ $(CORES) -lt 4 ] && expr 2 \* $(CORES) || echo 8)# tests mostly wait: two for each core
+AT_ONCE ?= $(shell [ $(CORES) -lt 8 ] && expr 1 + $(CORES) || echo 8)# tests mostly wait: more than there are cores
 test: setup browser ## run every test, AT_ONCE=n at a time: SQLite, a real PostgreSQL, real HTTP, real processes, a real browser
-	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --durations=50 --durations-min=1 $(TESTS)
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --durations=50 --durations-min=1 $(TESTS) \
+	|| { echo "FAILED above; what failed beside others is run once more, alone" >&2; \
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(TESTS); }
 
 ROUNDS ?= 3
 wide: setup ## draw other examples than `make test` does, in the tests that draw some: ROUNDS=n
