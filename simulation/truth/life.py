@@ -80,6 +80,7 @@ class Life:
         self.finished_at: dict[int, float] = {}
         self.were_unconfirmed: set[int] = set()
         self._never_handed: set[Attempt] = set()
+        self._who_read_so: set[tuple[Attempt, str | None]] = set()
         self.open_count = self.moved = self.waited_too_long = 0
         self.adoptions = self.settled = self.refunded = 0
         self._books, self._witness, self._told = books, witness, told
@@ -269,6 +270,7 @@ class Life:
         is_claimed = before.remote_task_id is None and before.unconfirmed_at_ms is None
         if is_claimed and self._committer.never_handed(before.worker_id or "", attempt):
             self._never_handed.add(attempt)
+            self._who_read_so.add((attempt, self._committer.worker_id))
 
     def _is_returned(self, before: TaskRow, after: TaskRow) -> None:
         if after.attempt != before.attempt:
@@ -287,8 +289,10 @@ class Life:
             self._must_have_waited(before, "resubmitted")
 
     def _tells_a_fact(self, before: TaskRow) -> bool:
-        """Whether the committer is the worker that claimed the attempt, and that alone knows of its submit."""
-        return self.claims.get((before.id, before.attempt)) == self._committer.worker_id
+        """Whether the committer knows of the attempt's submit: it has claimed it, or read that it was never sent in
+        the record of the dead worker that did, and may have lost the task since."""
+        attempt, worker_id = (before.id, before.attempt), self._committer.worker_id
+        return self.claims.get(attempt) == worker_id or (attempt, worker_id) in self._who_read_so
 
     def _must_own(self, before: TaskRow, what: str) -> None:
         """Promise 8: whoever lost a task changes nothing of it."""

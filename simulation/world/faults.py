@@ -64,13 +64,22 @@ AIMED_SHARE = 0.2
 meets."""
 
 
+NARROW_SHARE = 0.1
+"""How many plans have one of the narrow aims: windows that a kill or a pause by chance would shut again, so that
+nothing else befalls the processes."""
+
+
 def draw_faults(draw: random.Random, plan: Plan) -> list[Fault]:
     """The faults of a plan, by time; those without a time come first."""
-    faults: list[Fault] = [*_weather(draw), *_processes(draw, plan), *_surroundings(draw, plan)]
-    faults += _users(draw, plan)
+    weather, processes = _weather(draw), _processes(draw, plan)
+    faults: list[Fault] = [*_surroundings(draw, plan), *_users(draw, plan)]
     for aim in AIMS:
         if draw.random() < AIMED_SHARE:
             faults += aim(draw, plan)
+    beside = random.Random(f"narrow aims {plan.seed}")  # the rest of a seed's faults stays what it was before
+    if beside.random() < NARROW_SHARE * len(NARROW_AIMS) and plan.slots > 1:
+        processes, faults = (), [*beside.choice(NARROW_AIMS)(beside, plan)]
+    faults = [*weather, *processes, *faults]
     return sorted(faults, key=lambda fault: getattr(fault, "at", 0.0))
 
 
@@ -300,3 +309,63 @@ AIMS = (
     *(_aim_at_lost_returns, _aim_at_unconfirmed, _aim_at_gifts, _aim_at_the_end, _aim_at_late_claims),
     *(_aim_at_held_answers, _aim_at_mixed_up_answers),
 )
+
+
+# --- narrow: nothing else befalls the processes -----------------------------------------------------------
+
+
+def _aim_at_claims_in_hand(draw: random.Random, plan: Plan) -> Sequence[Fault]:
+    """Workers are stopped past their lease with what they have claimed and not sent, or just not written."""
+    faults: list[Fault] = []
+    for batch in draw.sample(plan.batches, min(6, len(plan.batches))):
+        point = draw.choice(("commit.after.claim_fairly", "send.before"))
+        asleep = round(plan.lease_seconds * draw.uniform(1.1, 1.6), 3)
+        at = round(max(0.0, batch.at - 0.5 * draw.random()), 3)
+        faults.append(Pause(at, draw.randrange(plan.slots), asleep, point, draw.randint(1, 3)))
+    return faults
+
+
+def _aim_at_named_when_given_up(draw: random.Random, plan: Plan) -> Sequence[Fault]:
+    """A worker is stopped with the answer to a submit. Another has adopted the attempt and is stopped just before
+    it commits to give it up, when the first one wakes and names the remote task."""
+    faults: list[Fault] = []
+    given_up_after = (
+        plan.lease_seconds + plan.grace_seconds
+    )  # it is adopted when the lease is over, then waited for
+    in_time = [batch for batch in plan.batches if batch.at + given_up_after + 30 < plan.chaos_seconds]
+    for batch in draw.sample(in_time, min(3, len(in_time))):
+        sleeper, at = draw.randrange(plan.slots), round(batch.at, 3)
+        asleep = round(given_up_after + draw.uniform(0.0, 0.15) * plan.lease_seconds, 3)
+        faults.append(
+            Pause(at, sleeper, asleep, "receive.after.submit", draw.randint(1, min(3, batch.tasks)))
+        )
+        point = f"commit.before.{'resubmit' if plan.resubmits else 'give_up'}"
+        for slot in range(plan.slots):
+            if slot != sleeper:
+                faults.append(Pause(at, slot, round(draw.uniform(0.4, 0.7) * plan.lease_seconds, 3), point))
+    return faults
+
+
+def _aim_at_gifts_taken_back(draw: random.Random, plan: Plan) -> Sequence[Fault]:
+    """A worker comes back when others hold everything, and is stopped as soon as they may give to it; they take
+    back what nobody has taken before they hear that it was given."""
+    sleeper = draw.randrange(plan.slots)
+    at, away = plan.chaos_seconds * draw.uniform(0.2, 0.4), plan.lease_seconds * draw.uniform(1.05, 1.3)
+    back = at + away
+    is_limited = plan.limits.submits_per_second is not None or plan.limits.polls_per_second is not None
+    first = "renew_lease_if_alive" if is_limited else "register"
+    listed_at = back + (plan.lease_seconds if is_limited else 0.0)
+    asleep = plan.lease_seconds * draw.uniform(0.6, 1.2)
+    faults: list[Fault] = [
+        Weather("stuck", round(draw.uniform(0.6, 0.9), 4)),
+        Crash(round(at, 3), sleeper, "step", 1, round(away, 3)),
+        Pause(round(listed_at + 0.01, 3), sleeper, round(asleep, 3), f"commit.after.{first}"),
+    ]
+    for slot in range(plan.slots):
+        if slot != sleeper:
+            seconds = round(plan.lease_seconds * draw.uniform(0.2, 0.5), 3)
+            faults.append(LateAnswer(round(back, 3), slot, "release_share_if_owned", 1, seconds))
+    return faults
+
+
+NARROW_AIMS = (_aim_at_claims_in_hand, _aim_at_named_when_given_up, _aim_at_gifts_taken_back)

@@ -70,6 +70,8 @@ class Ground:
         self.pauses = self.commits = 0
         self.healed_at: float | None = None
         self.sender: Attempt | None = None
+        self.sending_worker: str | None = None
+        """Who writes the request that the service is about to see; None for one that comes late."""
         self.catalogue: Catalogue = CATALOGUE
         self.tail: deque[tuple[float, str, tuple[object, ...]]] = deque(maxlen=TAIL_LINES)
         self._hash = hashlib.sha256()
@@ -202,8 +204,10 @@ class Ground:
     def _accepted(self, remote: Any) -> None:
         assert self.sender is not None
         self.log("accepted", *self.sender, remote.id)
-        sender = self.sender
+        sender, worker_id = self.sender, self.sending_worker
         self.checked(lambda: self.witness.accepted(sender, remote))
+        if worker_id is not None:
+            self.checked(lambda: self.check_intent(worker_id, sender))
 
     def _refused(self, refusal: Refusal) -> None:
         assert self.sender is not None
@@ -217,7 +221,7 @@ class Ground:
         """Hand a submit to the service when nobody waits for its answer any more."""
 
         async def deliver() -> None:
-            self.sender = attempt
+            self.sender, self.sending_worker = attempt, None
             with contextlib.suppress(TransportError, Dead):
                 await send()
 

@@ -210,6 +210,8 @@ def names_of(function: Callable[..., object], arguments: Sequence[object]) -> li
             names.append("settle")
         if group.given_up or any(isinstance(verdict, Failed) for _, _, verdict in group.verdicts):
             names.append("refund")
+        if group.given_up:
+            names.append("give_up")
         if group.returned or group.resubmitted:
             names.append("give_back")
         if group.resubmitted:
@@ -383,15 +385,17 @@ class ProcessTransport:
             world.deliver_later(send, attempt)
             await world.loop.pause(REQUEST_TIMEOUT_SECONDS)
             raise TransportError("timed out waiting for the answer", may_have_been_received=True)
-        world.sender, world.service.heard = attempt, heard  # the service sees the request before any wait
+        # the service sees the request before any wait
+        world.sender, world.sending_worker, world.service.heard = attempt, process.worker_id, heard
         try:
             response = await send()
         finally:
             world.log("answer", process.name)
         if world.loop.time() < process.cut_until:
             raise TransportError("connection reset by peer", may_have_been_received=True)
-        if not process.reach("receive.after"):
-            await process.vanish()
+        for point in ("receive.after", "receive.after.submit") if attempt is not None else ("receive.after",):
+            if not process.reach(point):
+                await process.vanish()
         return response
 
     async def _answer_travels(self, seconds: float) -> None:
