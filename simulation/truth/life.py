@@ -79,8 +79,7 @@ class Life:
         self.claimed_at: dict[Attempt, float] = {}
         self.finished_at: dict[int, float] = {}
         self.were_unconfirmed: set[int] = set()
-        self._never_handed: set[Attempt] = set()
-        self._who_read_so: set[tuple[Attempt, str | None]] = set()
+        self._never_handed, self._who_read_so = set[Attempt](), set[tuple[Attempt, str | None]]()
         self.open_count = self.moved = self.waited_too_long = 0
         self.adoptions = self.settled = self.refunded = 0
         self._books, self._witness, self._told = books, witness, told

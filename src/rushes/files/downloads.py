@@ -90,8 +90,7 @@ class Downloader:
     async def _further(self, item: Mapping[str, Any], row: Mapping[str, Any], video: Path) -> dict[str, Any]:
         name = further_name(video.name, row["position"], row["kind"], row["content_type"])
         line: dict[str, Any] = {"kind": row["kind"], "file": None, "bytes": None, "sha256": None}
-        archived = None if self._objects is None and row["state"] == ArchiveState.DUE else row
-        as_item = {**item, "video_url": row["url"]}
+        as_item, archived = {**item, "video_url": row["url"]}, {**row, "video_key": row["object_key"]}
         try:
             _, (size, digest) = await self._have(as_item, archived, video.with_name(name), is_video=False)
         except InputError:
@@ -165,8 +164,7 @@ class Downloader:
             while chunk := file.read(1024 * 1024):
                 digest.update(chunk)
             if file.tell() < archived["bytes"]:
-                key = archived["video_key"] if "video_key" in archived else archived["object_key"]
-                async for chunk in objects.read(key, first=file.tell()):
+                async for chunk in objects.read(archived["video_key"], first=file.tell()):
                     file.write(chunk)
                     digest.update(chunk)
                     self._on_bytes(len(chunk))

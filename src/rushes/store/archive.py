@@ -10,6 +10,7 @@ from rushes.domain.archive import ArchiveState
 from rushes.domain.task import TaskStatus
 from rushes.store.acceptance import looks, manifests
 from rushes.store.database import Rows, skip_locked, statement, unindexed
+from rushes.store.outputs.due import DueRows
 from rushes.store.tasks import FinishedTask, storable
 
 REASON_CHARACTERS_MAX = 300
@@ -103,29 +104,19 @@ def add_due(
 # --- fetching -------------------------------------------------------------------------------------------
 
 
+_TO_FETCH = DueRows("archived_files", "due", at="next_attempt_at_ms", tries="attempts")
+
+
 def any_due(connection: Connection, now_ms: int) -> bool:
     """Whether a file is to be fetched now."""
-    found = connection.scalar(
-        statement("SELECT 1 FROM archived_files WHERE state = 'due' AND next_attempt_at_ms <= :now LIMIT 1"),
-        {"now": now_ms},
-    )
-    return found is not None
+    return _TO_FETCH.any(connection, now_ms)
 
 
 def claim_if_due(
     connection: Connection, *, limit: int, now_ms: int, claimed_until_ms: int
 ) -> list[ClaimedFile]:
     """Take files to fetch; nobody else gets them before `claimed_until_ms`."""
-    rows = connection.execute(
-        statement(
-            "WITH picked AS MATERIALIZED (SELECT task_id FROM archived_files WHERE state = 'due'"
-            f" AND next_attempt_at_ms <= :now ORDER BY next_attempt_at_ms"
-            f" LIMIT :limit{skip_locked(connection)})"
-            " UPDATE archived_files SET next_attempt_at_ms = :until, attempts = attempts + 1"
-            " WHERE task_id IN (SELECT task_id FROM picked) RETURNING task_id, attempts"
-        ),
-        {"now": now_ms, "limit": limit, "until": claimed_until_ms},
-    ).all()
+    rows = _TO_FETCH.claim(connection, limit=limit, now_ms=now_ms, claimed_until_ms=claimed_until_ms)
     if not rows:
         return []
     found = connection.execute(

@@ -114,17 +114,8 @@ def problem_response(
 
     `path` is the request's: it tells in whose form the error is.
     """
-    document = {
-        "type": f"urn:rushes:error:{code}",
-        "title": code.replace("_", " ").capitalize(),
-        "status": status,
-        "detail": message,
-        "request_id": request_id,
-        "ok": False,
-        "error": code,
-        "message": message,
-        **{name: value for name, value in (facts or {}).items() if name not in _RESERVED},
-    }
+    document = _document(request_id, status, code, message)
+    document |= {name: value for name, value in (facts or {}).items() if name not in _RESERVED}
     if is_openai_path(path):
         document["error"] = openai_error(status, code, message, (facts or {}).get("field"))
     body = json.dumps(document, separators=(",", ":"), default=str).encode()
@@ -259,22 +250,24 @@ def unknown_field(name: object, known: frozenset[str], *, path: str = "") -> err
 
 def unasked_problem(status: int, code: str, message: str) -> bytes:
     """A whole answer: what the app cannot give, because the request does not get there."""
-    title = code.replace("_", " ").capitalize()
     request_id = f"req_{secrets.token_hex(8)}"
-    body = json.dumps(
-        {
-            "type": f"urn:rushes:error:{code}",
-            "title": title,
-            "status": status,
-            "detail": message,
-            "request_id": request_id,
-            "ok": False,
-            "error": code,
-            "message": message,
-        }
-    ).encode()
+    document = _document(request_id, status, code, message)
+    body = json.dumps(document).encode()
     head = (
-        f"HTTP/1.1 {status} {title}\r\ncontent-type: {PROBLEM_TYPE}\r\nx-request-id: {request_id}\r\n"
-        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        f"HTTP/1.1 {status} {document['title']}\r\ncontent-type: {PROBLEM_TYPE}\r\n"
+        f"x-request-id: {request_id}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
     )
     return head.encode() + body
+
+
+def _document(request_id: str, status: int, code: str, message: str) -> dict[str, Any]:
+    return {
+        "type": f"urn:rushes:error:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": message,
+        "request_id": request_id,
+        "ok": False,
+        "error": code,
+        "message": message,
+    }

@@ -20,6 +20,7 @@ from rushes import telemetry
 from rushes.domain.acceptance.judging import Judgement, read_judgement
 from rushes.domain.acceptance.verdicts import Verdict
 from rushes.domain.errors import ArchiveUnavailable, InputError, NotFound, StoreError
+from rushes.files.due import pass_until, pass_within
 from rushes.files.gate.deciding import OnDecided
 from rushes.files.judge.hooks import Judge, NoJudgement
 from rushes.files.objects import ObjectStore
@@ -73,38 +74,18 @@ class Asking:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ask until `stop` is set; what is under way then is asked again by the next process."""
-        asking = asyncio.create_task(self._ask_forever())
-        stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
-            asking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asking  # raises what ended it, if something did
+            await pass_until(stop, self.ask_due, idle_seconds=IDLE_SECONDS)
         finally:
-            asking.cancel()
-            stopping.cancel()
             await self.close()
 
     async def close(self) -> None:
         """Release the judge's connections."""
         await self._judge.close()
 
-    async def _ask_forever(self) -> None:
-        while True:
-            try:
-                busy = await self.ask_due() > 0
-            except StoreError as error:
-                log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
-                busy = False
-            if not busy:
-                await asyncio.sleep(IDLE_SECONDS)
-
     async def tick(self, *, budget_seconds: float) -> int:
         """One bounded pass: ask about some of the clips that wait; how many."""
-        with contextlib.suppress(TimeoutError, StoreError):
-            async with asyncio.timeout(budget_seconds):
-                return await self.ask_due()
-        return 0
+        return await pass_within(budget_seconds, self.ask_due)
 
     async def ask_due(self) -> int:
         """Ask about some of the clips that wait for it, at the same time; how many."""

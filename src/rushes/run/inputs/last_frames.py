@@ -13,6 +13,7 @@ from typing import Final
 from rushes import telemetry
 from rushes.domain.errors import ArchiveUnavailable, NotFound, StoreError
 from rushes.files.chains.last_frame import last_frame_of
+from rushes.files.due import pass_until, pass_within
 from rushes.files.objects import ObjectStore
 from rushes.files.uploads import Uploads, check_bytes
 from rushes.files.video_check import BadFile
@@ -56,33 +57,11 @@ class LastFrames:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Go on until `stop` is set; what is under way then is done again by the next process."""
-        going = asyncio.create_task(self._go_on())
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait((going, stopping), return_when=asyncio.FIRST_COMPLETED)
-            going.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await going  # raises what ended it, if something did
-        finally:
-            going.cancel()
-            stopping.cancel()
-
-    async def _go_on(self) -> None:
-        while True:
-            try:
-                busy = await self.do_ready() > 0
-            except StoreError as error:
-                log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
-                busy = False
-            if not busy:
-                await asyncio.sleep(IDLE_SECONDS)
+        await pass_until(stop, self.do_ready, idle_seconds=IDLE_SECONDS)
 
     async def tick(self, *, budget_seconds: float) -> int:
         """One bounded pass; returns how many tries it has dealt with."""
-        with contextlib.suppress(TimeoutError, StoreError):
-            async with asyncio.timeout(budget_seconds):
-                return await self.do_ready()
-        return 0
+        return await pass_within(budget_seconds, self.do_ready)
 
     async def do_ready(self) -> int:
         """Deal with some of the tries that are ready: give their frame, or end who waits for it; how many."""

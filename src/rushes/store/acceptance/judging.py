@@ -15,7 +15,8 @@ from rushes.domain.acceptance.verdicts import Verdict
 from rushes.store.acceptance import verdicts
 from rushes.store.acceptance.gates import thresholds_in
 from rushes.store.acceptance.verdicts import PERSON
-from rushes.store.database import Rows, skip_locked, statement
+from rushes.store.database import Rows, statement
+from rushes.store.outputs.due import DueRows
 
 HOOK = "hook"
 
@@ -40,28 +41,19 @@ class ClipToJudge:
     sha256: str | None
 
 
+_TO_JUDGE = DueRows("clip_verdicts", "judge", at="next_ask_at_ms", tries="asked_count")
+
+
 def any_due(connection: Connection, now_ms: int) -> bool:
     """Whether a judge is to be asked now."""
-    found = connection.scalar(
-        statement("SELECT 1 FROM clip_verdicts WHERE state = 'judge' AND next_ask_at_ms <= :now LIMIT 1"),
-        {"now": now_ms},
-    )
-    return found is not None
+    return _TO_JUDGE.any(connection, now_ms)
 
 
 def claim_if_due(
     connection: Connection, *, limit: int, now_ms: int, claimed_until_ms: int
 ) -> list[ClipToJudge]:
     """Take clips to ask about; nobody else gets them before `claimed_until_ms`."""
-    rows = connection.execute(
-        statement(
-            "WITH picked AS MATERIALIZED (SELECT task_id FROM clip_verdicts WHERE state = 'judge'"
-            f" AND next_ask_at_ms <= :now ORDER BY next_ask_at_ms LIMIT :limit{skip_locked(connection)})"
-            " UPDATE clip_verdicts SET next_ask_at_ms = :until, asked_count = asked_count + 1"
-            " WHERE task_id IN (SELECT task_id FROM picked) RETURNING task_id"
-        ),
-        {"now": now_ms, "limit": limit, "until": claimed_until_ms},
-    ).all()
+    rows = _TO_JUDGE.claim(connection, limit=limit, now_ms=now_ms, claimed_until_ms=claimed_until_ms)
     if not rows:
         return []
     found = connection.execute(

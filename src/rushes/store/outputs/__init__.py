@@ -1,1 +1,1 @@
-"""Files that successes bring besides their videos."""
+"""Files that successes bring besides their videos, and how what is due is claimed."""

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Row
 
 from rushes.domain.archive import ArchiveState
-from rushes.store.database import Rows, skip_locked, statement
+from rushes.store.database import Rows, statement
+from rushes.store.outputs.due import DueRows
 from rushes.store.tasks import storable
 
 REASON_CHARACTERS_MAX = 300
@@ -51,29 +52,23 @@ class StoredFurther:
 # --- fetching -------------------------------------------------------------------------------------------
 
 
+_TO_FETCH = DueRows(
+    "further_files", "due", at="next_attempt_at_ms", tries="attempts", key="task_id, position"
+)
+
+
 def any_due(connection: Connection, now_ms: int) -> bool:
     """Whether a file is to be fetched now."""
-    found = connection.scalar(
-        statement("SELECT 1 FROM further_files WHERE state = 'due' AND next_attempt_at_ms <= :now LIMIT 1"),
-        {"now": now_ms},
-    )
-    return found is not None
+    return _TO_FETCH.any(connection, now_ms)
 
 
 def claim_if_due(
     connection: Connection, *, limit: int, now_ms: int, claimed_until_ms: int
 ) -> list[ClaimedFurther]:
     """Take files to fetch; nobody else gets them before `claimed_until_ms`."""
-    claimed = connection.execute(
-        statement(
-            "WITH picked AS MATERIALIZED (SELECT task_id, position FROM further_files WHERE state = 'due'"
-            f" AND next_attempt_at_ms <= :now ORDER BY next_attempt_at_ms LIMIT :limit"
-            f"{skip_locked(connection)}) UPDATE further_files SET next_attempt_at_ms = :until,"
-            " attempts = attempts + 1 WHERE (task_id, position) IN (SELECT task_id, position FROM picked)"
-            " RETURNING task_id, position"
-        ),
-        {"now": now_ms, "limit": limit, "until": claimed_until_ms},
-    ).all()
+    claimed = _TO_FETCH.claim(connection, limit=limit, now_ms=now_ms, claimed_until_ms=claimed_until_ms)
+    if not claimed:
+        return []
     rows = connection.execute(
         statement(
             "SELECT x.task_id, x.position, x.attempts, x.bad_files, x.kind, x.url, x.created_at_ms,"
