@@ -357,7 +357,7 @@ def _aim_at_gifts_taken_back(draw: random.Random, plan: Plan) -> Sequence[Fault]
     listed_at = back + (plan.lease_seconds if is_limited else 0.0)
     asleep = plan.lease_seconds * draw.uniform(0.6, 1.2)
     faults: list[Fault] = [
-        Weather("stuck", round(draw.uniform(0.6, 0.9), 4)),
+        Weather("stuck", round(draw.uniform(0.4, 0.6), 4)),
         Crash(round(at, 3), sleeper, "step", 1, round(away, 3)),
         Pause(round(listed_at + 0.01, 3), sleeper, round(asleep, 3), f"commit.after.{first}"),
     ]

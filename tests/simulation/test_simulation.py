@@ -1,7 +1,7 @@
 """The engine under simulated faults: a small, fixed budget of what `make simulate` runs at length."""
 
 import pytest
-from simulation.run import run
+from simulation.run import plan_of, run
 from simulation.world.kinds import Fault, SwappedAnswers, Weather
 
 SEEDS = range(1, 9)
@@ -29,3 +29,10 @@ def test_mixed_up_answers_and_forgotten_tasks_break_no_promise(seed: int) -> Non
     faults += [Weather(knob=knob, value=0.3) for knob in ("business_code", "forgotten", "poll_swapped")]
     result = run(seed, tasks=40, faults=faults)
     assert result.violation is None, result.message
+
+
+def test_the_weather_of_every_plan_can_be_had() -> None:
+    """The shares of what may befall a task are at most the whole: an aim adds to what chance has drawn."""
+    for seed in range(1, 1001):
+        plan, faults = plan_of(seed, 100)
+        plan.knobs().replaced({fault.knob: fault.value for fault in faults if isinstance(fault, Weather)})
