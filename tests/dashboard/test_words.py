@@ -12,7 +12,7 @@ from rushes.dashboard.pages.batch.waits import waits_for
 from rushes.dashboard.pages.new_batch.page import price_words
 from rushes.dashboard.words import _CHINESE, CHINESE_FILE, best_language, speaking, tr, tr_count
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
-from rushes.read import forecasts
+from rushes.read.batch_views import Eta, Wait, WaitKind
 
 PAGES = Path(rushes.__file__).parent / "dashboard"
 _VALUES = re.compile(r"{(\w+)}")
@@ -98,42 +98,30 @@ def test_the_browser_says_the_language(header: str, language: str) -> None:
 # --- what others say in English -------------------------------------------------------------------------
 
 WAITS = (
-    "82 rendering",
-    "3 cancelled",
-    "1,200 waiting for equal items",
-    "5 waiting for a place at grsai (20 at a time)",
-    "7 to be sent to grsai (1.5 a second)",
-    "7 to be sent to grsai",
-    "1 unconfirmed, decided by 21:40 UTC",
-    "2 not known to grsai yet, decided by 21:40 UTC",
-    "4 past the deadline, waiting for a last answer",
-    "no worker polls grsai",
-    "held: paused by ada: no balance",
+    Wait(WaitKind.RENDERING, 82),
+    Wait(WaitKind.CANCELLED, 3),
+    Wait(WaitKind.EQUAL_ITEMS, 1200),
+    Wait(WaitKind.PLACE, 5, "grsai", limit=20),
+    Wait(WaitKind.TO_BE_SENT, 7, "grsai", limit=1.5),
+    Wait(WaitKind.TO_BE_SENT, 7, "grsai"),
+    Wait(WaitKind.UNCONFIRMED, 1, decided_at="21:40 UTC"),
+    Wait(WaitKind.NOT_KNOWN, 2, "grsai", decided_at="21:40 UTC"),
+    Wait(WaitKind.LAST_ANSWER, 4),
+    Wait(WaitKind.NO_WORKER, provider="grsai"),
+    Wait(WaitKind.HELD, why="grsai is paused"),
 )
 
 
-@pytest.mark.parametrize("reason", [*WAITS, "; ".join(WAITS[:3])])
-def test_what_a_batch_waits_for_is_said_in_both_languages(reason: str) -> None:
-    assert waits_for(reason) == reason
+def test_each_kind_of_wait_has_an_example() -> None:
+    assert {wait.kind for wait in WAITS} == set(WaitKind)
+
+
+@pytest.mark.parametrize("waits", [*((wait,) for wait in WAITS), WAITS])
+def test_what_a_batch_waits_for_is_said_in_both_languages(waits: tuple[Wait, ...]) -> None:
+    assert waits_for(waits) == Eta(None, waits).reason, "the page says what the API says"
     with speaking("zh"):
-        for clause in waits_for(reason).split("; "):
+        for clause in waits_for(waits).split("; "):
             assert re.search("[\u4e00-\u9fff]", clause), f"{clause!r} is English"
-
-
-def test_all_that_a_forecast_can_say_is_known() -> None:
-    functions = {"_eta", "_part", "_queue_words"}
-    parts = [
-        part.value
-        for node in ast.walk(ast.parse(Path(forecasts.__file__).read_text()))
-        if isinstance(node, ast.FunctionDef) and node.name in functions
-        for text in ast.walk(node)
-        if isinstance(text, ast.JoinedStr)
-        for part in text.values
-        if isinstance(part, ast.Constant)
-    ]
-    said = {part.strip() for part in parts if isinstance(part, str) and len(part.strip()) > 2}
-    assert "unconfirmed, decided by" in said
-    assert {text for text in said if not any(text in example for example in WAITS)} == set()
 
 
 def test_every_price_is_said_with_its_unit() -> None:

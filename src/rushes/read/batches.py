@@ -148,11 +148,19 @@ def batch(
     connection: Connection, scope: Scope, public_id: str, *, forecaster: Forecasting, now_ms: int
 ) -> dict[str, Any]:
     """One batch; for operators with its `account`, and whether it `is_cancelled`. Raises `NotFound`."""
+    return batch_and_eta(connection, scope, public_id, forecaster=forecaster, now_ms=now_ms)[0]
+
+
+def batch_and_eta(
+    connection: Connection, scope: Scope, public_id: str, *, forecaster: Forecasting, now_ms: int
+) -> tuple[dict[str, Any], Eta]:
+    """The same, and its time left with what it waits for. Raises `NotFound`."""
     row = batch_row(connection, scope, public_id)
-    found = batch_view(row, eta=forecaster.etas(connection, [row], now_ms)[row["id"]])
+    eta = forecaster.etas(connection, [row], now_ms)[row["id"]]
+    found = batch_view(row, eta=eta)
     if scope.is_operator:
         found |= _account(scope, row) | {"is_cancelled": row["cancelled_at_ms"] is not None}
-    return found
+    return found, eta
 
 
 def public_id_like(connection: Connection, scope: Scope, text: str) -> str:

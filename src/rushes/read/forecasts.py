@@ -5,7 +5,7 @@ Render times are the learned ones, or the catalogue's before enough were seen; s
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -22,7 +22,7 @@ from rushes.domain.forecast import (
 )
 from rushes.domain.input.duplicates import REUSED_PROVIDER
 from rushes.domain.polling.render_times import Estimate, typical_task
-from rushes.read.batch_views import DONE, Eta
+from rushes.read.batch_views import DONE, Eta, Wait, WaitKind
 from rushes.read.holding import Holding
 from rushes.store import render_times
 from rushes.store.tasks import waiting
@@ -141,24 +141,24 @@ class Forecaster:
         now_ms: int,
     ) -> Eta:
         is_cancelled = row["cancelled_at_ms"] is not None
-        never: list[str] = []
-        parts: list[tuple[OpenTasks, str]] = []
+        never: list[Wait] = []
+        parts: list[tuple[OpenTasks, Wait]] = []
         for group in groups:
             if group.kind == "pending" and not is_cancelled:
                 held = holding.reason(group.provider, group.model)
                 if held is not None:
-                    never.append(f"held: {held}")
+                    never.append(Wait(WaitKind.HELD, why=held))
                     continue
             elif group.kind != "pending" and holding.lost(group.provider):
-                never.append(f"no worker polls {group.provider}")
+                never.append(Wait(WaitKind.NO_WORKER, provider=group.provider))
                 continue
             parts.append(self._part(connection, group, groups, is_cancelled, now_ms))
         if never:
-            return Eta(None, "; ".join(dict.fromkeys(never)))
+            return Eta(None, tuple(dict.fromkeys(never)))
         if not parts:
             return DONE  # settled between two reads
         seconds = seconds_until_done([tasks for tasks, _ in parts])
-        return Eta(round(seconds, 1), _in_words(parts))
+        return Eta(round(seconds, 1), _gathered(parts))
 
     def _part(
         self,
@@ -167,40 +167,40 @@ class Forecaster:
         groups: Sequence[OpenGroup],
         is_cancelled: bool,
         now_ms: int,
-    ) -> tuple[OpenTasks, str]:
-        """The group as the forecast takes it, and in words without its count."""
-        belief = self.render_time(connection, group.model, now_ms)
+    ) -> tuple[OpenTasks, Wait]:
+        """The group as the forecast takes it, and what it waits for."""
+        belief, count = self.render_time(connection, group.model, now_ms), group.task_count
         if group.kind == "pending":
             if is_cancelled:
-                return Undecided(group.task_count, 0.0), "cancelled"
+                return Undecided(count, 0.0), Wait(WaitKind.CANCELLED, count)
             if group.provider == REUSED_PROVIDER:
-                return Undecided(group.task_count, 0.0), "waiting for equal items"
+                return Undecided(count, 0.0), Wait(WaitKind.EQUAL_ITEMS, count)
             own = sum(
                 other.task_count
                 for other in groups
                 if (other.kind, other.provider) == ("pending", group.provider)
             )
             pace = self.pace(connection, group.provider, own_pending=own)
-            return ToBeSent(group.task_count, belief, pace), _queue_words(pace, group.provider, own)
+            return ToBeSent(count, belief, pace), replace(_queue(pace, group.provider, own), count=count)
         if group.kind == "unconfirmed":
-            left = (group.at_ms - now_ms) / 1000 + self._grace_seconds
-            words = f"unconfirmed, decided by {_clock(now_ms + max(0.0, left) * 1000)}"
+            left = max(0.0, (group.at_ms - now_ms) / 1000 + self._grace_seconds)
+            wait = Wait(WaitKind.UNCONFIRMED, count, decided_at=_clock(now_ms + left * 1000))
             if self._resubmits:
-                return ToBeSent(group.task_count, belief, not_before_seconds=max(0.0, left)), words
-            return Undecided(group.task_count, max(0.0, left)), words
+                return ToBeSent(count, belief, not_before_seconds=left), wait
+            return Undecided(count, left), wait
         if group.kind == "not_found":
             left = max(0.0, (group.at_ms - now_ms) / 1000 + self._not_found_grace_seconds)
-            words = f"not known to {group.provider} yet, decided by {_clock(now_ms + left * 1000)}"
-            return Undecided(group.task_count, left), words
+            decided_at = _clock(now_ms + left * 1000)
+            return Undecided(count, left), Wait(
+                WaitKind.NOT_KNOWN, count, group.provider, decided_at=decided_at
+            )
         model = self._catalogue.find(group.model)
         hard = UNLISTED_HARD_DEADLINE_SECONDS if model is None else model.hard_deadline_seconds
         age = max(0.0, (now_ms - group.at_ms) / 1000)
         if age < hard:
-            return Rendering(group.task_count, belief, age, hard - age), "rendering"
-        return (
-            Rendering(group.task_count, belief, age, max(0.0, hard + LAST_ANSWER_SECONDS - age)),
-            "past the deadline, waiting for a last answer",
-        )
+            return Rendering(count, belief, age, hard - age), Wait(WaitKind.RENDERING, count)
+        left = max(0.0, hard + LAST_ANSWER_SECONDS - age)
+        return Rendering(count, belief, age, left), Wait(WaitKind.LAST_ANSWER, count)
 
     def _remembered(self, row: Mapping[str, Any], now_ms: int) -> Eta | None:
         counters, at_ms, eta = self._etas.get(row["id"], (None, 0, DONE))
@@ -217,20 +217,19 @@ def _counters(row: Mapping[str, Any]) -> tuple[object, ...]:
     return row["pending_count"], row["processing_count"], row["event_seq"], row["cancelled_at_ms"]
 
 
-def _queue_words(pace: Pace, provider: str, own: int) -> str:
+def _queue(pace: Pace, provider: str, own: int) -> Wait:
     if pace.in_flight_tasks_max and pace.open_ahead + own > pace.in_flight_tasks_max:
-        return f"waiting for a place at {provider} ({pace.in_flight_tasks_max} at a time)"
-    if pace.submits_per_second:
-        return f"to be sent to {provider} ({pace.submits_per_second:g} a second)"
-    return f"to be sent to {provider}"
+        return Wait(WaitKind.PLACE, provider=provider, limit=pace.in_flight_tasks_max)
+    return Wait(WaitKind.TO_BE_SENT, provider=provider, limit=pace.submits_per_second)
 
 
-def _in_words(parts: Sequence[tuple[OpenTasks, str]]) -> str:
-    """`82 rendering; 1 unconfirmed, decided by 21:40 UTC`: what takes longest for certain comes first."""
-    counts: dict[str, int] = {}
-    for tasks, words in sorted(parts, key=lambda part: -part[0].certain_seconds()):
-        counts[words] = counts.get(words, 0) + tasks.count
-    return "; ".join(f"{count:,} {words}" for words, count in counts.items())
+def _gathered(parts: Sequence[tuple[OpenTasks, Wait]]) -> tuple[Wait, ...]:
+    """What takes longest for certain comes first; what waits for the same is counted together."""
+    counts: dict[Wait, int] = {}
+    for _, wait in sorted(parts, key=lambda part: -part[0].certain_seconds()):
+        same = replace(wait, count=0)
+        counts[same] = counts.get(same, 0) + wait.count
+    return tuple(replace(wait, count=count) for wait, count in counts.items())
 
 
 def _clock(at_ms: float) -> str:

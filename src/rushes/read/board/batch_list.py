@@ -91,7 +91,10 @@ def batch_list(
     rows = [dict(row) for row in connection.execute(query).mappings()]
     shown = rows[:limit]
     etas = forecaster.etas(connection, shown, now_ms)
-    found = [views.batch_view(row, eta=etas[row["id"]]) | {"account": row["account"]} for row in shown]
+    found = [
+        views.batch_view(row, eta=(eta := etas[row["id"]])) | {"account": row["account"], "waits": eta.waits}
+        for row in shown
+    ]
     return BatchList(found, len(rows) > limit, items)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.margin import NO_VALUATION, Valuation
 from rushes.files.links import FileLinks
-from rushes.read.batches import batch, failure_counts
+from rushes.read.batches import batch_and_eta, failure_counts
 from rushes.read.board.failures import FailureGroup, failure_groups
 from rushes.read.events import events_after
 from rushes.read.forecasts import Forecaster
@@ -32,10 +32,11 @@ class Looking:
 
 
 def batch_of(connection: Connection, looking: Looking) -> dict[str, Any]:
-    """The batch itself, with its `account` and whether it `is_cancelled`. Raises `NotFound`."""
-    return batch(
+    """The batch, with its `account`, whether it `is_cancelled` and its `waits`. Raises `NotFound`."""
+    found, eta = batch_and_eta(
         connection, OPERATOR, looking.public_id, forecaster=looking.forecaster, now_ms=looking.now_ms
     )
+    return found | {"waits": eta.waits}
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def _progress(visit: Visit, batch: Mapping[str, Any], ended: int) -> Markup:
 
 def time_left(batch: Mapping[str, Any]) -> str:
     """When the batch will be done, with what that waits for when nobody can tell."""
-    seconds, reason = batch["eta_seconds"], waits_for(batch["eta_reason"] or "")
+    seconds, reason = batch["eta_seconds"], waits_for(batch["waits"])
     if seconds is None:
         return tr("no telling when: {reason}", reason=reason) if reason else tr("no telling when")
     left = tr("about {time} left", time=about(seconds))

@@ -1,49 +1,54 @@
-"""What a batch waits for, in the language that is spoken: the forecast says it in English."""
+"""What a batch waits for, in the language that is spoken."""
 
-import re
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Sequence
+from typing import assert_never
 
+from rushes.dashboard.pieces import number
 from rushes.dashboard.words import tr
-
-_COUNT: Final = r"(?P<n>[\d,]+)"
-_CLAUSES: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
-    (rf"{_COUNT} rendering", lambda **v: tr("{n} rendering", **v)),
-    (rf"{_COUNT} cancelled", lambda **v: tr("{n} cancelled", **v)),
-    (rf"{_COUNT} waiting for equal items", lambda **v: tr("{n} waiting for equal items", **v)),
-    (
-        rf"{_COUNT} waiting for a place at (?P<provider>\S+) \((?P<max>\d+) at a time\)",
-        lambda **v: tr("{n} waiting for a place at {provider} ({max} at a time)", **v),
-    ),
-    (
-        rf"{_COUNT} to be sent to (?P<provider>\S+) \((?P<rate>\S+) a second\)",
-        lambda **v: tr("{n} to be sent to {provider} ({rate} a second)", **v),
-    ),
-    (rf"{_COUNT} to be sent to (?P<provider>\S+)", lambda **v: tr("{n} to be sent to {provider}", **v)),
-    (
-        rf"{_COUNT} unconfirmed, decided by (?P<time>.+)",
-        lambda **v: tr("{n} unconfirmed, decided by {time}", **v),
-    ),
-    (
-        rf"{_COUNT} not known to (?P<provider>\S+) yet, decided by (?P<time>.+)",
-        lambda **v: tr("{n} not known to {provider} yet, decided by {time}", **v),
-    ),
-    (
-        rf"{_COUNT} past the deadline, waiting for a last answer",
-        lambda **v: tr("{n} past the deadline, waiting for a last answer", **v),
-    ),
-    (r"no worker polls (?P<provider>\S+)", lambda **v: tr("no worker polls {provider}", **v)),
-    (r"held: (?P<reason>.+)", lambda **v: tr("held: {reason}", **v)),
-)
+from rushes.read.batch_views import Wait, WaitKind
 
 
-def waits_for(reason: str) -> str:
-    """The reason of a forecast; a clause that is not known is left as it is."""
-    return "; ".join(_clause(clause) for clause in reason.split("; "))
+def waits_for(waits: Sequence[Wait]) -> str:
+    """All of it in one line; empty where the batch waits for nothing."""
+    return "; ".join(_words(wait) for wait in waits)
 
 
-def _clause(clause: str) -> str:
-    for pattern, said in _CLAUSES:
-        if found := re.fullmatch(pattern, clause):
-            return said(**found.groupdict())
-    return clause
+def _words(wait: Wait) -> str:
+    n, provider, limit = number(wait.count), wait.provider, wait.limit or 0
+    match wait.kind:
+        case WaitKind.RENDERING:
+            return tr("{n} rendering", n=n)
+        case WaitKind.CANCELLED:
+            return tr("{n} cancelled", n=n)
+        case WaitKind.EQUAL_ITEMS:
+            return tr("{n} waiting for equal items", n=n)
+        case WaitKind.PLACE:
+            return tr(
+                "{n} waiting for a place at {provider} ({max} at a time)",
+                n=n,
+                provider=provider,
+                max=f"{limit:.0f}",
+            )
+        case WaitKind.TO_BE_SENT if wait.limit:
+            return tr(
+                "{n} to be sent to {provider} ({rate} a second)", n=n, provider=provider, rate=f"{limit:g}"
+            )
+        case WaitKind.TO_BE_SENT:
+            return tr("{n} to be sent to {provider}", n=n, provider=provider)
+        case WaitKind.UNCONFIRMED:
+            return tr("{n} unconfirmed, decided by {time}", n=n, time=wait.decided_at)
+        case WaitKind.NOT_KNOWN:
+            return tr(
+                "{n} not known to {provider} yet, decided by {time}",
+                n=n,
+                provider=provider,
+                time=wait.decided_at,
+            )
+        case WaitKind.LAST_ANSWER:
+            return tr("{n} past the deadline, waiting for a last answer", n=n)
+        case WaitKind.NO_WORKER:
+            return tr("no worker polls {provider}", provider=provider)
+        case WaitKind.HELD:
+            return tr("held: {reason}", reason=wait.why)
+        case other:
+            assert_never(other)
