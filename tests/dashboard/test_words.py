@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 import rushes
-from rushes.dashboard.pages.batch.waits import waits_for
+from rushes.dashboard.pages.batch.waits import hold_words, waits_for
 from rushes.dashboard.pages.new_batch.page import price_words
 from rushes.dashboard.words import _CHINESE, CHINESE_FILE, best_language, speaking, tr, tr_count
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.read.batch_views import Eta, Wait, WaitKind
+from rushes.read.holding import Hold, HoldKind
 
 PAGES = Path(rushes.__file__).parent / "dashboard"
 _VALUES = re.compile(r"{(\w+)}")
@@ -108,12 +109,32 @@ WAITS = (
     Wait(WaitKind.NOT_KNOWN, 2, "grsai", decided_at="21:40 UTC"),
     Wait(WaitKind.LAST_ANSWER, 4),
     Wait(WaitKind.NO_WORKER, provider="grsai"),
-    Wait(WaitKind.HELD, why="grsai is paused"),
+    Wait(WaitKind.HELD, hold=Hold(HoldKind.PAUSED, "grsai", "sora-2")),
+)
+HOLDS = (
+    Hold(HoldKind.UNLISTED, "grsai", "sora-2"),
+    Hold(HoldKind.RETIRED, "grsai", "sora-2", "2026-09-24"),
+    Hold(HoldKind.DISABLED, "grsai", "sora-2"),
+    Hold(HoldKind.PAUSED, "grsai", "sora-2"),
+    Hold(HoldKind.PAUSED, "grsai", "sora-2", "no balance", operator="ada"),
+    Hold(HoldKind.NO_WORKER, "grsai", "sora-2"),
+    Hold(HoldKind.NO_WORKER, "grsai", "sora-2", "it has no key"),
+    Hold(HoldKind.NOT_POLLED, "grsai", "sora-2"),
+    Hold(HoldKind.PROVIDER, "grsai", "sora-2", state="open"),
+    Hold(HoldKind.PROVIDER, "grsai", "sora-2", "HTTP 401", state="paused"),
 )
 
 
 def test_each_kind_of_wait_has_an_example() -> None:
     assert {wait.kind for wait in WAITS} == set(WaitKind)
+    assert {hold.kind for hold in HOLDS} == set(HoldKind)
+
+
+@pytest.mark.parametrize("hold", HOLDS)
+def test_what_holds_items_is_said_in_both_languages(hold: Hold) -> None:
+    assert hold_words(hold) == hold.words, "the page says what the API says"
+    with speaking("zh"):
+        assert re.search("[\u4e00-\u9fff]", hold_words(hold))
 
 
 @pytest.mark.parametrize("waits", [*((wait,) for wait in WAITS), WAITS])

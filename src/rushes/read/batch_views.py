@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import msgspec
 
 from rushes.domain.notation import iso_time
+
+if TYPE_CHECKING:
+    from rushes.read.holding import Hold
 
 
 class WaitKind(StrEnum):
@@ -30,7 +33,7 @@ class Wait:
     """What `count` items wait for; what holds up a whole batch (`NO_WORKER`, `HELD`) is not counted.
 
     `limit` is how many are at the provider at a time, or are sent to it in a second; `decided_at` the minute
-    in UTC by which it is over; `why` what holds them.
+    in UTC by which it is over.
     """
 
     kind: WaitKind
@@ -38,7 +41,7 @@ class Wait:
     provider: str = ""
     limit: float | None = None
     decided_at: str = ""
-    why: str = ""
+    hold: "Hold | None" = None
 
     @property
     def words(self) -> str:
@@ -64,7 +67,7 @@ class Wait:
             case WaitKind.NO_WORKER:
                 return f"no worker polls {self.provider}"
             case WaitKind.HELD:
-                return f"held: {self.why}"
+                return f"held: {self.hold.words if self.hold else ''}"
             case other:
                 assert_never(other)
 

@@ -145,9 +145,9 @@ class Forecaster:
         parts: list[tuple[OpenTasks, Wait]] = []
         for group in groups:
             if group.kind == "pending" and not is_cancelled:
-                held = holding.reason(group.provider, group.model)
-                if held is not None:
-                    never.append(Wait(WaitKind.HELD, why=held))
+                hold = holding.hold(group.provider, group.model)
+                if hold is not None:
+                    never.append(Wait(WaitKind.HELD, hold=hold))
                     continue
             elif group.kind != "pending" and holding.lost(group.provider):
                 never.append(Wait(WaitKind.NO_WORKER, provider=group.provider))

@@ -5,7 +5,10 @@ the live workers say of themselves, and so it is over the moment its reason is.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, assert_never
 
 import msgspec
 from sqlalchemy import Connection
@@ -19,6 +22,57 @@ WAITING_LOOKED_AT_MAX: Final = 100_000
 """Waiting tasks that are counted for operators; where there are more, the counts are too low."""
 
 _FLOWING: Final = frozenset({"closed", "held"})
+
+
+class HoldKind(StrEnum):
+    """What holds tasks."""
+
+    UNLISTED = "unlisted"
+    RETIRED = "retired"
+    DISABLED = "disabled"
+    PAUSED = "paused"
+    NO_WORKER = "no worker"
+    NOT_POLLED = "not polled"
+    PROVIDER = "provider"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why tasks of a model at a provider are held.
+
+    `said` is the day on which the model was retired, what an operator wrote, or what the provider or its
+    settings say; `state` is the provider's, as workers see it; `operator` is who paused it.
+    """
+
+    kind: HoldKind
+    provider: str
+    model: str
+    said: str = ""
+    state: str = ""
+    operator: str = ""
+
+    @property
+    def words(self) -> str:
+        """It in English."""
+        match self.kind:
+            case HoldKind.UNLISTED:
+                return f"{self.model} is not in the catalogue"
+            case HoldKind.RETIRED:
+                return f"{self.model} was retired on {self.said}"
+            case HoldKind.DISABLED:
+                return f"{self.model} is disabled by the operator"
+            case HoldKind.PAUSED if self.operator:
+                return f"{self.provider} was paused by {self.operator}: {self.said}"
+            case HoldKind.PAUSED:
+                return f"{self.provider} is paused"
+            case HoldKind.NO_WORKER:
+                return f"no worker serves {self.provider}" + (f": {self.said}" if self.said else "")
+            case HoldKind.NOT_POLLED:
+                return f"no worker polls {self.provider}"
+            case HoldKind.PROVIDER:
+                return f"{self.provider} is {self.state}: {self.said or 'no reason given'}"
+            case other:
+                assert_never(other)
 
 
 class Holding:
@@ -42,25 +96,31 @@ class Holding:
             for provider in msgspec.json.decode(str(row["holds"])):
                 self._states.setdefault(provider, []).append(states.get(provider, {"state": "closed"}))
 
-    def reason(self, provider: str, model: str) -> str | None:
-        """Why a waiting task of that model is held; None when it waits for nothing but its turn."""
+    def hold(self, provider: str, model: str) -> Hold | None:
+        """What holds a waiting task of that model; None when it waits for nothing but its turn."""
         if provider == REUSED_PROVIDER:
             return None  # it waits for an equal item, wherever that stands
         known = self._catalogue.find(model)
         if known is None:
-            return f"{model} is not in the catalogue"
-        if known.disabled or known.is_retired(self._now):
-            return f"{model} {known.why_not(self._now)}"
-        if provider in self._pauses:
-            return self._pauses[provider].words if self._to_operator else f"{provider} is paused"
+            return Hold(HoldKind.UNLISTED, provider, model)
+        if known.is_retired(self._now) and known.sunset_at is not None:
+            day = datetime.fromtimestamp(known.sunset_at, UTC).date().isoformat()
+            return Hold(HoldKind.RETIRED, provider, model, day)
+        if known.disabled:
+            return Hold(HoldKind.DISABLED, provider, model)
+        if (pause := self._pauses.get(provider)) is not None:
+            if self._to_operator:
+                return Hold(HoldKind.PAUSED, provider, model, pause.reason, operator=pause.operator)
+            return Hold(HoldKind.PAUSED, provider, model)
         if not self._has_workers:
             return None  # none is alive at the moment: that says nothing of this task
         states = self._states.get(provider)
         if states is None:
-            return f"no worker serves {provider}" + (f": {known.unavailable}" if known.unavailable else "")
+            return Hold(HoldKind.NO_WORKER, provider, model, known.unavailable or "")
         if any(state["state"] in _FLOWING for state in states):
             return None
-        return f"{provider} is {states[0]['state']}: {states[0].get('reason') or 'no reason given'}"
+        said = str(states[0].get("reason") or "")
+        return Hold(HoldKind.PROVIDER, provider, model, said, str(states[0]["state"]))
 
     def lost(self, provider: str) -> bool:
         """Whether tasks in flight at that provider are followed by nobody, though workers are alive."""
@@ -75,21 +135,29 @@ def held_reasons(
     if not pending:
         return {}
     holding = Holding(connection, catalogue, now_ms)
-    reasons = {row["id"]: holding.reason(row["provider"], row["model"]) for row in pending}
-    return {task_id: reason for task_id, reason in reasons.items() if reason is not None}
+    holds = {row["id"]: holding.hold(row["provider"], row["model"]) for row in pending}
+    return {task_id: hold.words for task_id, hold in holds.items() if hold is not None}
 
 
 def held_tasks(connection: Connection, catalogue: Catalogue, now_ms: int) -> list[dict[str, Any]]:
     """What is held now, for operators: `provider, model, count, reason` for each model."""
+    return [
+        {"provider": hold.provider, "model": hold.model, "count": count, "reason": hold.words}
+        for hold, count in held_models(connection, catalogue, now_ms)
+    ]
+
+
+def held_models(connection: Connection, catalogue: Catalogue, now_ms: int) -> list[tuple[Hold, int]]:
+    """The same: what holds each model, and how many tasks it holds."""
     holding = Holding(connection, catalogue, now_ms, to_operator=True)
     found = [
-        {"provider": provider, "model": model, "count": count, "reason": reason}
+        (hold, count)
         for provider, model, count in waiting.waiting_models(connection, WAITING_LOOKED_AT_MAX)
-        if (reason := holding.reason(provider, model)) is not None
+        if (hold := holding.hold(provider, model)) is not None
     ]
     sent = waiting.unfollowed_models(connection, now_ms, WAITING_LOOKED_AT_MAX)
     return found + [
-        {"provider": provider, "model": model, "count": count, "reason": f"no worker polls {provider}"}
+        (Hold(HoldKind.NOT_POLLED, provider, model), count)
         for provider, model, count in sent
         if holding.lost(provider)
     ]

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from rushes.dashboard.acting import act_link
 from rushes.dashboard.markup import Markup, joined, link_target, tag
+from rushes.dashboard.pages.batch.waits import hold_words
 from rushes.dashboard.pages.batch.wall import aspect_of
 from rushes.dashboard.pages.deliveries import DELIVERY_KINDS, answer_of, delivery_word
 from rushes.dashboard.pages.entries import entry_table
@@ -155,7 +156,7 @@ def _player(item: Mapping[str, Any]) -> Markup:
             file = item["archive"] or {}
             words = file.get("reason") or tr("No file")
         case _:
-            words = item["held_reason"] or tr("Waiting for its turn")
+            words = hold_words(item["hold"]) if item["hold"] else tr("Waiting for its turn")
             if item["waits_for"]:
                 words = tr("Waiting for the last frame of {name}", name=item["waits_for"])
     return tag("div", tag("div", words, class_=f"screen is-{item['status']}"), class_="player", style=style)

@@ -1,6 +1,6 @@
 """What needs somebody, grouped: how many, since when, and how many credits are at stake."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN
+from rushes.read.holding import Hold
 from rushes.read.installation.gauges import Gauges
 from rushes.read.views import item_id
 from rushes.store.database import Rows, statement
@@ -61,7 +62,7 @@ _TROUBLED: Final = (
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One line of the inbox. `subject` tells alerts of a kind apart, such as by provider; `words` are a
-    provider's own. `until_ms` is when it gets worse."""
+    provider's own, `hold` is what holds tasks. `until_ms` is when it gets worse."""
 
     kind: Kind
     subject: str = ""
@@ -70,6 +71,7 @@ class Alert:
     since_ms: int | None = None
     until_ms: int | None = None
     words: str | None = None
+    hold: Hold | None = None
 
     @property
     def is_bad(self) -> bool:
@@ -80,7 +82,7 @@ class Alert:
 def alerts(
     connection: Connection,
     gauges: Gauges,
-    held: Sequence[Mapping[str, Any]],
+    held: Sequence[tuple[Hold, int]],
     catalogue: Catalogue,
     now_ms: int,
 ) -> list[Alert]:
@@ -115,7 +117,7 @@ def alerts(
         if count := gauges.deliveries.get(status, 0):
             is_failed = status == "failed"
             found.append(Alert("deliveries_failed" if is_failed else "deliveries_disabled", "", count))
-    found += [Alert("held", str(one["model"]), int(one["count"]), words=str(one["reason"])) for one in held]
+    found += [Alert("held", hold.model, count, hold=hold) for hold, count in held]
     return found
 
 

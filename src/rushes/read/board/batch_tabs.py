@@ -13,6 +13,7 @@ from rushes.read.batches import batch_and_eta, failure_counts
 from rushes.read.board.failures import FailureGroup, failure_groups
 from rushes.read.events import events_after
 from rushes.read.forecasts import Forecaster
+from rushes.read.holding import Hold, Holding
 from rushes.read.items import ItemFilter, item_page
 from rushes.read.ledger import LedgerFilter, credit_proof, ledger_entries
 from rushes.read.margins import batch_margin
@@ -66,7 +67,22 @@ def items_tab(connection: Connection, looking: Looking, wanted: ItemFilter, span
     failures = failure_counts(connection, OPERATOR, looking.public_id) if found["failed_count"] else {}
     if wanted.failure_type is not None:
         total = failures.get(wanted.failure_type, 0)
-    return ItemsTab(found, items, total, failures)
+    return ItemsTab(found, with_holds(connection, items, looking.catalogue, looking.now_ms), total, failures)
+
+
+def with_holds(
+    connection: Connection, items: Sequence[Mapping[str, Any]], catalogue: Catalogue, now_ms: int
+) -> list[dict[str, Any]]:
+    """The items with their `hold`: what `held_reason` says in English."""
+    if not any(item["held_reason"] for item in items):
+        return [{**item, "hold": None} for item in items]
+    holding = Holding(connection, catalogue, now_ms)
+
+    def hold(item: Mapping[str, Any]) -> Hold | None:
+        known = catalogue.find(item["model"])
+        return holding.hold("" if known is None else known.provider, item["model"])
+
+    return [{**item, "hold": hold(item) if item["held_reason"] else None} for item in items]
 
 
 @dataclass(frozen=True, slots=True)

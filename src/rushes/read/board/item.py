@@ -10,6 +10,7 @@ from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.errors import NotFound
 from rushes.files.links import FileLinks
 from rushes.read.batches import batch_row
+from rushes.read.board.batch_tabs import with_holds
 from rushes.read.deliveries import deliveries_of_item
 from rushes.read.items import items_at
 from rushes.read.ledger import entries_of_item
@@ -63,7 +64,7 @@ def item_in_full(
     of_item = select(c.id).where(c.batch_id == row["id"], c.item_index == index).order_by(c.id)
     tasks = list(connection.scalars(of_item))
     return ItemInFull(
-        found[0],
+        with_holds(connection, found, catalogue, now_ms)[0],
         {
             "batch_id": public_id,
             "request_id": row["request_id"],

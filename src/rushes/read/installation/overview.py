@@ -7,11 +7,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, text
 
 from rushes.domain.catalogue.catalogue import Catalogue
-from rushes.read.batches import batch_page
+from rushes.read.board.batch_list import ListFilter, batch_list
 from rushes.read.forecasts import Forecaster
-from rushes.read.holding import held_tasks
+from rushes.read.holding import Hold, held_models
 from rushes.read.installation.gauges import Gauges, read_gauges
-from rushes.read.scope import OPERATOR
 from rushes.store.database import Rows
 from rushes.store.tasks.pauses import Pause, all_pauses
 
@@ -73,7 +72,7 @@ class Overview:
 
     gauges: Gauges
     trouble: Mapping[str, Any]
-    held: Sequence[Mapping[str, Any]]
+    held: Sequence[tuple[Hold, int]]
     recent: Sequence[Mapping[str, Any]]
     pauses: Mapping[str, Pause]
     now_ms: int
@@ -83,8 +82,8 @@ def read_overview(
     connection: Connection, *, catalogue: Catalogue, forecaster: Forecaster, batches_max: int, now_ms: int
 ) -> Overview:
     """The whole installation at one moment."""
-    recent, _ = batch_page(
-        connection, OPERATOR, limit=batches_max, after=None, forecaster=forecaster, now_ms=now_ms
+    recent = batch_list(
+        connection, ListFilter(), limit=batches_max, offset=0, forecaster=forecaster, now_ms=now_ms
     )
     return Overview(
         read_gauges(connection, now_ms),
@@ -93,8 +92,8 @@ def read_overview(
             soft_deadline_seconds={model.name: model.soft_deadline_seconds for model in catalogue},
             now_ms=now_ms,
         ),
-        held_tasks(connection, catalogue, now_ms),
-        recent,
+        held_models(connection, catalogue, now_ms),
+        recent.batches,
         all_pauses(connection),
         now_ms,
     )

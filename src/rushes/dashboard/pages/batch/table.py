@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from rushes.dashboard.markup import Markup, joined, tag
 from rushes.dashboard.pages.batch.tabs import head, looking, path_of, tab_bar, title_of
+from rushes.dashboard.pages.batch.waits import hold_words
 from rushes.dashboard.pages.batch.wall import PAGES_MAX, filter_of, filters, item_path, selection
 from rushes.dashboard.pieces import (
     clock,
@@ -97,8 +98,8 @@ def _row(visit: Visit, item: Mapping[str, Any]) -> list[Markup | str | int | Non
             title=item["error"],
             class_="amount-minus",
         )
-    elif item["held_reason"]:
-        reason = tr("Held: {reason}", reason=item["held_reason"])
+    elif item["hold"]:
+        reason = tr("Held: {reason}", reason=hold_words(item["hold"]))
     return [
         joined(pick, " ", tag("a", name, href=visit.root + item_path(item))),
         status_chip(item["status"]),

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from rushes.dashboard.markup import Markup, joined, link_target, tag
 from rushes.dashboard.pages.batch.tabs import head, looking, path_of, tab_bar, title_of
+from rushes.dashboard.pages.batch.waits import hold_words
 from rushes.dashboard.pieces import (
     empty,
     failure_word,
@@ -278,8 +279,8 @@ def _reason(item: Mapping[str, Any]) -> str | None:
     """Why an item failed, or waits."""
     if item["status"] == "failed":
         return own_words(item["error"], item["failure_type"])
-    if item["held_reason"]:
-        return tr("Held: {reason}", reason=item["held_reason"])
+    if item["hold"]:
+        return tr("Held: {reason}", reason=hold_words(item["hold"]))
     if item["last_submit"]:
         is_sent = item["status"] == "processing"
         return tr("the submit got no answer") if is_sent else tr("the last submit failed")
@@ -330,6 +331,6 @@ def _words(item: Mapping[str, Any]) -> Markup:
         case "processing":
             return joined(tag("span", f"{item['progress']} %"), item_bar(item["progress"]))
         case "pending":
-            return tag("span", tr("Held") if item["held_reason"] else tr("Waiting for its turn"))
+            return tag("span", tr("On hold") if item["hold"] else tr("Waiting for its turn"))
         case _:
             return tag("span", tr("No file"))

@@ -6,6 +6,7 @@ from typing import Final, assert_never
 from rushes.dashboard.acting import act_link
 from rushes.dashboard.browsers import cookie_entries, cookie_text
 from rushes.dashboard.markup import Markup, joined, tag
+from rushes.dashboard.pages.batch.waits import hold_words
 from rushes.dashboard.pieces import batch_path, chip, empty, moment_of, number, short_id, table, url
 from rushes.dashboard.visit import Page, Visit
 from rushes.dashboard.words import tr, tr_count
@@ -58,6 +59,8 @@ def _line(visit: Visit, alert: Alert) -> Markup:
         facts.append(tr_count(alert.credits, "1 credit at stake", "{n} credits at stake"))
     if alert.words:
         facts.append(alert.words)
+    if alert.hold:
+        facts.append(hold_words(alert.hold))
     more = [tag("span", fact) for fact in facts]
     if alert.since_ms is not None:
         more.append(tag("span", tr("oldest"), " ", moment_of(alert.since_ms, now_ms=visit.now_ms)))
@@ -104,7 +107,12 @@ def alert_words(alert: Alert) -> str:
         case "possibly_bought":
             return tr_count(n, "1 video possibly bought and lost", "{n} videos possibly bought and lost")
         case "trouble":
-            return tr("{where} answers not understood, {n} tasks", where=alert.subject, n=number(n))
+            return tr_count(
+                n,
+                "{where} answers not understood, 1 task",
+                "{where} answers not understood, {n} tasks",
+                where=alert.subject,
+            )
         case "archive":
             return tr_count(n, "1 file to fetch", "{n} files to fetch")
         case "deliveries_failed":
