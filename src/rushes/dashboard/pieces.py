@@ -362,7 +362,7 @@ def filter_links(links: Sequence[tuple[str, str, bool]], *, label: str) -> Marku
     )
 
 
-def pager(text: str, *, previous: str | None, following: str | None) -> Markup:
+def pager(text: Child, *, previous: str | None, following: str | None) -> Markup:
     """To the pages before and after."""
 
     def step(word: str, href: str | None, rel: str) -> Markup:
@@ -373,7 +373,7 @@ def pager(text: str, *, previous: str | None, following: str | None) -> Markup:
     return tag(
         "nav",
         step(tr("Previous"), previous, "prev"),
-        tag("span", text, class_="muted"),
+        tag("span", text, class_="muted page-numbers"),
         step(tr("Next"), following, "next"),
         class_="pager",
         aria_label=tr("More of the list"),
@@ -386,10 +386,22 @@ def page_steps(page: int, total: int, per_page: int, to: Callable[[int], str]) -
     if pages == 1:
         return None
     return pager(
-        tr("Page {page} of {pages}", page=number(page), pages=number(pages)),
+        joined(
+            tag("span", tr("Page {page} of {pages}", page=number(page), pages=number(pages))),
+            *(
+                tag("a", number(one), href=to(one), aria_label=tr("Page {page}", page=number(one)))
+                for one in _pages_near(page, pages)
+            ),
+        ),
         previous=to(min(page - 1, pages)) if page > 1 else None,
         following=to(page + 1) if page < pages else None,
     )
+
+
+def _pages_near(page: int, pages: int) -> list[int]:
+    """The first page, the last, and some steps between: so that a thousand pages are few clicks apart."""
+    steps = {1, pages, *(page + way * step for way in (-1, 1) for step in (1, 10, 100))}
+    return sorted(one for one in steps if 1 <= one <= pages and one != page)
 
 
 def facts_list(lines: Sequence[tuple[str, Child]], class_: str = "facts-list") -> Markup:

@@ -110,6 +110,10 @@ class Forecaster:
             ahead = max(0, waiting.open_tasks_by_provider(connection).get(provider, 0) - own_pending)
         return Pace(limits.submits_per_second, limits.in_flight_tasks_max, ahead)
 
+    def in_flight_tasks_max(self, provider: str) -> int | None:
+        """How many tasks may be at the provider at a time; None where no limit is known."""
+        return self._pace_of.get(provider, ProviderPace()).in_flight_tasks_max
+
     def etas(self, connection: Connection, rows: Sequence[Mapping[str, Any]], now_ms: int) -> dict[int, Eta]:
         """The time left of each batch, by row id; `rows` are those of `batches`."""
         found: dict[int, Eta] = {}

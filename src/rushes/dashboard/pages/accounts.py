@@ -100,7 +100,7 @@ async def _one(visit: Visit, account: str) -> Page:
         card(tr("Statements by month"), month_links(visit, account, seen.created_at_ms)),
         card(tr("API keys"), _keys(visit, seen.keys)),
         card(tr("Webhook endpoints"), _endpoints(visit, seen.endpoints)),
-        class_="grid three",
+        class_="grid four",
     )
     return Page(
         title=account,
@@ -124,17 +124,16 @@ async def _one(visit: Visit, account: str) -> Page:
 def _keys(visit: Visit, found: Sequence[Mapping[str, Any]]) -> Markup:
     if not found:
         return empty(tr("No key yet."), tr("`rushes keys create` makes one."))
-    heads = (tr("Key"), tr("Name"), tr("Made"), tr("State"))
+    heads = (tr("Key"), tr("Made"), tr("State"))
     rows: list[list[Markup | str]] = [
         [
-            tag("span", f"{key['shown']}…", class_="mono"),
-            key["name"] or "–",
+            tag("span", key["name"] or f"{key['shown']}…", class_="clip key", title=f"{key['shown']}…"),
             moment_of(key["created_at_ms"], now_ms=visit.now_ms),
             chip(tr("Valid"), "ok") if key["revoked_at_ms"] is None else chip(tr("Revoked"), ""),
         ]
         for key in found
     ]
-    return table(heads, rows, caption=tr("API keys"), right=(heads[3],), class_="dense")
+    return table(heads, rows, caption=tr("API keys"), right=heads[1:], class_="dense")
 
 
 def _endpoints(visit: Visit, found: Sequence[Mapping[str, Any]]) -> Markup:
@@ -143,13 +142,13 @@ def _endpoints(visit: Visit, found: Sequence[Mapping[str, Any]]) -> Markup:
     heads = (tr("Endpoint"), tr("Made"), tr("State"))
     rows: list[list[Markup | str]] = [
         [
-            tag("span", one["url"], class_="mono clip long", title=one["url"]),
+            tag("span", one["url"], class_="mono clip key", title=one["url"]),
             moment_of(one["created_at_ms"], now_ms=visit.now_ms),
             chip(tr("Receives"), "ok") if one["disabled_at_ms"] is None else chip(tr("Off"), "warn"),
         ]
         for one in found
     ]
-    return table(heads, rows, caption=tr("Webhook endpoints"), right=(heads[2],), class_="dense")
+    return table(heads, rows, caption=tr("Webhook endpoints"), right=heads[1:], class_="dense")
 
 
 def _entries(

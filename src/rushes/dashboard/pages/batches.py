@@ -313,7 +313,13 @@ def _items(visit: Visit, found: Sequence[FoundItem], search: str | None) -> Mark
             tag("span", item.prompt, class_="clip long", title=item.prompt),
             status_chip(item.status),
             words[item.found_by],
-            tag("a", short_id(item.batch_id), href=batch_path(visit.root, item.batch_id), class_="mono"),
+            tag(
+                "a",
+                item.batch_name,
+                href=batch_path(visit.root, item.batch_id),
+                class_="clip short",
+                title=item.batch_name,
+            ),
         ]
         for item in found
     ]

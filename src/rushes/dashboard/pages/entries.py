@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from rushes.dashboard.markup import Markup, tag
-from rushes.dashboard.pieces import batch_path, chip, clock, number, table
+from rushes.dashboard.markup import Markup, joined, tag
+from rushes.dashboard.pieces import batch_path, chip, clock, number, short_id, table
 from rushes.dashboard.visit import Visit
 from rushes.dashboard.words import tr
 
@@ -67,12 +67,17 @@ def entry_table(visit: Visit, entries: Sequence[Mapping[str, Any]], *, with_batc
 def _about(visit: Visit, entry: Mapping[str, Any], *, with_batch: bool) -> Markup:
     if entry["item_id"] is not None:
         item_id: str = entry["item_id"]
-        text = item_id if with_batch else tr("item {index}", index=item_id.rpartition("-")[2])
-        return tag("a", text, href=f"{visit.root}/items/{item_id}", class_="mono")
+        batch_id, _, index = item_id.rpartition("-")
+        text = tr("item {index}", index=index)
+        shown = joined(tag("span", short_id(batch_id), class_="mono"), " ", text) if with_batch else text
+        return tag("a", shown, href=f"{visit.root}/items/{item_id}", title=item_id)
     if entry["batch_id"] is not None:
         if not with_batch:
             return tag("span", tr("the batch"))
-        return tag("a", entry["batch_id"], href=batch_path(visit.root, entry["batch_id"]), class_="mono")
+        batch_id = entry["batch_id"]
+        return tag(
+            "a", short_id(batch_id), href=batch_path(visit.root, batch_id), class_="mono", title=batch_id
+        )
     return tag("span", entry["description"] or "–")
 
 

@@ -7,6 +7,7 @@ from rushes.dashboard.acting import act_link
 from rushes.dashboard.markup import Markup, joined, link_target, tag
 from rushes.dashboard.pages.batch.waits import hold_words
 from rushes.dashboard.pages.batch.wall import aspect_of
+from rushes.dashboard.pages.codes import file_word, verdict_word
 from rushes.dashboard.pages.deliveries import DELIVERY_KINDS, answer_of, delivery_word
 from rushes.dashboard.pages.entries import entry_table
 from rushes.dashboard.pieces import (
@@ -171,7 +172,8 @@ def _facts(visit: Visit, seen: ItemInFull) -> Markup:
         lines.append((tr("Starts from"), tr("the last frame of {name}", name=item["follows"])))
     if item["verdict"]:
         why = ", ".join(item["verdict_reasons"] or ())
-        lines.append((tr("Verdict"), f"{item['verdict']} · {item['verdict_by']}{' · ' + why if why else ''}"))
+        parts = (verdict_word(item["verdict"]), item["verdict_by"], why)
+        lines.append((tr("Verdict"), " · ".join(part for part in parts if part)))
     if seen.given_back is not None:
         words = tr(
             "{n} credits: {reason}", n=number(seen.given_back["credits"]), reason=seen.given_back["reason"]
@@ -223,7 +225,7 @@ def _option(value: Any) -> Any:
 
 def _file_lines(file: Mapping[str, Any]) -> list[tuple[str, Any]]:
     lines: list[tuple[str, Any]] = [
-        (tr("File"), f"{file['state']}{': ' + file['reason'] if file['reason'] else ''}")
+        (tr("File"), f"{file_word(file['state'])}{': ' + file['reason'] if file['reason'] else ''}")
     ]
     facts = [
         f"{file['width']} × {file['height']}" if file["width"] and file["height"] else None,
@@ -255,7 +257,8 @@ def _time_line(seen: ItemInFull) -> Markup:
     item = seen.item
     if item["verdict"]:
         why = ", ".join(item["verdict_reasons"] or ())
-        words = tr("verdict: {verdict} by {who}", verdict=item["verdict"], who=item["verdict_by"] or "–")
+        verdict = verdict_word(item["verdict"])
+        words = tr("verdict: {verdict} by {who}", verdict=verdict, who=item["verdict_by"] or "–")
         after.append(tag("li", words, tag("small", f" {why}", class_="muted") if why else None))
     if seen.given_back is not None:
         at = clock(iso_time(seen.given_back["given_at_ms"]))

@@ -58,9 +58,9 @@ async def month_page(visit: Visit, account: str, month: str) -> Page:
     )
     figures = tag(
         "div",
-        stat(tr("Balance before"), number(found.opening)),
+        stat(tr("Opening balance"), number(found.opening)),
         stat(tr("Paid for videos"), number(found.settled), _videos(found)),
-        stat(tr("Balance after"), number(found.closing)),
+        stat(tr("Closing balance"), number(found.closing)),
         class_="grid",
     )
     return Page(

@@ -1,16 +1,16 @@
 """What runs here: workers, the archive, who did what, the catalogue, the settings, the version."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rushes.dashboard.markup import Markup, joined, tag
 from rushes.dashboard.pages.books import books_card
+from rushes.dashboard.pages.codes import facts_words, file_word, source_word
+from rushes.dashboard.pages.new_batch.page import price_words
 from rushes.dashboard.pieces import card, chip, duration, empty, moment, moment_of, number, table, with_code
 from rushes.dashboard.visit import Page, Visit
 from rushes.dashboard.words import tr, tr_count
 from rushes.domain.catalogue.model import Model
-from rushes.domain.catalogue.price_reading import tariff_text
 from rushes.read.board.system import SystemBoard, system_board
 from rushes.run.meters import quantile_of
 
@@ -54,7 +54,7 @@ async def show(visit: Visit) -> Page:
 
 def _archive(seen: SystemBoard) -> Markup:
     heads = (tr("State"), tr("Reason"), tr("Files"))
-    rows = [[one.state, one.reason or "–", number(one.count)] for one in seen.archive]
+    rows = [[file_word(one.state), one.reason or "–", number(one.count)] for one in seen.archive]
     note = tag("p", with_code(tr("`rushes doctor` checks the installation.")), class_="hint")
     shown = (
         table(heads, rows, caption=tr("Files that are not stored"), right=(heads[2],), class_="dense")
@@ -90,7 +90,7 @@ def _actions(visit: Visit, seen: SystemBoard) -> Markup:
     heads = (tr("When"), tr("Who"), tr("From"), tr("Act"), tr("About"), tr("What changed"))
     rows: list[list[Markup | str]] = []
     for one in seen.actions:
-        changed = json.dumps(one["after"], ensure_ascii=False) if one["after"] else ""
+        changed = facts_words(one["after"] or {})
         rows.append(
             [
                 moment_of(one["at_ms"], now_ms=visit.now_ms),
@@ -98,7 +98,7 @@ def _actions(visit: Visit, seen: SystemBoard) -> Markup:
                 one["place"],
                 tag("span", one["action"], class_="mono"),
                 tag("span", one["subject"], class_="mono clip", title=one["subject"]),
-                tag("span", changed, class_="mono clip long", title=changed),
+                tag("span", changed, class_="clip long", title=changed),
             ]
         )
     return table(heads, rows, caption=tr("The newest acts"), class_="dense")
@@ -124,17 +124,12 @@ def _model_rows(models: Sequence[Model], now: float) -> Markup:
         [
             model.name,
             model.provider,
-            tag(
-                "span",
-                tariff_text(model.price.tariff),
-                class_="clip long",
-                title=tariff_text(model.price.tariff),
-            ),
+            tag("span", price, class_="clip long", title=price),
             chip(tr("Takes tasks"), "ok")
             if model.takes_new_tasks(now)
             else tag("span", model.why_not(now), class_="muted clip", title=model.why_not(now)),
         ]
-        for model in models
+        for model, price in ((model, price_words(model.price.tariff)) for model in models)
     ]
     return table(heads, rows, caption=tr("Catalogue"), right=(heads[3],), class_="dense")
 
@@ -156,7 +151,7 @@ def _setting_rows(found: Sequence[tuple[str, str, str]]) -> Markup:
         [
             tag("span", name, class_="mono"),
             tag("span", value, class_="mono clip long", title=value),
-            tag("span", source, class_="muted"),
+            tag("span", source_word(source), class_="muted"),
         ]
         for name, value, source in found
     ]

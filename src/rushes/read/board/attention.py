@@ -153,6 +153,7 @@ class WantedItem:
     credits: int
     since_ms: int
     reason: str | None
+    batch_name: str
 
 
 def items_of_alert(connection: Connection, kind: Kind, catalogue: Catalogue, now_ms: int) -> list[WantedItem]:
@@ -160,8 +161,8 @@ def items_of_alert(connection: Connection, kind: Kind, catalogue: Catalogue, now
     query, parameters = _items_query(connection, kind, catalogue, now_ms)
     rows = connection.execute(
         statement(
-            f"SELECT i.*, b.public_id FROM ({query}) i JOIN batches b ON b.id = i.batch_id"
-            " ORDER BY i.since_ms, i.batch_id, i.item_index LIMIT :limit"
+            f"SELECT i.*, b.public_id, COALESCE(b.name, b.request_id) AS batch_name FROM ({query}) i"
+            " JOIN batches b ON b.id = i.batch_id ORDER BY i.since_ms, i.batch_id, i.item_index LIMIT :limit"
         ),
         {**parameters, "limit": ITEMS_MAX},
     ).all()
@@ -175,6 +176,7 @@ def items_of_alert(connection: Connection, kind: Kind, catalogue: Catalogue, now
             row.credits,
             row.since_ms,
             row.reason,
+            row.batch_name,
         )
         for row in rows
     ]

@@ -51,6 +51,7 @@ class FoundItem:
     status: str
     found_by: str
     text: str
+    batch_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,8 @@ def _items(connection: Connection, text: str) -> list[FoundItem]:
     pattern = "%" + text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     rows = connection.execute(
         statement(
-            "SELECT b.public_id, t.item_index, t.prompt, t.status, t.custom_id, t.remote_task_id FROM"
+            "SELECT b.public_id, COALESCE(b.name, b.request_id) AS batch_name, t.item_index, t.prompt,"
+            " t.status, t.custom_id, t.remote_task_id FROM"
             " (SELECT batch_id, item_index, prompt, status, custom_id, remote_task_id FROM video_tasks"
             "  WHERE is_current = 1 AND erased_at_ms IS NULL ORDER BY id DESC LIMIT :looked_at) t"
             " JOIN batches b ON b.id = t.batch_id WHERE t.custom_id = :text OR t.remote_task_id = :text"
@@ -186,6 +188,7 @@ def _items(connection: Connection, text: str) -> list[FoundItem]:
                 row.status,
                 by,
                 shown,
+                row.batch_name,
             )
         )
     return found

@@ -12,6 +12,7 @@ from rushes.read.forecasts import Forecaster
 from rushes.read.holding import Hold, held_models
 from rushes.read.installation.gauges import Gauges, read_gauges
 from rushes.store.database import Rows
+from rushes.store.tasks import waiting
 from rushes.store.tasks.pauses import Pause, all_pauses
 
 IN_FLIGHT_LOOKED_AT_MAX: Final = 20_000
@@ -67,6 +68,14 @@ def troubled_tasks(
 
 
 @dataclass(frozen=True, slots=True)
+class InFlight:
+    """How many tasks a provider has, and how many it may have; None where that has no limit."""
+
+    count: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """What the overview shows, but for the charts."""
 
@@ -75,6 +84,7 @@ class Overview:
     held: Sequence[tuple[Hold, int]]
     recent: Sequence[Mapping[str, Any]]
     pauses: Mapping[str, Pause]
+    in_flight: Mapping[str, InFlight]
     now_ms: int
 
 
@@ -95,5 +105,9 @@ def read_overview(
         held_models(connection, catalogue, now_ms),
         recent.batches,
         all_pauses(connection),
+        {
+            provider: InFlight(count, forecaster.in_flight_tasks_max(provider))
+            for provider, count in waiting.in_flight_by_provider(connection).items()
+        },
         now_ms,
     )

@@ -195,6 +195,14 @@ def open_groups(connection: Connection, batch_ids: Sequence[int]) -> list[OpenGr
     return [OpenGroup(row[0], row[1], row[2], row[3], int(row[4]), int(row[5])) for row in rows]
 
 
+def in_flight_by_provider(connection: Connection) -> dict[str, int]:
+    """Tasks of all accounts that are at a provider, or may be."""
+    rows = connection.execute(
+        statement("SELECT provider, COUNT(*) FROM video_tasks WHERE status = 'processing' GROUP BY provider")
+    )
+    return {provider: int(count) for provider, count in rows}
+
+
 def open_tasks_by_provider(connection: Connection) -> dict[str, int]:
     """Tasks of all accounts that are pending or at a provider."""
     rows = connection.execute(

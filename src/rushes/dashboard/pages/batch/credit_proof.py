@@ -35,8 +35,12 @@ async def show(visit: Visit) -> Page:
         parts={
             "head": head(visit, tab.batch),
             "tabs": tab_bar(visit, tab.batch, "credits"),
-            "proof": card(tr("Credit statement"), _equation(tab.proof), _comparison(tab.proof), end=download),
-            "margin": card(tr("Margin"), _margin(tab.margin)),
+            "proof": tag(
+                "div",
+                card(tr("Credit statement"), _equation(tab.proof), _comparison(tab.proof), end=download),
+                card(tr("Margin"), _margin(tab.margin)),
+                class_="grid two",
+            ),
             "entries": _entries(visit, tab, page),
         },
     )
@@ -69,7 +73,7 @@ def _margin(found: Mapping[str, Any]) -> Markup:
     lines = [
         (tr("Credits settled"), number(found["credits_settled"])),
         (tr("Their value"), _amount(found["revenue"], tr("not set: RUSHES_CREDIT_VALUE says it"))),
-        (tr("Provider"), " + ".join(costs) or "0"),
+        (tr("Provider's cost"), " + ".join(costs) or "0"),
         (tr("Margin"), _amount(found["margin"], tr("not known"))),
     ]
     return facts_list(lines)

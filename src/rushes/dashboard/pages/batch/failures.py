@@ -60,7 +60,7 @@ def _row(visit: Visit, batch: Mapping[str, Any], group: FailureGroup) -> list[Ma
         tag(
             "span",
             tag("a", f"#{group.index}", href=f"{visit.root}/items/{batch['batch_id']}-{group.index}"),
-            tag("span", group.prompt, title=group.prompt, class_="clip"),
+            tag("span", group.prompt, title=group.prompt, class_="clip long"),
             class_="about-item",
         ),
         tag("div", said, class_="reason", title=said) if said else None,

@@ -18,7 +18,15 @@ from rushes.dashboard.pieces import about, empty, number, option_word, percent, 
 from rushes.dashboard.visit import Page, Visit
 from rushes.dashboard.words import tr, tr_count
 from rushes.domain.catalogue.media import MediaInput
-from rushes.domain.catalogue.options import OptionSpec, YesNo, default_of, values_of
+from rushes.domain.catalogue.options import (
+    DecimalNumber,
+    OptionSpec,
+    Text,
+    WholeNumber,
+    YesNo,
+    default_of,
+    values_of,
+)
 from rushes.domain.catalogue.price import Tariff
 from rushes.domain.catalogue.price_reading import tariff_text
 from rushes.domain.errors import InputError
@@ -296,7 +304,7 @@ def _option(form: Form, name: str, spec: OptionSpec) -> Markup:
         form,
         field,
         label,
-        hint=spec.describe(),
+        hint=_described(spec),
         placeholder=tr("URL, or drop a file") if is_media else None if default is None else str(default),
         autocomplete="off",
         data_media=is_media or None,
@@ -312,6 +320,25 @@ def _option(form: Form, name: str, spec: OptionSpec) -> Markup:
     )
     said = tag("span", class_="hint", role="status")
     return tag("div", row, tag("div", choose, said, class_="with-script upload"), class_="field")
+
+
+def _described(spec: OptionSpec) -> str:
+    """What the option takes; another package's own kinds say it in English."""
+    match spec:
+        case MediaInput(content="image", count_max=n):
+            return tr_count(n, "1 picture: a URL or a file", "up to {n} pictures: URLs or files")
+        case MediaInput(content="video", count_max=n):
+            return tr_count(n, "1 video: a URL or a file", "up to {n} videos: URLs or files")
+        case MediaInput(content="audio", count_max=n):
+            return tr_count(n, "1 sound: a URL or a file", "up to {n} sounds: URLs or files")
+        case WholeNumber() if spec.step == 1:
+            return tr("a whole number from {low} to {high}", low=spec.minimum, high=spec.maximum)
+        case DecimalNumber():
+            return tr("a number from {low} to {high}", low=spec.minimum, high=spec.maximum)
+        case Text():
+            return tr("up to {n} characters", n=spec.characters_max)
+        case _:
+            return spec.describe()
 
 
 def _word(value: object) -> str:

@@ -65,10 +65,10 @@ def _money(visit: Visit, given: Given) -> list[tuple[str, str, str | None]]:
     costs = total([draft.money for draft in drafts if draft.money is not None])
     is_known = all(draft.money is not None for draft in drafts)
     if not costs:
-        return [(tr("Provider"), tr("cost not known"), None)]
+        return [(tr("Provider's cost"), tr("cost not known"), None)]
     text = " + ".join(f"{Decimal(micros) / MICROS:.2f} {currency}" for currency, micros in costs.items())
     lines: list[tuple[str, str, str | None]] = [
-        (tr("Provider"), text if is_known else tr("{cost} and more", cost=text), None)
+        (tr("Provider's cost"), text if is_known else tr("{cost} and more", cost=text), None)
     ]
     revenue = visit.parts.valuation.revenue(given.required_credits)
     margin = visit.parts.valuation.margin(given.required_credits, costs, is_known=is_known)

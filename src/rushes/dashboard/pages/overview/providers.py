@@ -56,6 +56,7 @@ def provider_strip(visit: Visit, look: Overview) -> Markup:
         [
             provider,
             _state(visit, one, look.pauses.get(provider)),
+            _in_flight(look, provider),
             tr("{taken} of {all}", taken=number(one["taken"]), all=number(one["sent"])),
             number(one["throttled"]),
             number(one["silent"]),
@@ -72,11 +73,12 @@ def provider_strip(visit: Visit, look: Overview) -> Markup:
     heads = (
         tr("Provider"),
         tr("State"),
+        tr("In flight"),
         tr("Submits taken"),
         tr("Throttled"),
         tr("Polls without answer"),
         tr("Answers not understood"),
-        tr("Submits"),
+        tr("Pause"),
     )
     shown = (
         table(heads, rows, caption=tr("Providers, as the live workers see them"), right=heads[2:])
@@ -90,6 +92,13 @@ def provider_strip(visit: Visit, look: Overview) -> Markup:
         class_="row-actions",
     )
     return card(tr("Providers"), shown, end=end, class_="flush")
+
+
+def _in_flight(look: Overview, provider: str) -> str:
+    """How many tasks the provider has, and how many it may have."""
+    there = look.in_flight.get(provider)
+    count, limit = (there.count, there.limit) if there else (0, None)
+    return number(count) if limit is None else tr("{n} of {max}", n=number(count), max=number(limit))
 
 
 def _state(visit: Visit, one: Mapping[str, Any], pause: Pause | None) -> Markup:
