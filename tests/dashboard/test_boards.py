@@ -9,10 +9,14 @@ from starlette.testclient import TestClient
 
 from rushes.dashboard.pages.balance import balance_chart
 from rushes.dashboard.pages.saved_filters import changed, read_filters
+from rushes.dashboard.pieces import page_steps
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.operators import Role
+from rushes.read.forecasts import Forecaster, ProviderPace
+from rushes.read.installation.overview import InFlight, read_overview
 from rushes.store import installation, ledger
 from rushes.store.database import Database
-from tests.books import REFUSED, Books, assert_sound, video
+from tests.books import PROVIDER, REFUSED, Books, assert_sound, video
 from tests.dashboard.operators import FROM_SCRIPT, NOW_MS, ORIGIN, dashboard_client, logged_acts, signed_in
 
 
@@ -198,6 +202,35 @@ def test_an_accounts_page_and_an_items_time_line(client: TestClient, database: D
     line = page.partition("What happened")[2]
     for word in ("accepted", "submitted", "succeeded", "Afterwards", "10 credits were given back"):
         assert word in line, word
+
+
+def test_the_strip_of_providers_has_the_tasks_in_flight_and_their_limit(database: Database) -> None:
+    books = Books(database, now_ms=NOW_MS)
+    books.grant(books.account("acme"), 100)
+    books.accept(1, [10] * 5, name="bat_1")
+    books.name(books.claim(3))
+    pace = {PROVIDER: ProviderPace(in_flight_tasks_max=20)}
+    forecaster = Forecaster(DEFAULT_CATALOGUE, pace, unconfirmed_grace_seconds=900)
+    look = database.run_reading(
+        read_overview, catalogue=DEFAULT_CATALOGUE, forecaster=forecaster, batches_max=6, now_ms=NOW_MS
+    )
+    assert look.in_flight == {PROVIDER: InFlight(3, 20)}
+    assert [batch["batch_id"] for batch in look.recent] == ["bat_1"]
+
+
+def test_a_search_names_the_batch_of_each_item(client: TestClient, database: Database) -> None:
+    batches_of(database)
+    page = signed_in(client, Role.VIEWER).get("/dashboard/batches?search=bat_ended-1").text
+    found = re.findall(r'<a href="/dashboard/batches/bat_ended" class="clip short" title="([^"]+)"', page)
+    assert found == ["bat_ended"]
+
+
+def test_a_long_list_leads_to_its_first_last_and_far_pages() -> None:
+    shown = page_steps(500, 50_050, 50, lambda page: f"/list?page={page}")
+    assert shown is not None
+    pages = [int(page) for page in re.findall(r"page=(\d+)", shown)]
+    assert sorted(set(pages)) == [1, 400, 490, 499, 501, 510, 600, 1001]
+    assert page_steps(1, 50, 50, str) is None
 
 
 def test_a_quote_is_answered_with_what_changes_alone(client: TestClient) -> None:

@@ -2,16 +2,19 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import rushes
 from rushes.dashboard.pages.batch.waits import hold_words, waits_for
-from rushes.dashboard.pages.new_batch.page import price_words
+from rushes.dashboard.pages.codes import facts_words, file_word, source_word, verdict_word
+from rushes.dashboard.pages.new_batch.page import described, price_words
 from rushes.dashboard.words import _CHINESE, CHINESE_FILE, best_language, speaking, tr, tr_count
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.catalogue.model import Model
+from rushes.domain.catalogue.options import values_of
 from rushes.read.batch_views import Eta, Wait, WaitKind
 from rushes.read.holding import Hold, HoldKind
 
@@ -143,6 +146,28 @@ def test_what_a_batch_waits_for_is_said_in_both_languages(waits: tuple[Wait, ...
     with speaking("zh"):
         for clause in waits_for(waits).split("; "):
             assert re.search("[\u4e00-\u9fff]", clause), f"{clause!r} is English"
+
+
+def test_what_an_act_changed_is_one_line_without_what_is_not_set() -> None:
+    facts = {"amount": 5000, "description": "", "kind": "bonus", "rate_limit_per_min": None, "items": [1, 2]}
+    assert facts_words(facts) == "amount 5,000 · kind bonus · items 1, 2"
+    assert facts_words({"is_new": True, "of": {"credits": 7}}) == "is new yes · of credits 7"
+
+
+@pytest.mark.parametrize("word", [file_word, verdict_word, source_word])
+def test_a_code_that_is_not_known_is_left_as_it_is(word: Callable[[str], str]) -> None:
+    assert word("new-code") == "new-code"
+    with speaking("zh"):
+        known = {file_word: "stored", verdict_word: "accepted", source_word: "environment"}[word]
+        assert re.search("[\u4e00-\u9fff]", word(known))
+
+
+@pytest.mark.parametrize("model", DEFAULT_CATALOGUE, ids=lambda model: str(model.name))
+def test_what_an_option_takes_is_said_in_both_languages(model: Model) -> None:
+    with speaking("zh"):
+        for spec in model.options.values():
+            if values_of(spec) is None:
+                assert re.search("[\u4e00-\u9fff]", described(spec)), spec
 
 
 def test_every_price_is_said_with_its_unit() -> None:

@@ -304,7 +304,7 @@ def _option(form: Form, name: str, spec: OptionSpec) -> Markup:
         form,
         field,
         label,
-        hint=_described(spec),
+        hint=described(spec),
         placeholder=tr("URL, or drop a file") if is_media else None if default is None else str(default),
         autocomplete="off",
         data_media=is_media or None,
@@ -322,7 +322,7 @@ def _option(form: Form, name: str, spec: OptionSpec) -> Markup:
     return tag("div", row, tag("div", choose, said, class_="with-script upload"), class_="field")
 
 
-def _described(spec: OptionSpec) -> str:
+def described(spec: OptionSpec) -> str:
     """What the option takes; another package's own kinds say it in English."""
     match spec:
         case MediaInput(content="image", count_max=n):
