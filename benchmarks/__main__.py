@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 _NOT_BENCHMARKS = frozenset({"report"})
-_ONLY_BY_NAME = frozenset({"pages", "task_list"})
+_ONLY_BY_NAME = frozenset({"page_loads", "pages", "task_list"})
 """They need a browser, and up to an hour."""
 
 

@@ -15,14 +15,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+MISSING = "missing"
+"""The page that says that there is no such batch: a browser's console calls that an error."""
+
 SECRET = "a-secret-of-the-benchmark"
 WAIT_SECONDS_MAX = 900.0
 QUICK = {
@@ -33,6 +38,38 @@ QUICK = {
     "RUSHES_ALLOW_PRIVATE_URLS": "1",
     "RUSHES_CREDIT_VALUE": "0.05 CNY",
 }
+
+
+def every_page(batch_id: str, account: str) -> dict[str, str]:
+    """The path of each page, by name; the batch is of the account, and its fourth item failed or not."""
+    of_account = f"/accounts?account={quote(account)}"
+    return {
+        "overview": "/",
+        "batches": "/batches",
+        "new-batch": "/batches/new?text=a+boat&model=sora-2",
+        "wall": f"/batches/{batch_id}",
+        "table": f"/batches/{batch_id}/table",
+        "failures": f"/batches/{batch_id}/failures",
+        "credits": f"/batches/{batch_id}/credits",
+        "events": f"/batches/{batch_id}/events",
+        "retry": f"/batches/{batch_id}/retry?all=1",
+        "item": f"/items/{batch_id}-3",
+        "accounts": "/accounts",
+        "account": of_account,
+        "grant": "/accounts/grant",
+        "month": f"{of_account}&month={datetime.now(UTC):%Y-%m}",
+        "deliveries": "/deliveries",
+        "delivery": "/deliveries/1",
+        "review": "/review/unconfirmed",
+        "search": "/batches?search=boat&sort=failed",
+        "system": "/system",
+        "pause": "/pause?provider=grsai",
+        "prove": "/system/prove",
+        "refund": f"/items/{batch_id}-3/refund",
+        "cancel-chosen": f"/batches/cancel?batches={batch_id}",
+        "part": "/?from=1790000000&to=1800000000",
+        MISSING: "/batches/bat_none",
+    }
 
 
 @dataclass
@@ -69,11 +106,18 @@ class Service:
         return httpx2.Client(base_url=self.url, headers=headers, trust_env=False, timeout=120)
 
     @staticmethod
-    def finished(client: httpx2.Client, items: Sequence[Mapping[str, Any]], name: str) -> str:
-        """Make a batch of that request id and wait for its end; returns its id."""
-        made = client.post("/v1/batches", json={"items": list(items), "request_id": name})
+    def made(client: httpx2.Client, items: Sequence[Mapping[str, Any]], name: str, **more: str) -> str:
+        """Make a batch of that request id; returns its id."""
+        made = client.post("/v1/batches", json={"items": list(items), "request_id": name, **more})
         made.raise_for_status()
         batch_id: str = made.json()["batch_id"]
+        return batch_id
+
+    def finished(
+        self, client: httpx2.Client, items: Sequence[Mapping[str, Any]], name: str, **more: str
+    ) -> str:
+        """The same, and wait for the batch's end."""
+        batch_id = self.made(client, items, name, **more)
         until = time.monotonic() + WAIT_SECONDS_MAX
         while client.get(f"/v1/batches/{batch_id}").json()["completed_at"] is None:
             if time.monotonic() > until:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import axe_playwright_python
 import pytest
+from benchmarks._dashboard import every_page
 
 from tests.api.harness import Tenant
 from tests.dashboard.conftest import SCREENSHOTS, OpenContext, Serving
@@ -26,37 +27,6 @@ def batch_id(serving: Serving) -> str:
     made = str(tenant.post("/v1/batches", body, status=201)["batch_id"])
     tenant.finished(made, seconds_max=40)
     return made
-
-
-def pages(batch_id: str) -> dict[str, str]:
-    """Each page by name."""
-    return {
-        "overview": "/",
-        "batches": "/batches",
-        "new-batch": "/batches/new?text=a+boat&model=sora-2",
-        "wall": f"/batches/{batch_id}",
-        "table": f"/batches/{batch_id}/table",
-        "failures": f"/batches/{batch_id}/failures",
-        "credits": f"/batches/{batch_id}/credits",
-        "events": f"/batches/{batch_id}/events",
-        "retry": f"/batches/{batch_id}/retry?all=1",
-        "item": f"/items/{batch_id}-3",
-        "accounts": "/accounts",
-        "account": "/accounts?account=acme",
-        "grant": "/accounts/grant",
-        "month": "/accounts?account=acme&month=2026-11",
-        "deliveries": "/deliveries",
-        "delivery": "/deliveries/1",
-        "review": "/review/unconfirmed",
-        "search": "/batches?search=boat&sort=failed",
-        "system": "/system",
-        "pause": "/pause?provider=grsai",
-        "prove": "/system/prove",
-        "refund": f"/items/{batch_id}-3/refund",
-        "cancel-chosen": f"/batches/cancel?batches={batch_id}",
-        "part": "/?from=1790000000&to=1800000000",
-        "missing": "/batches/bat_none",
-    }
 
 
 @pytest.mark.parametrize(
@@ -81,7 +51,7 @@ def test_every_page_fits_and_has_no_serious_fault(
         said: list[str] = []
         page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: said.append(str(error)))
-        for name, path in pages(batch_id).items():
+        for name, path in every_page(batch_id, "acme").items():
             page.goto(f"{serving.dashboard}{path}")
             page.locator("h1").first.wait_for()
             page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{look}-{language}.png")
