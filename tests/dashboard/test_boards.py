@@ -12,8 +12,8 @@ from rushes.dashboard.pages.saved_filters import changed, read_filters
 from rushes.dashboard.pieces import page_steps
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.operators import Role
+from rushes.read.board.overview import InFlight, read_overview
 from rushes.read.forecasts import Forecaster, ProviderPace
-from rushes.read.installation.overview import InFlight, read_overview
 from rushes.store import installation, ledger
 from rushes.store.database import Database
 from tests.books import PROVIDER, REFUSED, Books, assert_sound, video

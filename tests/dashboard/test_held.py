@@ -11,7 +11,7 @@ from rushes.files.links import FileLinks
 from rushes.money import accept
 from rushes.read.board.attention import alerts
 from rushes.read.board.batch_tabs import Looking, items_tab
-from rushes.read.installation.overview import read_overview
+from rushes.read.board.overview import read_overview
 from rushes.read.items import ItemFilter
 from rushes.read.scope import Span
 from rushes.store.database import Database

@@ -19,8 +19,8 @@ from rushes.files.links import FileLinks
 from rushes.money import accept, acts
 from rushes.read import tries
 from rushes.read.batches import BatchFilter, batch, batch_page, event_head, failure_counts
+from rushes.read.board.overview import troubled_tasks
 from rushes.read.deliveries import delivery_page
-from rushes.read.installation.overview import troubled_tasks
 from rushes.read.items import ItemFilter, export_page, item_page
 from rushes.read.ledger import LedgerFilter, credit_proof, ledger_page
 from rushes.read.scope import OPERATOR, ReadOnly, Scope

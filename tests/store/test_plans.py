@@ -21,10 +21,10 @@ from rushes.money import accept
 from rushes.money.settle import Group, apply_group
 from rushes.read import batches as batch_reads
 from rushes.read import ledger as ledger_reads
-from rushes.read.board import batch_tabs, failures
+from rushes.read.board import batch_tabs, failures, overview
 from rushes.read.board.item import item_in_full
 from rushes.read.deliveries import delivery_page
-from rushes.read.installation import overview, troubles
+from rushes.read.installation import troubles
 from rushes.read.items import ItemFilter
 from rushes.read.scope import OPERATOR, Span
 from rushes.run import failover

@@ -18,7 +18,7 @@ from rushes.dashboard.visit import Page, Show, Visit
 from rushes.dashboard.words import tr
 from rushes.read.board.attention import Alert, alerts
 from rushes.read.board.outcomes import By, OutcomeCount, outcomes_by
-from rushes.read.installation.overview import Overview, read_overview
+from rushes.read.board.overview import Overview, read_overview
 from rushes.store.tasks.pauses import all_pauses
 
 BUCKETS: Final = 48

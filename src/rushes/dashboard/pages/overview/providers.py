@@ -10,7 +10,7 @@ from rushes.dashboard.session import Role
 from rushes.dashboard.visit import Visit
 from rushes.dashboard.words import tr, tr_count
 from rushes.domain.errors import InputError
-from rushes.read.installation.overview import Overview
+from rushes.read.board.overview import Overview
 from rushes.run.meters import quantile_of
 from rushes.store.tasks import pauses
 from rushes.store.tasks.pauses import REASON_CHARACTERS_MAX, Pause, all_pauses, counts_at
