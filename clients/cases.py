@@ -63,6 +63,18 @@ def _litellm(model: str, client_model: str, options: Mapping[str, Any], **more: 
     )
 
 
+def _replicate(model: str, client_model: str, options: Mapping[str, Any], **more: Any) -> Case:
+    return Case(
+        client="replicate",
+        script="replicate_sdk.py",
+        model=model,
+        options=options,
+        client_model=client_model,
+        base="",
+        **more,
+    )
+
+
 CASES: Final = (
     _ark(
         "seedance-2.0",
@@ -131,6 +143,25 @@ CASES: Final = (
         {"duration": 5, "resolution": "768p", "aspect_ratio": "16:9"},
         parameters={"seconds": "5", "size": "16x9", "extra_body": {"resolution": "768P"}},
         base="",
+    ),
+    _replicate(
+        "replicate-veo3.1-fast",
+        "google/veo-3.1-fast",
+        {"duration": 6, "resolution": "1080p", "aspect_ratio": "9:16", "sound": False, "seed": 7},
+        parameters={
+            "duration": 6,
+            "resolution": "1080p",
+            "aspect_ratio": "9:16",
+            "generate_audio": False,
+            "seed": 7,
+        },
+    ),
+    _replicate(
+        "replicate-hailuo2.3",
+        "minimax/hailuo-2.3",
+        {"first_frame": PICTURE},
+        parameters={"duration": 6, "resolution": "768p"},
+        files=(("", "first_frame_image", PICTURE),),
     ),
 )
 

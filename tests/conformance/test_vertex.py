@@ -6,7 +6,7 @@ from base64 import b64encode
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.providers.base import SubmitRequest
 from rushes.providers.families import vertex
-from rushes.testing import ProviderCase, Reply, conformance_suite
+from rushes.testing import CancelCase, ProviderCase, Reply, conformance_suite
 from tests.providers.test_credentials import KEY, pem
 
 NAME = (
@@ -54,5 +54,46 @@ TestVertex = conformance_suite(
         odd_fields=frozenset({"metadata", "code", "message", "mimeType", "@type"}),
         unknown_task=[Reply(NOT_FOUND, 404)],
         rejected=[Reply(INVALID, 400)],
+    )
+)
+
+
+INTERACTION = "v1_Ab-9"
+OMNI = DEFAULT_CATALOGUE.get("vertex-omni")
+
+
+def interaction(status: str, **fields: object) -> list[Reply]:
+    return [Reply({"id": INTERACTION, "object": "interaction", "status": status, **fields})]
+
+
+def answering(*contents: object) -> list[dict[str, object]]:
+    return [{"type": "user_input"}, {"type": "model_output", "content": list(contents)}]
+
+
+TestOmni = conformance_suite(
+    ProviderCase(
+        name="vertex",
+        build=vertex.build,
+        key=lambda _key, host: account(f"{host}/token"),
+        token_path="/token",
+        request=SubmitRequest(OMNI.api_model, "a fox", {"duration": 12, "resolution": "1080p", "seed": 7}),
+        accepted=interaction("in_progress"),
+        remote_task_id=f"projects/p-1/locations/us-central1/interactions/{INTERACTION}",
+        running=interaction("in_progress"),
+        succeeded=interaction(
+            "completed",
+            steps=answering({"type": "video", "mime_type": "video/mp4", "uri": "gs://b-1/o/1.mp4"}),
+        ),
+        video_url="{host}/storage/v1/b/b-1/o/o%2F1.mp4?alt=media",
+        failed=interaction("failed", errors=[{"code": "internal", "message": "internal trouble"}]),
+        failed_message="internal trouble",
+        odd_fields=frozenset({"object", "errors", "message", "mime_type"}),
+        moderated=interaction("failed", errors=[{"message": "It may violate our policies."}]),
+        unknown_task=[Reply(NOT_FOUND, 404)],
+        rejected=[Reply(INVALID, 400)],
+        cancel=CancelCase(
+            taken=[*interaction("queued"), *interaction("cancelled")],
+            refused=[[*interaction("queued"), Reply(INVALID, 400)], interaction("cancelled")],
+        ),
     )
 )

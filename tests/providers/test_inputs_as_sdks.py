@@ -18,15 +18,19 @@ import openai
 import pytest
 from fal_client.auth import AuthCredentials
 from google import genai
+from google.oauth2.credentials import Credentials
 from runwayml import RunwayML
 
-from rushes.domain.task import NotSent, Rejected
+from rushes.domain.task import Accepted, NotSent, Rejected
 from rushes.providers.base import ProviderConfig, SubmitRequest
-from rushes.providers.families import fal, google, openai_video, runway
+from rushes.providers.families import fal, google, openai_video, runway, vertex
 from rushes.providers.http.client import HttpTransport
+from rushes.providers.http.transport import Response
 from rushes.providers.inputs import InputFile, TakesUploads
+from tests.conformance.test_vertex import account
 from tests.files import media_samples as samples
 from tests.providers.local_http import Exchange, http1_server
+from tests.providers.scripted import Asked, Scripted
 from tests.providers.service import KEY, Reply, Service
 
 PNG = samples.png()
@@ -272,6 +276,59 @@ def test_google_omni() -> None:
     assert theirs.path.endswith("/interactions")
     assert json.loads(ours.body) == json.loads(theirs.body)
     assert b64decode(json.loads(ours.body)["input"][0]["content"][0]["data"]) == PNG
+
+
+def test_gemini_omni_on_vertex_ai() -> None:
+    wanted = {"type": "video", "delivery": "uri", "gcs_uri": "gs://b-1/out", "duration": "12s"}
+
+    def sdk(url: str) -> object:
+        client = genai.Client(
+            vertexai=True,
+            project="p-1",
+            location="us-central1",
+            credentials=Credentials("token-1"),  # type: ignore[no-untyped-call]
+            http_options={"base_url": url},
+        )
+        return client.interactions.create(
+            model="gemini-omni-1.2-flash",
+            input=[
+                {"type": "image", "data": FILE.base64, "mime_type": "image/png"},
+                {"type": "text", "text": PROMPT},
+            ],
+            background=True,
+            store=True,
+            response_format=wanted,
+            generation_config={"seed": 7, "video_config": {"task": "reference_to_video"}},
+            labels={"rushes-submit": "bat_1-0-0-1"},
+        )
+
+    theirs = sent_by(sdk, {"id": "i-1", "status": "in_progress", "object": "interaction"})
+    request = SubmitRequest(
+        "gemini-omni-1.2-flash",
+        PROMPT,
+        {"duration": 12, "seed": 7},
+        inputs={"references": (FILE,)},
+        submit_key="bat_1-0-0-1",
+    )
+    asked = vertex_asked(request)
+    assert asked.url.endswith(theirs.path)
+    assert json.loads(asked.body or b"") == json.loads(theirs.body)
+
+
+def vertex_asked(request: SubmitRequest) -> Asked:
+    """What is sent once there is a token."""
+    transport = Scripted(
+        Response(200, {}, b'{"access_token":"token-1","expires_in":3600}'),
+        Response(200, {}, b'{"id": "i-1", "status": "in_progress"}'),
+    )
+    config = ProviderConfig(
+        "https://us-central1-aiplatform.googleapis.com",
+        account("https://tokens.example/token"),
+        transport,
+        extra={"storage_uri": "gs://b-1/out"},
+    )
+    assert isinstance(asyncio.run(vertex.build(config).submit(request)), Accepted)
+    return transport.asked[-1]
 
 
 def test_fal() -> None:

@@ -67,6 +67,7 @@ DECIDING: Final[Mapping[str, frozenset[str]]] = {
     "vertex": frozenset(
         {"name", "done", "error", "code", "message", "status", "response", "videos", "gcsUri"}
         | {"raiMediaFilteredCount", "raiMediaFilteredReasons", "access_token"}
+        | {"id", "steps", "errors", "type", "content", "uri", "text"}
     ),
     "xai": frozenset(
         {"request_id", "status", "video", "url", "respect_moderation", "error", "code", "message"}

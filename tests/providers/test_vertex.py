@@ -3,32 +3,41 @@
 import asyncio
 import hashlib
 import json
-from base64 import b64encode
+import time
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from google import genai
+from google.oauth2.service_account import Credentials
 
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.errors import SettingsError
 from rushes.domain.task import (
     Accepted,
+    CancelRefused,
+    Failed,
     FailureType,
     NoAnswer,
     NotSent,
     OutputFile,
     OutputKind,
+    PollResult,
     Rejected,
     Succeeded,
 )
 from rushes.files.fetch import fetch_file
 from rushes.files.guard.client import GuardedHttp, NoAnswerFromUrl
 from rushes.providers.base import ProviderConfig, SubmitRequest
-from rushes.providers.families.vertex import VertexProvider, read_account
+from rushes.providers.families.vertex import SCOPE, VertexProvider, read_account
 from rushes.providers.http.client import HttpTransport
 from rushes.providers.http.transport import Response
 from rushes.providers.inputs import InputFile
+from rushes.simulator import SimulatorThread, running_simulator
+from rushes.simulator.families.vertex import VertexWire
+from tests.harness import assert_money_adds_up, items, knobs, run_for, rushes_on
 from tests.providers.local_http import Exchange, http1_server
 from tests.providers.scripted import Asked, Scripted
 from tests.providers.test_credentials import KEY, pem
@@ -50,9 +59,12 @@ def base64_of(**changes: Any) -> str:
     return b64encode(json.dumps(fields).encode()).decode()
 
 
-def vertex(transport: Any, host: str = "https://us-central1-aiplatform.googleapis.com") -> VertexProvider:
-    extra = {"storage_uri": "gs://b-1/out"}
-    return VertexProvider(ProviderConfig(host, base64_of(), transport, extra=extra))
+def vertex(
+    transport: Any,
+    host: str = "https://us-central1-aiplatform.googleapis.com",
+    bucket: str = "gs://b-1/out",
+) -> VertexProvider:
+    return VertexProvider(ProviderConfig(host, base64_of(), transport, extra={"storage_uri": bucket}))
 
 
 def request(options: dict[str, Any] | None = None, **more: Any) -> SubmitRequest:
@@ -142,7 +154,9 @@ def test_a_submit_carries_a_token_the_bucket_and_our_key() -> None:
 def test_a_picture_s_url_is_refused_before_it_is_sent() -> None:
     wanted = request(inputs={"first_frame": (InputFile(url="https://i.example/1.png"),)})
     outcome = asyncio.run(vertex(Scripted(TOKEN)).submit(wanted))
-    assert outcome == Rejected("Vertex takes a picture's bytes, not its URL", FailureType.PARAM_ERROR)
+    assert outcome == Rejected(
+        f"{wanted.api_model} takes files within the request, no URL", FailureType.PARAM_ERROR
+    )
 
 
 def test_a_service_account_without_rights_pauses_the_provider() -> None:
@@ -243,3 +257,146 @@ def test_a_video_in_the_answer_is_a_verdict_and_is_fetched_from_it(tmp_path: Pat
             await transport.close()
 
     asyncio.run(scenario())
+
+
+# --- Omni -----------------------------------------------------------------------------------------------
+
+LOCAL = "http://127.0.0.1:8787"
+INTERACTION = "projects/p-1/locations/us-central1/interactions/v1_Ab-9"
+
+
+def omni_asked(bucket: str, **more: Any) -> tuple[object, Asked]:
+    transport = Scripted(TOKEN, Response(200, {}, b'{"id": "v1_Ab-9", "status": "in_progress"}'))
+    wanted = SubmitRequest("gemini-omni-1.2-flash", "a fox", {"duration": 12, "seed": 7}, **more)
+    return asyncio.run(vertex(transport, LOCAL, bucket).submit(wanted)), transport.asked[-1]
+
+
+def test_an_interaction_names_the_bucket_the_seed_and_our_key() -> None:
+    picture = InputFile(data=b"png", content_type="image/png")
+    outcome, asked = omni_asked("gs://b-1/out", inputs={"first_frame": (picture,)}, submit_key="bat_A-0-0-1")
+    assert outcome == Accepted(INTERACTION)
+    assert asked.url == "http://127.0.0.1:8787/v1beta1/projects/p-1/locations/us-central1/interactions"
+    assert json.loads(asked.body or b"") == {
+        "model": "gemini-omni-1.2-flash",
+        "input": [
+            {
+                "type": "user_input",
+                "content": [
+                    {"type": "image", "data": "cG5n", "mime_type": "image/png"},
+                    {"type": "text", "text": "a fox"},
+                ],
+            }
+        ],
+        "background": True,
+        "store": True,
+        "response_format": {
+            "type": "video",
+            "delivery": "uri",
+            "gcs_uri": "gs://b-1/out",
+            "duration": "12s",
+        },
+        "generation_config": {"seed": 7, "video_config": {"task": "image_to_video"}},
+        "labels": {"rushes-submit": "bat_a-0-0-1"},
+    }
+
+
+def test_without_a_bucket_an_interaction_answers_with_the_video() -> None:
+    outcome, asked = omni_asked("")
+    assert outcome == Accepted(INTERACTION)
+    assert json.loads(asked.body or b"")["response_format"] == {
+        "type": "video",
+        "delivery": "inline",
+        "duration": "12s",
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "verdict"),
+    [
+        (
+            {"type": "video", "uri": "gs://b-1/o/1.mp4"},
+            Succeeded("http://127.0.0.1:8787/storage/v1/b/b-1/o/o%2F1.mp4?alt=media"),
+        ),
+        (
+            {"type": "video", "data": "bXA0"},
+            Succeeded(f"http://127.0.0.1:8787/v1beta1/{INTERACTION}#video-0"),
+        ),
+        (
+            {"type": "video", "uri": "https://elsewhere.example/1.mp4"},
+            NoAnswer("the video's address is none of Cloud Storage", 200),
+        ),
+        ({"type": "video", "data": ""}, Failed("SUCCEEDED_WITHOUT_VIDEO_URL", FailureType.MODEL_ERROR)),
+        (
+            {"type": "text", "text": "I can't make that."},
+            Failed("I can't make that.", FailureType.MODEL_ERROR),
+        ),
+    ],
+)
+def test_what_an_interaction_answers_with_is_its_verdict(
+    content: dict[str, str], verdict: PollResult
+) -> None:
+    steps = [{"type": "model_output", "content": [content]}]
+    answer = {"id": "v1_Ab-9", "status": "completed", "steps": steps}
+    transport = Scripted(TOKEN, Response(200, {}, json.dumps(answer).encode()))
+    assert asyncio.run(vertex(transport, LOCAL).poll_remote_task(INTERACTION)) == verdict
+    assert transport.asked[-1].url == f"http://127.0.0.1:8787/v1beta1/{INTERACTION}"
+
+
+def test_an_answer_about_another_interaction_is_none() -> None:
+    transport = Scripted(TOKEN, Response(200, {}, b'{"id": "v1_other", "status": "completed"}'))
+    result = asyncio.run(vertex(transport).poll_remote_task(INTERACTION))
+    assert isinstance(result, NoAnswer)
+    assert "another task" in result.error
+
+
+def test_only_an_interaction_can_be_cancelled() -> None:
+    assert asyncio.run(vertex(Scripted(TOKEN)).cancel(NAME)) == CancelRefused(
+        "only an interaction can be cancelled"
+    )
+
+
+@pytest.mark.parametrize("has_bucket", [True, False])
+def test_omni_s_videos_come_from_the_bucket_or_the_answer(
+    has_bucket: bool, database_url: str, tmp_path: Path
+) -> None:
+    async def scenario(simulator: SimulatorThread) -> None:
+        environment = dict(VertexWire().exports(simulator.base_url, ""))
+        if not has_bucket:
+            del environment["VERTEX_STORAGE_URI"]
+        async with rushes_on(database_url, simulator.base_url, environment) as rushes:
+            batch_id = (await rushes.create_batch(items(4, ("vertex-omni", "vertex-omni-1.1"))))["batch_id"]
+            batch = await run_for(rushes, batch_id, seconds_max=60.0)
+            assert (batch["status"], batch["succeeded_count"]) == ("succeeded", 4)
+            assert_money_adds_up(batch)
+            found = await rushes.download(batch_id, tmp_path)
+            assert [file["error"] for file in found["files"]] == [None] * 4
+
+    with running_simulator(knobs(render_seconds=0.5)) as simulator:
+        asyncio.run(scenario(simulator))
+
+
+def test_the_official_sdk_in_vertex_mode_makes_a_video_of_the_simulator() -> None:
+    """With a service account, whose token Google's own library fetches."""
+    with running_simulator(knobs(render_seconds=0.3)) as simulator:
+        key = json.loads(b64decode(VertexWire().exports(simulator.base_url, "")["VERTEX_CREDENTIALS"]))
+        client = genai.Client(
+            vertexai=True,
+            project=key["project_id"],
+            location="us-central1",
+            credentials=Credentials.from_service_account_info(key, scopes=[SCOPE]),  # type: ignore[no-untyped-call]
+            http_options={"base_url": simulator.base_url},
+        )
+        interaction = client.interactions.create(
+            model="gemini-omni-1.2-flash",
+            input="a fox",
+            background=True,
+            store=True,
+            response_format={"type": "video", "delivery": "inline", "duration": "5s"},
+        )
+        while interaction.status == "in_progress":
+            time.sleep(0.1)
+            interaction = client.interactions.get(str(interaction.id))
+        assert interaction.status == "completed"
+        assert interaction.output_video is not None
+        assert b64decode(str(interaction.output_video.data))[4:8] == b"ftyp"
+        assert simulator.report().tokens == 1

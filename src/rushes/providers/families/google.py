@@ -15,12 +15,11 @@ longer a submit for Veo.
 """
 
 import re
-from typing import Any, Final, Literal, assert_never
+from typing import Any, Final
 
 import msgspec
 
 from rushes.domain.task import (
-    REMOTE_TASK_FAILED,
     SUCCEEDED_WITHOUT_VIDEO_URL,
     CancelRefused,
     CancelResult,
@@ -37,21 +36,28 @@ from rushes.domain.task import (
 from rushes.providers.answers import (
     NO_SUCH_ID,
     UNDECODABLE,
-    RemoteId,
     accepted,
-    failure_type_of_text,
     require_same_task,
     succeeded,
     words_in,
 )
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
-from rushes.providers.families.google_bodies import omni_body, veo_body
+from rushes.providers.families.google_interactions import (
+    failure,
+    inline,
+    interaction_body,
+    interaction_in,
+    options_in,
+    started,
+    verdict_on,
+)
 from rushes.providers.http.transport import Response
 from rushes.providers.http_provider import HttpProvider
 
 LINK_SECONDS: Final = 2 * 86_400.0
 """Google keeps generated files for two days."""
 
+_DELIVERY: Final = {"delivery": "uri"}
 _OPERATION: Final = re.compile(r"models/[a-z0-9][a-z0-9.\-]*/operations/[A-Za-z0-9_\-]+")
 _INTERACTION: Final = re.compile(r"interactions/[A-Za-z0-9_\-]+")
 
@@ -95,37 +101,6 @@ class _Progress(msgspec.Struct, frozen=True):
     response: msgspec.Raw = msgspec.Raw(b"null")
 
 
-# --- the wire: Omni ---------------------------------------------------------------------------------------
-
-
-class _Started(msgspec.Struct, frozen=True):
-    id: RemoteId
-
-
-class _Interaction(msgspec.Struct, frozen=True):
-    id: RemoteId
-    status: Literal[
-        "queued", "in_progress", "completed", "failed", "cancelled", "incomplete", "budget_exceeded"
-    ]
-    steps: msgspec.Raw = msgspec.Raw(b"null")
-    errors: Any = None
-
-
-class _Kind(msgspec.Struct, frozen=True):
-    type: str
-
-
-class _Content(msgspec.Struct, frozen=True):
-    type: str
-    uri: msgspec.Raw = msgspec.Raw(b"null")
-    text: Any = None
-
-
-class _ModelOutput(msgspec.Struct, frozen=True):
-    content: list[_Content] | None = None
-    error: Any = None
-
-
 # --- the wire: refusals -----------------------------------------------------------------------------------
 
 
@@ -147,24 +122,21 @@ class _Complaint(msgspec.Struct, frozen=True):
 
 _decode_operation = msgspec.json.Decoder(_Operation).decode
 _decode_progress = msgspec.json.Decoder(_Progress).decode
-_decode_started = msgspec.json.Decoder(_Started).decode
-_decode_interaction = msgspec.json.Decoder(_Interaction).decode
 _decode_response = msgspec.json.Decoder(_Response | None).decode
 _decode_sample = msgspec.json.Decoder(_Sample).decode
-_decode_url = msgspec.json.Decoder(str | None).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
-_decode_steps = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
-_decode_kind = msgspec.json.Decoder(_Kind).decode
-_decode_output = msgspec.json.Decoder(_ModelOutput).decode
 _decode_complaint = msgspec.json.Decoder(_Complaint).decode
-
-_NOT_OURS: Final = frozenset({"user_input", "thought"})
-"""Steps of an interaction that hold no output."""
+_encode = msgspec.json.Encoder().encode
 
 _NO_VIDEO_FIELDS: Final = frozenset({"@type", "generateVideoResponse"})
 """What an operation's response may hold without holding anything that this version does not know."""
 
-_INVALID_ARGUMENT: Final = 3
+_VEO_FIELDS: Final = {
+    "aspect_ratio": "aspectRatio",
+    "duration": "durationSeconds",
+    "resolution": "resolution",
+}
+_VEO_INPUTS: Final = {"first_frame": "image", "last_frame": "lastFrame"}
 _RETRY_DELAY: Final = re.compile(r"(\d{1,6})(\.\d{1,9})?s")
 
 
@@ -184,7 +156,7 @@ class GoogleProvider(HttpProvider):
         """Send one attempt, once."""
         is_veo = request.api_model.startswith("veo-")
         try:
-            body = veo_body(request) if is_veo else omni_body(request)
+            body = _veo_body(request) if is_veo else interaction_body(request, _DELIVERY)
         except ValueError as error:
             reason = "the prompt is not valid text" if isinstance(error, UnicodeError) else str(error)
             return Rejected(reason, FailureType.PARAM_ERROR)
@@ -214,9 +186,8 @@ class GoogleProvider(HttpProvider):
         url = f"{self.host}/v1/{remote_task_id}"
 
         def standing(body: bytes) -> str | None:
-            found = _decode_interaction(body)
-            require_same_task(remote_task_id, f"interactions/{found.id}")
-            return None if found.status == "queued" else f"it is {found.status}"
+            status = interaction_in(body, _interaction_id(remote_task_id)).status
+            return None if status == "queued" else f"it is {status}"
 
         cancel = ("POST", f"{url}/cancel", b"{}")
         return await self.cancel_if_waiting(url, standing, cancel, too_late=(400, 409))
@@ -228,7 +199,7 @@ class GoogleProvider(HttpProvider):
             return Processing(None)
         if operation.error is not None:
             code = operation.error.get("code") if isinstance(operation.error, dict) else None
-            return self._failure(words_in(operation.error), code)
+            return failure(words_in(operation.error), self.words, code)
         response = _decode_response(operation.response)
         videos = None if response is None else response.generate_video_response
         if videos is None:
@@ -244,39 +215,9 @@ class GoogleProvider(HttpProvider):
         return succeeded((file.uri if file else None) or "", 100)
 
     def _interaction_result(self, body: bytes, asked: str) -> PollResult:
-        interaction = _decode_interaction(body)
-        require_same_task(asked, f"interactions/{interaction.id}")
-        match interaction.status:
-            case "queued" | "in_progress":
-                return Processing(None)
-            case "completed":
-                return self._output(interaction)
-            case "cancelled":
-                return Failed("the interaction was cancelled", FailureType.CANCELLED)
-            case "failed" | "incomplete" | "budget_exceeded":
-                said = "; ".join(filter(None, (_said_by(interaction.errors), _errors_in_steps(interaction))))
-                return self._failure(said or f"the interaction is {interaction.status}")
-            case other:
-                assert_never(other)
-
-    def _output(self, interaction: _Interaction) -> PollResult:
-        """The last video of a completed interaction; without one, what it said instead."""
-        contents = [content for output in _outputs(interaction) for content in output.content or ()]
-        videos = [content for content in contents if content.type == "video"]
-        if videos:
-            return succeeded(_decode_url(videos[-1].uri) or "", 100)
-        texts = [words_in(content.text) for content in contents if content.type == "text"]
-        text = " ".join(filter(None, texts))
-        if text:
-            return self._failure(text)
-        if all(content.type in ("video", "text") for content in contents) and not _unknown(interaction):
-            return Failed(SUCCEEDED_WITHOUT_VIDEO_URL, FailureType.MODEL_ERROR)
-        return NoAnswer("it is completed, with nothing that is known to be a video", 200)
-
-    def _failure(self, message: str | None, code: object = None) -> Failed:
-        text = self.words.clean(message or REMOTE_TASK_FAILED)
-        by_code = FailureType.PARAM_ERROR if code == _INVALID_ARGUMENT else FailureType.MODEL_ERROR
-        return Failed(text, failure_type_of_text(text) or by_code)
+        return verdict_on(
+            interaction_in(body, _interaction_id(asked)), self.words, lambda video: video.address
+        )
 
     def submit_refused(self, response: Response) -> SubmitOutcome:
         """A wrong key and an account without billing are answered 400, as a bad parameter is."""
@@ -309,38 +250,24 @@ def _operation(body: bytes) -> SubmitOutcome:
 
 
 def _interaction(body: bytes) -> SubmitOutcome:
-    name = f"interactions/{_decode_started(body).id}"
-    return accepted(name if _INTERACTION.fullmatch(name) else "")
+    interaction_id = started(body)
+    return accepted(f"interactions/{interaction_id}" if interaction_id else "")
 
 
-def _outputs(interaction: _Interaction) -> list[_ModelOutput]:
-    steps = _decode_steps(interaction.steps) or ()
-    return [_decode_output(step) for step in steps if _decode_kind(step).type == "model_output"]
+def _interaction_id(remote_task_id: str) -> str:
+    return remote_task_id.removeprefix("interactions/")
 
 
-def _said_by(errors: object) -> str | None:
-    """Messages, or else codes."""
-    faults = errors if isinstance(errors, list) else [errors]
-    said = [words_in(fault) or _code_of(fault) for fault in faults]
-    return "; ".join(filter(None, said)) or None
-
-
-def _code_of(fault: object) -> str | None:
-    return words_in(fault.get("code")) if isinstance(fault, dict) else None
-
-
-def _errors_in_steps(interaction: _Interaction) -> str | None:
-    """What the steps of a failed interaction say; a form that is not known says nothing."""
-    try:
-        return "; ".join(filter(None, (words_in(output.error) for output in _outputs(interaction))))
-    except UNDECODABLE:
-        return None
-
-
-def _unknown(interaction: _Interaction) -> bool:
-    """Whether there is a step of a kind that this version does not know."""
-    kinds = {_decode_kind(step).type for step in _decode_steps(interaction.steps) or ()}
-    return bool(kinds - _NOT_OURS - {"model_output"})
+def _veo_body(request: SubmitRequest) -> bytes:
+    """The JSON of a Veo operation. Raises `ValueError` for what the model does not take."""
+    parameters = options_in(request.options, _VEO_FIELDS, request.api_model)
+    instance: dict[str, Any] = {"prompt": request.prompt}
+    for role, files in request.inputs.items():
+        if role not in _VEO_INPUTS:
+            raise ValueError(f"{request.api_model} has no input {role}")
+        content_type, data = inline(files[0], request.api_model)
+        instance[_VEO_INPUTS[role]] = {"bytesBase64Encoded": data, "mimeType": content_type}
+    return _encode({"instances": [instance], "parameters": {"sampleCount": 1, **parameters}})
 
 
 def _error_of(body: bytes) -> _Error | None:

@@ -1,13 +1,15 @@
-"""Veo on Vertex AI, with a service account whose tokens rushes fetches and renews.
+"""Veo and Gemini Omni on Vertex AI, with a service account whose tokens rushes fetches and renews.
 
-    submit   POST {project}/publishers/google/models/{m}:predictLongRunning     -> {name}
-    poll     POST {project}/publishers/google/models/{m}:fetchPredictOperation  -> {name, done?, error?, …}
+    Veo      POST /v1/{place}/publishers/google/models/{m}:predictLongRunning     -> {name}
+             POST /v1/{place}/publishers/google/models/{m}:fetchPredictOperation  -> {name, done?, error?, …}
+    Omni     POST /v1beta1/{place}/interactions {model, input, …}  -> {id, status}
+             GET  /v1beta1/{place}/interactions/{id}               -> {id, status, steps?, errors?}
+             POST /v1beta1/{place}/interactions/{id}/cancel        -> {id, status}, of one that has not ended
     file     GET  {storage}/storage/v1/b/{bucket}/o/{object}?alt=media, with a token
 
-`{project}` is `/v1/projects/{p}/locations/{l}`: the project of the service account, the location of the host.
-Results go to a bucket of the operator's, or come in the answer that says that they are done (`videos[]` with
-`gcsUri` or `bytesBase64Encoded`). There is no progress, no callback and no cancel. Checked against
-google-genai 3.6.1.
+`{place}` is `projects/{p}/locations/{l}`: the project of the service account, the location of the host.
+Results go to a bucket of the operator's, or come in the answer that says that they are done. There is no
+progress and no callback, and Veo has no cancel. Checked against google-genai 3.6.1.
 """
 
 import asyncio
@@ -23,8 +25,9 @@ import msgspec
 
 from rushes.domain.errors import SettingsError
 from rushes.domain.task import (
-    REMOTE_TASK_FAILED,
     SUCCEEDED_WITHOUT_VIDEO_URL,
+    CancelRefused,
+    CancelResult,
     Failed,
     FailureType,
     NoAnswer,
@@ -39,7 +42,6 @@ from rushes.providers.answers import (
     UNDECODABLE,
     accepted,
     complaint_of,
-    failure_type_of_text,
     require_same_task,
     succeeded,
     text_in,
@@ -55,9 +57,21 @@ from rushes.providers.base import (
 )
 from rushes.providers.credentials import FetchedToken, ServiceAccount
 from rushes.providers.described import body_of, described_options
+from rushes.providers.families.google_interactions import (
+    failure,
+    inline,
+    interaction_body,
+    interaction_in,
+    interaction_of,
+    last_video,
+    started,
+    verdict_on,
+)
 from rushes.providers.http.transport import TOO_LARGE, Response, answers_up_to
 from rushes.providers.http_provider import HttpProvider
-from rushes.providers.inputs import InputFile
+
+OMNI: Final = "gemini-omni"
+"""How the names of Omni's models start."""
 
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 STORAGE_HOST: Final = "https://storage.googleapis.com"
@@ -73,11 +87,14 @@ _OPERATION: Final = re.compile(
     r"(projects/[\w.:\-]+/locations/[a-z0-9\-]+/publishers/google/models/[a-z0-9.\-]+)/operations/[\w\-]+",
     re.ASCII,
 )
-_INLINE: Final = re.compile(r"/v1/(" + _OPERATION.pattern + r")#video-(\d{1,2})", re.ASCII)
-"""What follows the host in our own address of a video that is in an operation's answer."""
+_INTERACTION: Final = re.compile(r"projects/[\w.:\-]+/locations/[a-z0-9\-]+/interactions/([\w\-]+)", re.ASCII)
+_INLINE: Final = re.compile(
+    rf"/(v1(?:beta1)?)/({_OPERATION.pattern}|{_INTERACTION.pattern})#video-(\d{{1,2}})", re.ASCII
+)
+"""What follows the host in our own address of a video that is in an answer."""
 
 _REGIONAL: Final = re.compile(r"([a-z0-9\-]+)-aiplatform\.googleapis\.com")
-_INVALID_ARGUMENT: Final = 3
+_NOWHERE: Final = "the video's address is none of Cloud Storage"
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -185,7 +202,7 @@ class VertexProvider(HttpProvider):
         regional = _REGIONAL.fullmatch(host)
         elsewhere = "global" if host == "aiplatform.googleapis.com" else "us-central1"
         location = regional[1] if regional else elsewhere
-        self._project = f"{self.host}/v1/projects/{account.project_id}/locations/{location}"
+        self._place = f"projects/{account.project_id}/locations/{location}"
         self._storage_uri = config.extra.get("storage_uri", "")
         self._storage = self.host if host in _LOOPBACK else STORAGE_HOST
         self.result_files = replace(
@@ -201,7 +218,8 @@ class VertexProvider(HttpProvider):
 
     async def check(self) -> str | None:
         """Ask for the project's location, which is free."""
-        found = await self.send_question("GET", self._project, None, lambda answer: answer)
+        place = f"{self.host}/v1/{self._place}"
+        found = await self.send_question("GET", place, None, lambda answer: answer)
         if isinstance(found, NoAnswer):
             return found.error
         if found.status in (200, 404):  # some hosts have no such page, and tell so to those who may ask
@@ -211,28 +229,40 @@ class VertexProvider(HttpProvider):
 
     async def submit(self, request: SubmitRequest) -> SubmitOutcome:
         """Send one attempt, once."""
+        is_omni = request.api_model.startswith(OMNI)
         try:
-            body = self._body(request)
+            body = self._omni_body(request) if is_omni else self._veo_body(request)
         except ValueError as error:
             return Rejected(str(error), FailureType.PARAM_ERROR)
+        if is_omni:
+            url = f"{self.host}/v1beta1/{self._place}/interactions"
+            return await self.send_submit(url, body, self._interaction)
         model = quote(request.api_model, safe="")
-        url = f"{self._project}/publishers/google/models/{model}:predictLongRunning"
-        return await self.send_submit(url, body, _outcome)
+        url = f"{self.host}/v1/{self._place}/publishers/google/models/{model}:predictLongRunning"
+        return await self.send_submit(url, body, _operation)
 
-    def _body(self, request: SubmitRequest) -> bytes:
+    def _veo_body(self, request: SubmitRequest) -> bytes:
         instance: dict[str, Any] = {"prompt": request.prompt}
         for role, files in request.inputs.items():
             if role not in ("first_frame", "last_frame"):
                 raise ValueError(f"{request.api_model} has no input {role}")
-            instance["image" if role == "first_frame" else "lastFrame"] = _picture(files[0])
+            content_type, data = inline(files[0], request.api_model)
+            name = "image" if role == "first_frame" else "lastFrame"
+            instance[name] = {"bytesBase64Encoded": data, "mimeType": content_type}
         parameters = described_options(request).pop("parameters", {})
         parameters = {"sampleCount": 1, **parameters}
         if self._storage_uri:
             parameters["storageUri"] = self._storage_uri
-        body: dict[str, Any] = {"instances": [instance], "parameters": parameters}
-        if request.submit_key:
-            body["labels"] = {"rushes-submit": request.submit_key.lower()}
-        return body_of(body)
+        return body_of({"instances": [instance], "parameters": parameters, **_labels(request)})
+
+    def _omni_body(self, request: SubmitRequest) -> bytes:
+        to_bucket = {"delivery": "uri", "gcs_uri": self._storage_uri}
+        delivery = to_bucket if self._storage_uri else {"delivery": "inline"}
+        return interaction_body(request, delivery, **_labels(request))
+
+    def _interaction(self, body: bytes) -> SubmitOutcome:
+        interaction_id = started(body)
+        return accepted(f"{self._place}/interactions/{interaction_id}" if interaction_id else "")
 
     def submit_refused(self, response: Response) -> SubmitOutcome:
         """A 404 in Google's own words is the model's; all else is what its status says."""
@@ -243,16 +273,15 @@ class VertexProvider(HttpProvider):
 
     async def poll_remote_task(self, remote_task_id: str) -> PollResult:
         """Ask once."""
-        operation = _OPERATION.fullmatch(remote_task_id)
-        if operation is None:
+        asked = self._question(remote_task_id)
+        if asked is None:
             return NO_SUCH_ID
-        url = f"{self.host}/v1/{operation[1]}:fetchPredictOperation"
-        body = body_of({"operationName": remote_task_id})
+        url, body = asked
+        verdict = self._veo_verdict if body else self._omni_verdict
 
         async def ask() -> PollResult:
-            return await self.send_poll(
-                "POST", url, body, lambda answer: self._verdict(answer, remote_task_id)
-            )
+            method = "POST" if body else "GET"
+            return await self.send_poll(method, url, body, lambda answer: verdict(answer, remote_task_id))
 
         result = await ask()
         if isinstance(result, NoAnswer) and result.error.startswith(TOO_LARGE):
@@ -261,22 +290,42 @@ class VertexProvider(HttpProvider):
                     result = await ask()
         return result
 
+    def _question(self, remote_task_id: str) -> tuple[str, bytes | None] | None:
+        """Where an operation or an interaction is asked for, by POST with a body or else by GET."""
+        operation = _OPERATION.fullmatch(remote_task_id)
+        if operation is not None:
+            url = f"{self.host}/v1/{operation[1]}:fetchPredictOperation"
+            return url, body_of({"operationName": remote_task_id})
+        is_interaction = _INTERACTION.fullmatch(remote_task_id) is not None
+        return (f"{self.host}/v1beta1/{remote_task_id}", None) if is_interaction else None
+
+    async def cancel(self, remote_task_id: str) -> CancelResult:
+        """Cancel an interaction that is queued. Veo's operations cannot be cancelled."""
+        found = _INTERACTION.fullmatch(remote_task_id)
+        if found is None:
+            return CancelRefused("only an interaction can be cancelled")
+        interaction_id, url = found[1], f"{self.host}/v1beta1/{remote_task_id}"
+
+        def standing(body: bytes) -> str | None:
+            status = interaction_in(body, interaction_id).status
+            return None if status == "queued" else f"it is {status}"
+
+        cancel = ("POST", f"{url}/cancel", b"{}")
+        return await self.cancel_if_waiting(url, standing, cancel, too_late=(400, 409))
+
     def _inline_file(self, address: str) -> InlineFile | None:
-        """How a video is fetched that is in its operation's answer."""
+        """How a video is fetched that is in the answer about its task."""
         named = _INLINE.fullmatch(address.removeprefix(self.host))
-        if named is None:
+        asked = None if named is None else self._question(named[2])
+        if named is None or asked is None:
             return None
-        operation, model, number = named[1], named[2], int(named[3])
+        number, (url, question) = int(named[named.lastindex or 0]), asked
 
         def read(body: bytes) -> bytes:
-            response = _decode_response(_decode_operation(body).response)
-            videos = (response.videos if response else None) or []
-            if number >= len(videos):
-                raise ValueError("there is no such video")
-            return b64decode(text_in(videos[number], "bytesBase64Encoded") or "", validate=True)
+            data = _data_in_operation(body, number) if question else _data_in_interaction(body)
+            return b64decode(data, validate=True)
 
-        url = f"{self.host}/v1/{model}:fetchPredictOperation"
-        return InlineFile(url, read, body_of({"operationName": operation}))
+        return InlineFile(url, read, question)
 
     def poll_refused(self, response: Response) -> PollResult:
         """A 404 in Google's own words is an operation that is not there."""
@@ -285,16 +334,25 @@ class VertexProvider(HttpProvider):
             return self.no_answer(response)
         return Failed(self.words.clean(missing), FailureType.NOT_FOUND)
 
-    def _verdict(self, body: bytes, asked: str) -> PollResult:
+    def _omni_verdict(self, body: bytes, asked: str) -> PollResult:
+        interaction = interaction_in(body, asked.rpartition("/")[2])
+        video = last_video(interaction) if interaction.status == "completed" else None
+        if video is None:
+            return verdict_on(interaction, self.words, lambda _video: "")
+        in_answer = f"{self.host}/v1beta1/{asked}#video-0" if video.is_inline else ""
+        address = self._address_of(video.address) or in_answer
+        if video.address and not address:
+            return NoAnswer(_NOWHERE, 200)
+        return succeeded(address, 100)
+
+    def _veo_verdict(self, body: bytes, asked: str) -> PollResult:
         operation = _decode_operation(body)
         require_same_task(asked, operation.name)
         if not operation.done:
             return Processing(None)
         if operation.error is not None:
             code = operation.error.get("code") if isinstance(operation.error, dict) else None
-            message = self.words.clean(words_in(operation.error) or REMOTE_TASK_FAILED)
-            by_code = FailureType.PARAM_ERROR if code == _INVALID_ARGUMENT else FailureType.MODEL_ERROR
-            return Failed(message, failure_type_of_text(message) or by_code)
+            return failure(words_in(operation.error), self.words, code)
         response = _decode_response(operation.response)
         if response is None:
             return Failed(SUCCEEDED_WITHOUT_VIDEO_URL, FailureType.MODEL_ERROR)
@@ -307,7 +365,7 @@ class VertexProvider(HttpProvider):
         uri = video.gcs_uri or ""
         address = self._address_of(uri) or self._address_in_answer(asked, 0, is_there=video.is_inline)
         if response.videos and not address:
-            return NoAnswer("the video's address is none of Cloud Storage", 200)
+            return NoAnswer(_NOWHERE, 200)
         further = [
             (
                 OutputKind.VIDEO,
@@ -338,10 +396,26 @@ def _is_inline(video: msgspec.Raw) -> bool:
         return False
 
 
-def _picture(file: InputFile) -> dict[str, str]:
-    if file.data is None:
-        raise ValueError("Vertex takes a picture's bytes, not its URL")
-    return {"bytesBase64Encoded": file.base64, "mimeType": file.content_type}
+def _data_in_operation(body: bytes, number: int) -> str:
+    """The Base64 of the operation's video of that number. Raises `ValueError` when there is none."""
+    response = _decode_response(_decode_operation(body).response)
+    videos = (response.videos if response else None) or []
+    if number >= len(videos):
+        raise ValueError("there is no such video")
+    return text_in(videos[number], "bytesBase64Encoded") or ""
+
+
+def _data_in_interaction(body: bytes) -> str:
+    """The Base64 of the interaction's video. Raises `ValueError` when there is none."""
+    video = last_video(interaction_of(body))
+    if video is None:
+        raise ValueError("there is no video")
+    return video.base64
+
+
+def _labels(request: SubmitRequest) -> dict[str, Any]:
+    """Google takes labels in small letters."""
+    return {"labels": {"rushes-submit": request.submit_key.lower()}} if request.submit_key else {}
 
 
 def _missing(response: Response) -> str | None:
@@ -354,7 +428,7 @@ def _missing(response: Response) -> str | None:
     return (words_in(error.message) or "HTTP 404") if is_own else None
 
 
-def _outcome(body: bytes) -> SubmitOutcome:
+def _operation(body: bytes) -> SubmitOutcome:
     name = _decode_started(body).name
     return accepted(name if _OPERATION.fullmatch(name) else "")
 

@@ -76,14 +76,20 @@ class VeoBody(msgspec.Struct, forbid_unknown_fields=True):
     parameters: Parameters = msgspec.field(default_factory=Parameters)
 
 
-class VideoFormat(msgspec.Struct, forbid_unknown_fields=True):
-    """What an interaction is to answer with: a video's URI."""
+class OmniFormat(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What an interaction is to answer with; how it is delivered is each service's own."""
 
     type: Literal["video"]
-    delivery: Literal["uri"]
+    delivery: str
     aspect_ratio: AspectRatio = "16:9"
     duration: Annotated[str, msgspec.Meta(pattern=r"^([3-9]|1[0-5])s$")] = "8s"
     resolution: Literal["360p", "720p", "1080p", "4k"] = "720p"
+
+
+class VideoFormat(OmniFormat, frozen=True):
+    """A video's URI."""
+
+    delivery: Literal["uri"]
 
 
 class TextContent(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="text"):
@@ -119,25 +125,37 @@ class VideoConfig(msgspec.Struct, forbid_unknown_fields=True):
     task: Literal["text_to_video", "image_to_video", "reference_to_video", "edit"]
 
 
-class GenerationConfig(msgspec.Struct, forbid_unknown_fields=True):
+class GenerationConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How to generate."""
 
     video_config: VideoConfig
 
 
-class InteractionBody(msgspec.Struct, forbid_unknown_fields=True):
+class OmniBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What a client may send for Omni: in the background, so that it is answered at once."""
 
-    model: Literal["gemini-omni-1.2-flash", "gemini-omni-1.1-flash"]
+    model: str
     input: Prompt | Annotated[list[UserInput], msgspec.Meta(min_length=1, max_length=1)]
-    response_format: VideoFormat
+    response_format: OmniFormat
     background: Literal[True]
     store: Literal[True] = True
     stream: Literal[False] = False
+
+
+class InteractionBody(OmniBody, frozen=True):
+    """What the Gemini API takes."""
+
+    model: Literal["gemini-omni-1.2-flash", "gemini-omni-1.1-flash"]
+    response_format: VideoFormat
     generation_config: GenerationConfig | None = None
 
 
-SECONDS_MAX = {"gemini-omni-1.2-flash": 15, "gemini-omni-1.1-flash": 10}
+SECONDS_MAX: Final = {
+    "gemini-omni-1.2-flash": 15,
+    "gemini-omni-1.1-flash": 10,
+    "gemini-omni-1.1-flash-preview": 10,
+}
+"""Of a video. The last name is Vertex AI's."""
 
 _read_veo = msgspec.json.Decoder(VeoBody).decode
 _read_interaction = msgspec.json.Decoder(InteractionBody).decode
@@ -197,7 +215,7 @@ class GoogleWire(Wire):
         """The operation's name, or the interaction."""
         if task.model in VEO_MODELS:
             return SimResponse(200, _write({"name": _name(task)}))
-        return SimResponse(200, _write(_interaction(task, "in_progress")))
+        return SimResponse(200, _write(interaction_of(task, "in_progress")))
 
     def refused(self, refusal: Refusal, reason: str) -> SimResponse:
         """google.rpc's error, with its reason in the details."""
@@ -211,7 +229,8 @@ class GoogleWire(Wire):
         is_veo = task.model in VEO_MODELS
         if view.outcome is Outcome.FORGOTTEN or detail != (task.model if is_veo else ""):
             return self.no_such_task(task.id, detail)
-        return SimResponse(200, _write(_veo(view) if is_veo else _omni(view)))
+        video = {"type": "video", "mime_type": "video/mp4", "uri": view.video_url}
+        return SimResponse(200, _write(_veo(view) if is_veo else omni_interaction(view, video)))
 
     def cancelled(self, call: CancelCall, came_to: Cancelling) -> SimResponse:
         """The interaction; 400 when it has ended or renders."""
@@ -232,19 +251,7 @@ class GoogleWire(Wire):
 def _submit_call(request: SimRequest) -> Call:
     try:
         if _START.fullmatch(request.path):
-            wanted = _read_interaction(request.body)
-            seconds = int(wanted.response_format.duration[:-1])
-            if seconds > SECONDS_MAX[wanted.model]:
-                return MalformedCall(
-                    f"{wanted.model} makes at most {SECONDS_MAX[wanted.model]} s", submit=True
-                )
-            return SubmitCall(
-                model=wanted.model,
-                family=Family.SORA,
-                prompt=_prompt_of(wanted),
-                portrait=wanted.response_format.aspect_ratio == "9:16",
-                duration_seconds=seconds,
-            )
+            return omni_call(_read_interaction(request.body))
         model = _SUBMIT.fullmatch(request.path)
         if model is None or model[1] not in VEO_MODELS:
             return MalformedCall("there is no such model", submit=True)
@@ -260,7 +267,23 @@ def _submit_call(request: SimRequest) -> Call:
     )
 
 
-def _prompt_of(wanted: InteractionBody) -> str:
+def omni_call(wanted: OmniBody, *, is_inline: bool = False) -> Call:
+    """An interaction that is asked for. Raises `ValidationError` for contents without one prompt."""
+    seconds, seconds_max = int(wanted.response_format.duration[:-1]), SECONDS_MAX[wanted.model]
+    if seconds > seconds_max:
+        return MalformedCall(f"{wanted.model} makes at most {seconds_max} s", submit=True)
+    return SubmitCall(
+        model=wanted.model,
+        family=Family.SORA,
+        prompt=_prompt_of(wanted),
+        portrait=wanted.response_format.aspect_ratio == "9:16",
+        duration_seconds=seconds,
+        resolution=wanted.response_format.resolution,
+        is_inline=is_inline,
+    )
+
+
+def _prompt_of(wanted: OmniBody) -> str:
     """The one text among the contents. Raises `ValidationError` for none or several."""
     if isinstance(wanted.input, str):
         return wanted.input
@@ -302,31 +325,32 @@ def _veo(view: TaskView) -> dict[str, Any]:
     return operation | {"done": True, "response": {"@type": kind, "generateVideoResponse": videos}}
 
 
-def _interaction(task: SimTask, status: str) -> dict[str, Any]:
+def interaction_of(task: SimTask, status: str) -> dict[str, Any]:
+    """An interaction that says nothing yet but how it stands."""
     times = {"created": "2026-01-01T00:00:00Z", "updated": "2026-01-01T00:00:00Z"}
     return {"id": task.id, "object": "interaction", "model": task.model, "status": status, **times}
 
 
-def _omni(view: TaskView) -> dict[str, Any]:
+def omni_interaction(view: TaskView, video: Mapping[str, Any]) -> dict[str, Any]:
+    """The interaction as it stands; `video` is the content of a success."""
     task, fate = view.task, view.task.fate
     asked = {"type": "user_input", "content": [{"type": "text", "text": task.prompt}]}
     match view.outcome:
         case None | Outcome.STUCK:
-            answer = _interaction(task, "queued" if view.waits else "in_progress")
+            answer = interaction_of(task, "queued" if view.waits else "in_progress")
         case Outcome.CANCELLED:
-            answer = _interaction(task, "cancelled")
+            answer = interaction_of(task, "cancelled")
         case Outcome.SUCCEEDED:
-            video = {"type": "video", "mime_type": "video/mp4", "uri": view.video_url}
-            answer = _interaction(task, "completed")
+            answer = interaction_of(task, "completed")
             answer["steps"] = [asked, {"type": "model_output", "content": [video]}]
         case Outcome.SUCCEEDED_WITHOUT_URL:
-            answer = _interaction(task, "completed") | {"steps": [asked]}
+            answer = interaction_of(task, "completed") | {"steps": [asked]}
         case Outcome.FAILED_WITHOUT_REASON:
-            answer = _interaction(task, "failed")
+            answer = interaction_of(task, "failed")
         case Outcome.OUTPUT_MODERATION | Outcome.INPUT_MODERATION:
-            answer = _interaction(task, "failed") | {"errors": [{"message": fate.text or _HELD_BACK}]}
+            answer = interaction_of(task, "failed") | {"errors": [{"message": fate.text or _HELD_BACK}]}
         case _:
-            answer = _interaction(task, "failed")
+            answer = interaction_of(task, "failed")
             answer["errors"] = [{"code": "internal_error", "message": fate.text}]
     return answer if view.status is None else answer | {"status": view.status}
 

@@ -1,4 +1,4 @@
-"""Veo on Vertex AI: `…:predictLongRunning`, `…:fetchPredictOperation`, a bucket's objects, and tokens.
+"""Vertex AI: Veo's operations, Omni's interactions, a bucket's objects, and tokens.
 
 `exports` makes a service account of its own, whose key nobody else has; any that asks gets a token.
 """
@@ -7,17 +7,28 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import unquote
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from rushes.simulator.families.google import (
+    SECONDS_MAX,
+    OmniBody,
+    OmniFormat,
+    VideoConfig,
+    interaction_of,
+    omni_call,
+    omni_interaction,
+)
 from rushes.simulator.families.grsai import Prompt
 from rushes.simulator.families.wire import (
     UNREADABLE,
     Call,
+    CancelCall,
+    Cancelling,
     FileCall,
     MalformedCall,
     PollCall,
@@ -38,6 +49,8 @@ _MODEL: Final = re.compile(
     re.escape(_PROJECT)
     + r"/publishers/google/models/([a-z0-9.\-]+):(predictLongRunning|fetchPredictOperation)"
 )
+_INTERACTIONS: Final = _PROJECT.replace("/v1/", "/v1beta1/") + "/interactions"
+_INTERACTION: Final = re.compile(re.escape(_INTERACTIONS) + r"/([a-z0-9\-]{1,100})(/cancel)?")
 _OBJECT: Final = re.compile(rf"/storage/v1/b/{BUCKET}/o/(.+)")
 _MODELS: Final = {
     "veo-3.1-generate-001": Family.VEO_PRO,
@@ -46,6 +59,12 @@ _MODELS: Final = {
 }
 _INTERNAL: Final = 13
 _HELD_BACK: Final = "The prompt could not be submitted: it contains words that violate our usage guidelines."
+
+
+Labels: TypeAlias = dict[
+    Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_\-]{0,62}$")],
+    Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_\-]{0,63}$")],
+]
 
 
 class Picture(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -80,10 +99,34 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
 
     instances: Annotated[list[Instance], msgspec.Meta(min_length=1, max_length=1)]
     parameters: Parameters
-    labels: dict[
-        Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_\-]{0,62}$")],
-        Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_\-]{0,63}$")],
-    ] = {}
+    labels: Labels = {}
+
+
+class VertexVideoFormat(OmniFormat, frozen=True):
+    """Where the video goes: into the answer, or to a bucket, which must be named."""
+
+    delivery: Literal["uri", "inline"]
+    gcs_uri: Annotated[str, msgspec.Meta(pattern=r"^gs://")] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.delivery == "uri") != (self.gcs_uri is not None):
+            raise ValueError("gcs_uri goes with the delivery by uri")
+
+
+class VertexGenerationConfig(msgspec.Struct, forbid_unknown_fields=True):
+    """How to generate."""
+
+    video_config: VideoConfig | None = None
+    seed: int | None = None
+
+
+class VertexInteraction(OmniBody, frozen=True):
+    """What a client may send for Omni here."""
+
+    model: Literal["gemini-omni-1.2-flash", "gemini-omni-1.1-flash-preview"]
+    response_format: VertexVideoFormat
+    generation_config: VertexGenerationConfig | None = None
+    labels: Labels = msgspec.field(default_factory=dict)
 
 
 class Question(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -93,6 +136,7 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 
 _read_body = msgspec.json.Decoder(Body).decode
+_read_interaction = msgspec.json.Decoder(VertexInteraction).decode
 _read_question = msgspec.json.Decoder(Question).decode
 _write = msgspec.json.Encoder().encode
 
@@ -104,7 +148,7 @@ _REFUSALS: Final = {
 
 
 class VertexWire(Wire):
-    """An operation for a submit and a poll; `{error: {code, message, status}}` else."""
+    """An operation or an interaction for a submit and a poll; `{error: {code, message, status}}` else."""
 
     name = "vertex"
 
@@ -129,7 +173,9 @@ class VertexWire(Wire):
         }
 
     def match(self, method: str, path: str) -> bool:
-        """POST for models and tokens, GET for the project and objects."""
+        """POST for models, interactions and tokens, GET for the project, interactions and objects."""
+        if path == _INTERACTIONS or _INTERACTION.fullmatch(path) is not None:
+            return method in ("GET", "POST")
         if method == "POST":
             return path == TOKEN_PATH or _MODEL.fullmatch(path) is not None
         return method == "GET" and (path == _PROJECT or _OBJECT.fullmatch(path) is not None)
@@ -138,6 +184,8 @@ class VertexWire(Wire):
         """A submit, a question for an operation, a file, or a token."""
         if request.path == TOKEN_PATH:
             return TokenCall()
+        if request.path.startswith(_INTERACTIONS):
+            return _omni_call(request)
         if request.path == _PROJECT:
             return PollCall("")  # asked for free, to see whether the token serves: there is no such page
         held = _OBJECT.fullmatch(request.path)
@@ -165,7 +213,9 @@ class VertexWire(Wire):
         )
 
     def accepted(self, task: SimTask, base_url: str) -> SimResponse:
-        """The operation's name."""
+        """The operation's name, or the interaction."""
+        if task.model in SECONDS_MAX:
+            return SimResponse(200, _write(interaction_of(task, "in_progress")))
         return SimResponse(200, _write({"name": _name(task)}))
 
     def refused(self, refusal: Refusal, reason: str) -> SimResponse:
@@ -176,10 +226,23 @@ class VertexWire(Wire):
         return _error(status, word, _HELD_BACK if refusal is Refusal.PROMPT else reason)
 
     def result(self, view: TaskView, detail: str) -> SimResponse:
-        """The operation as it stands."""
-        if view.outcome is Outcome.FORGOTTEN or detail != view.task.model:
-            return self.no_such_task(view.task.id, detail)
-        return SimResponse(200, _write(_operation(view)))
+        """The operation, or the interaction, as it stands."""
+        task = view.task
+        is_omni = task.model in SECONDS_MAX
+        if view.outcome is Outcome.FORGOTTEN or detail != ("" if is_omni else task.model):
+            return self.no_such_task(task.id, detail)
+        return SimResponse(200, _write(_omni(view) if is_omni else _operation(view)))
+
+    def cancelled(self, call: CancelCall, came_to: Cancelling) -> SimResponse:
+        """The interaction; 400 when it has ended or renders."""
+        match came_to:
+            case Cancelling.DONE:
+                answer = {"id": call.task_id, "object": "interaction", "status": "cancelled"}
+                return SimResponse(200, _write(answer))
+            case Cancelling.NO_SUCH_TASK:
+                return self.no_such_task(call.task_id, call.detail)
+            case Cancelling.RUNNING | Cancelling.ENDED:
+                return _error(400, "FAILED_PRECONDITION", "The interaction is not cancellable.")
 
     def no_such_task(self, task_id: str, detail: str) -> SimResponse:
         """404 in Google's own words."""
@@ -227,6 +290,28 @@ def _operation(view: TaskView) -> dict[str, Any]:
         case _:
             return operation | {"done": True, "error": {"code": _INTERNAL, "message": fate.text}}
     return operation | {"done": True, "response": response}
+
+
+def _omni_call(request: SimRequest) -> Call:
+    named = _INTERACTION.fullmatch(request.path)
+    if named is not None and named[2]:
+        return CancelCall(named[1])
+    if named is not None:
+        return PollCall(named[1])
+    try:
+        wanted = _read_interaction(request.body)
+        return omni_call(wanted, is_inline=wanted.response_format.delivery == "inline")
+    except UNREADABLE as error:
+        return MalformedCall(str(error), submit=True)
+
+
+def _omni(view: TaskView) -> dict[str, Any]:
+    video: dict[str, Any] = {"type": "video", "mime_type": "video/mp4"}
+    if view.outcome is Outcome.SUCCEEDED and view.task.is_inline:
+        video["data"] = b64encode(video_of(view.task)).decode()
+    else:
+        video["uri"] = f"gs://{BUCKET}/out/{view.task.id}/sample_0.mp4"
+    return omni_interaction(view, video)
 
 
 def _error(status: int, word: str, message: str) -> SimResponse:

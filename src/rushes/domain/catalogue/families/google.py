@@ -27,7 +27,7 @@ VEO_SUNSET_AT: Final = datetime(2026, 10, 22, tzinfo=UTC).timestamp()
 _INLINE: Final[dict[str, Any]] = {"ways": ("data_uri",), "data_uri_bytes_max": 14 * MEGABYTE}
 """Files go within the request, which may have 20 MB; the service fetches no URL."""
 
-_OMNI_OPTIONS: Final[Mapping[str, OptionSpec]] = MappingProxyType(
+OMNI_OPTIONS: Final[Mapping[str, OptionSpec]] = MappingProxyType(
     {
         "aspect_ratio": ASPECT_RATIO,
         "duration": WholeNumber(3, 15, default=8),
@@ -37,10 +37,12 @@ _OMNI_OPTIONS: Final[Mapping[str, OptionSpec]] = MappingProxyType(
         "source_video": one_file("video", **_INLINE),
     }
 )
-_OMNI_1_1_OPTIONS: Final[Mapping[str, OptionSpec]] = MappingProxyType(
-    {**_OMNI_OPTIONS, "duration": WholeNumber(3, 10, default=8)}
+OMNI_1_1_OPTIONS: Final[Mapping[str, OptionSpec]] = MappingProxyType(
+    {**OMNI_OPTIONS, "duration": WholeNumber(3, 10, default=8)}
 )
-_OMNI_PRICE: Final = price(per_second=15, by={"resolution": {"360p": "0.4", "1080p": "1.5", "4k": 3}})
+"""Vertex AI has the same models."""
+
+OMNI_PRICE: Final = price(per_second=15, by={"resolution": {"360p": "0.4", "1080p": "1.5", "4k": 3}})
 _VEO_OPTIONS: Final[Mapping[str, OptionSpec]] = MappingProxyType(
     {
         "aspect_ratio": ASPECT_RATIO,
@@ -80,8 +82,8 @@ _VEO_AS_OF: Final = "2026-10-21"  # the day before it was shut down
 
 MODELS: Final = (
     # what Google charges for Omni is not written down here yet: `rushes models --check` names it
-    _model("gemini-omni", "gemini-omni-1.2-flash", _OMNI_PRICE, None, _OMNI_OPTIONS),
-    _model("gemini-omni-1.1", "gemini-omni-1.1-flash", _OMNI_PRICE, None, _OMNI_1_1_OPTIONS),
+    _model("gemini-omni", "gemini-omni-1.2-flash", OMNI_PRICE, None, OMNI_OPTIONS),
+    _model("gemini-omni-1.1", "gemini-omni-1.1-flash", OMNI_PRICE, None, OMNI_1_1_OPTIONS),
     _model(
         "google-veo3.1",
         "veo-3.1-generate-preview",

@@ -1,13 +1,14 @@
-"""Veo on Vertex AI. Google charges by the second, for successes only, and not in the answer.
+"""Veo and Gemini Omni on Vertex AI. Google charges by the second, for successes only, and not in the answer.
 
 A public list names 2026-11-17 as the day from which `veo-3.1-generate-001` is deprecated; it was not seen to
-be shut down. Costs are those of LiteLLM's price map.
+be shut down. Costs are those of LiteLLM's price map. For Omni it has none: `rushes models --check` names it.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from rushes.domain.catalogue.families.google import OMNI_1_1_OPTIONS, OMNI_OPTIONS, OMNI_PRICE
 from rushes.domain.catalogue.families.shared import MEGABYTE, cost, one_file, price
 from rushes.domain.catalogue.media import MediaInput
 from rushes.domain.catalogue.model import Model
@@ -75,6 +76,19 @@ def _options(resolutions: tuple[str, ...]) -> dict[str, OptionSpec]:
     }
 
 
+def _omni(name: str, api_model: str, options: Mapping[str, OptionSpec]) -> Model:
+    return Model(
+        name=name,
+        provider="vertex",
+        api_model=api_model,
+        price=OMNI_PRICE,
+        render_time_p50_seconds=90.0,
+        soft_deadline_seconds=1200.0,
+        hard_deadline_seconds=5400.0,
+        options=options,
+    )
+
+
 MODELS: Final = (
     _model(
         "vertex-veo3.1",
@@ -103,4 +117,6 @@ MODELS: Final = (
         ("720p", "1080p"),
         render_time_p50_seconds=60.0,
     ),
+    _omni("vertex-omni", "gemini-omni-1.2-flash", MappingProxyType({**OMNI_OPTIONS, "seed": Seed()})),
+    _omni("vertex-omni-1.1", "gemini-omni-1.1-flash-preview", OMNI_1_1_OPTIONS),
 )
