@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rushes.api.shapes import models
+from rushes.api.shapes import models, quotes
 from rushes.simulator import running_simulator
 from tests.api.harness import RunningService, Tenant, assert_problem, code_of, running_service
 from tests.harness import knobs
@@ -206,7 +206,7 @@ def test_a_quote_prices_the_same_body_and_writes_nothing(idle_service: RunningSe
     }
     items = [{"prompt": "a"}, {"prompt": "b"}, {"prompt": "c", "model": "veo-pro"}]
     quoted = poor.post("/v1/quotes", {"items": items})
-    models.QuoteAnswer.model_validate(quoted)
+    quotes.QuoteAnswer.model_validate(quoted)
     assert quoted["required_credits"] == 80
     assert quoted["sufficient"] is False
     assert {model["model"]: model["credits"] for model in quoted["models"]} == {"sora-2": 20, "veo-pro": 60}

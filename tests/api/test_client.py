@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from rushes import AsyncClient, Client
-from rushes.api.shapes import account, models, results, webhooks
+from rushes.api.shapes import account, models, quotes, results, webhooks
 from rushes.client import (
     ClientClosed,
     RateLimited,
@@ -433,7 +433,7 @@ def test_the_key_does_not_follow_a_redirect_to_another_place(tmp_path: Path) -> 
         (answers.CancelledBatch, models.CancelledBatch),
         (answers.CancelledItem, models.CancelledItem),
         (answers.RetriedItem, models.RetriedItem),
-        (answers.Quote, models.QuoteAnswer),
+        (answers.Quote, quotes.QuoteAnswer),
         (answers.Balance, models.Balance),
         (answers.LedgerEntry, models.LedgerEntry),
         (answers.Delivery, webhooks.Delivery),

@@ -52,13 +52,14 @@ def test_rates_tries_credits_and_the_cap_agree_with_what_the_service_did(databas
         assert told == {
             "ok": True,
             "batch_id": batch_id,
-            "policy": {**policy, "stop_loss": None},
+            "policy": {**policy, "stop_loss": None, "repairs": []},
             "rerolls_count": len(rerolls),
             "credits_used": used,
             "stopped_at": None,
             "tries_ended": len(flat),
             "tries_passed": len(passed),
             "pass_rate": round(len(passed) / len(flat), 6),
+            "repairs": [],
         }
         # pass rates
         stats = tenant.get("/v1/models/stats?prompts=1000")

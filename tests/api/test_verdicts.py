@@ -60,3 +60,40 @@ def test_a_gate_best_of_and_a_persons_word(database_url: str, tmp_path: Path) ->
         assert (other.status_code, other.json()["error"]) == (409, "ITEM_NOT_JUDGEABLE")
         batch = tenant.get(f"/v1/batches/{batch_id}")
         assert batch["credits_settled"] == batch["credits_reserved"] == 10 * simulator.report().accepted
+
+
+def test_auto_in_a_batch_is_bounded_quoted_and_chosen_over_http(database_url: str, tmp_path: Path) -> None:
+    environment = {"RUSHES_ARCHIVE_URL": str(tmp_path / "archive")}
+    with (
+        running_simulator(knobs(render_seconds=0.1)) as simulator,
+        running_service(database_url, simulator.base_url, environment) as running,
+    ):
+        tenant = running.tenant(credits=1000)
+        rule = {"among": ["sora-2", "veo-flash"], "credits_max": 20, "seed": 5}
+        items = [{"prompt": f"take {number}", "model": "auto"} for number in range(10)]
+        body = {"items": items, "auto": rule}
+        quoted = tenant.http.post("/v1/quotes", json=body).json()
+        assert (quoted["required_credits"], quoted["credits_max"]) == (100, 150)
+        assert [model["model"] for model in quoted["models"]] == ["auto"]
+        batch_id = tenant.post("/v1/batches", body, status=201)["batch_id"]
+        found = judged(tenant, batch_id)
+        assert found["verdicts"]["accepted"] == 10
+        assert found["auto"] == {**rule, "finish_by": None}
+        made = tenant.get(f"/v1/batches/{batch_id}/items")["items"]
+        assert {item["model"] for item in made} <= {"sora-2", "veo-flash"}
+        assert all(item["alias"] == "auto" for item in made)
+        assert all("credits per accepted clip drawn" in item["model_choice"] for item in made)
+        batch = tenant.get(f"/v1/batches/{batch_id}")
+        prices = {"sora-2": 10, "veo-flash": 15}
+        assert batch["credits_settled"] == sum(prices[item["model"]] for item in made)
+        assert batch["credits_reserved"] == batch["credits_settled"]
+        for wrong, field in (
+            ({"items": items, "auto": {"credits_max": 1}}, "items[0].model"),
+            ({"items": items, "gate": False}, "model"),
+            ({"items": [{"prompt": "a"}], "auto": rule}, "auto"),
+            ({"items": items, "auto": {"seeds": 1}}, "auto"),
+        ):
+            refused = tenant.http.post("/v1/batches", json=wrong)
+            assert (refused.status_code, refused.json()["field"]) == (422, field)
+        video = tenant.http.post("/v1/videos", json={"prompt": "a", "model": "auto"})
+        assert video.status_code == 422, "a single video has no gate to learn from"

@@ -26,6 +26,7 @@ def test_a_quote_needs_no_database_and_tells_credits_and_costs(shell: Shell) -> 
             "reuse_saves_credits": 0,
             "credits_with_reuse": 325,
             "credits": 325,
+            "credits_max": 325,
             "total": 4,
             "items": [
                 *(

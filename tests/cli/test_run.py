@@ -427,3 +427,49 @@ def test_the_model_to_take_next_is_chosen_by_what_accepted_clips_have_cost(
     cheap = shell.call(*asked, "--credits-max", "10")
     assert cheap.stdout == "sora-2\n"
     assert "no model on sale" in shell.call(*asked, "--credits-max", "1").one_line_error()
+
+
+def test_the_model_auto_is_chosen_clip_by_clip_and_says_why(
+    new_simulator: NewSimulator, shell_at: ShellAt
+) -> None:
+    shell = shell_at(new_simulator())
+    shell.write("a.csv", "prompt,model\n" + "".join(f"prompt {n},auto\n" for n in range(12)))
+    bounds = ("--auto-among", "sora-2", "--auto-among", "veo-flash", "--auto-seed", "3")
+    quoted = shell.call("quote", "a.csv", *bounds, "--json").document
+    assert (quoted["credits"], quoted["credits_max"], list(quoted["models"])) == (120, 180, ["auto"])
+    assert "12 items, 120 to 180 credits" in shell.call("run", "a.csv", *bounds, "--dry-run").stdout
+    ended = shell.run("run", "a.csv", *bounds, "--json")
+    assert ended.code == 0, ended.stderr
+    batch_id, spent = ended.document["batch_id"], ended.document["credits"]
+    shown = shell.call("batch", "show", batch_id, "--items", "--json").document
+    chosen = shown["models_chosen"]
+    assert set(chosen) <= {"sora-2", "veo-flash"}
+    assert sum(chosen.values()) == 12
+    assert spent["settled"] == spent["reserved"] == 10 * chosen.get("sora-2", 0) + 15 * chosen["veo-flash"]
+    assert all(item["alias"] == "auto" and item["model_choice"] for item in shown["items"])
+    reasons = {item["model_choice"] for item in shown["items"]}
+    assert any("no clips yet" in reason for reason in reasons)
+    assert any("clips accepted" in reason for reason in reasons), "the later ones know the first"
+    table = shell.call("batch", "show", batch_id, "--items").stdout
+    assert "models chosen: " in table
+    assert "auto → veo-flash" in table
+    assert "credits per accepted clip drawn" in table
+    assert shell.call("batch", "verdicts", batch_id, "--json").document["auto"]["seed"] == 3
+    shell.assert_books_are_right()
+    refused = shell.call("run", "a.csv", "--no-gate", "--again")
+    assert "model: auto needs the gate" in refused.one_line_error()
+    plain = shell.call("run", "a.csv", "--model", "sora-2", "--auto-seed", "1", "--template", "a {b}")
+    assert plain.code != 0
+
+
+def test_best_of_with_auto_is_paid_for_who_runs_rushes_alone(
+    new_simulator: NewSimulator, shell_at: ShellAt
+) -> None:
+    shell = shell_at(new_simulator(clip_black=0.5, seed=2))
+    shell.write("a.txt", "a kite\na boat\na fox\n")
+    ended = shell.run(
+        "run", "a.txt", "--model", "auto", "--auto-credits-max", "15", "--best-of", "8", "--json"
+    )
+    assert ended.code == 0, ended.stderr
+    assert ended.document["verdicts"]["accepted"] == 3
+    shell.assert_books_are_right()

@@ -534,7 +534,7 @@ def test_a_body_is_never_larger_than_receivers_expect() -> None:
     task = {
         "item_index": 0, "custom_id": "é" * 128, "status": "failed", "progress": 0, "prompt": "p" * 4000,
         "model": "sora-2", "alias": "é" * 128, "video_url": "https://x/" + "é" * 4000, "error": "é" * 4000,
-        "failure_type": "unknown",
+        "failure_type": "unknown", "choice": None,
         "attempt": 1, "metadata": json.dumps({"m": "é" * 2000}), "created_at_ms": 0, "completed_at_ms": 0,
         "trouble_at_ms": None, "deadline_at_ms": None, "is_deleted": False, "follows_custom_id": "é" * 128,
         **dict.fromkeys(("verdict", "verdict_reasons", "verdict_score", "verdict_by")),

@@ -24,11 +24,14 @@ def test_laws_are_read_by_model_and_what_is_none_is_refused() -> None:
 
 
 def test_chances_follow_from_what_was_asked_for() -> None:
-    law = Law(black=0.1, slow=0.1, rejected=0.5, hard=0.25)
+    law = Law(black=0.1, slow=0.1, rejected=0.5, hard=0.25, sound=0.2, tall=0.3)
     assert law.accepted_share("a kite", {"duration": 5}) == pytest.approx(0.9 * 0.5)
     assert law.accepted_share(f"a kite {HARD_PROMPT}", {"duration": 10}) == pytest.approx(0.4 * 0.25)
     assert [law.defect_of(10, draw) for draw in (0.05, 0.3, 0.7)] == ["black", "frozen", ""]
     assert law.defect_of(5, 0.3) == "", "a short clip stands still less often"
+    tall = {"sound": True, "resolution": "1080p"}
+    assert [law.failure_of(tall, draw) for draw in (0.1, 0.4, 0.6)] == ["sound", "tall", None]
+    assert law.failure_of({"resolution": "720p"}, 0.1) is None
 
 
 def test_a_models_clips_are_faulty_as_often_as_its_law_says() -> None:

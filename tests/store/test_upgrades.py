@@ -461,3 +461,32 @@ def test_successes_of_before_have_no_further_files_and_one_in_flight_may_bring_s
     stored = further.StoredFurther("k", "image/png", 5, "0" * 64)
     assert not empty.run(further.record_stored_if_claimed, claimed, stored, now_ms=71), "another's by now"
     assert empty.run(further.record_stored_if_claimed, again, stored, now_ms=72)
+
+
+@pytest.mark.parametrize("before", ["0033", "0034"])  # without choices and repairs, and without repairs
+def test_what_waits_and_runs_beside_choices_and_repairs_has_the_model_that_it_asked_for(
+    empty: Database, before: str
+) -> None:
+    upgrade_to(empty, before)
+    empty.run(insert_waiting, accounts=1, batches=2)
+    for statement in (
+        "INSERT INTO batch_gates (batch_id, thresholds, clips_max) VALUES (1, '{}', 3)",
+        "INSERT INTO batch_retries (batch_id, retries_max, reasons) VALUES (1, 1, 'output_moderation')",
+        "UPDATE video_tasks SET status = 'processing', attempt = 1, worker_id = 'w', remote_task_id = 'r'"
+        " WHERE id = 1",
+        "UPDATE batches SET status = 'processing', pending_count = 0, processing_count = 1 WHERE id = 1",
+    ):
+        empty.run(execute, statement)
+    migrate.upgrade(empty)
+    assert empty.run_reading(guards.missing_columns) == empty.run_reading(guards.missing_guards) == []
+    assert empty.run_reading(gates.of_batch, 1).auto is None
+    empty.run(
+        apply_group,
+        Group(verdicts=[(1, 1, REFUSED)]),
+        worker_id="w",
+        now_ms=3,
+        before_closing=retry_failed,
+    )
+    assert sorted(task.batch_id for task in Books(empty).claim()) == [1, 2]
+    rows = Books(empty).rows("SELECT DISTINCT model, choice, repair FROM video_tasks")
+    assert rows == [{"model": "sora-2", "choice": None, "repair": None}]

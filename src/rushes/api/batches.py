@@ -22,6 +22,7 @@ from rushes.api.edge.times import Time, epoch_ms_if_given
 from rushes.api.files import links_for
 from rushes.api.parts import ApiParts, Parts
 from rushes.api.shapes import models, requests
+from rushes.api.shapes import quotes as quote_shapes
 from rushes.api.shapes.batch_bodies import (
     BATCH_FIELDS,
     QUOTE_FIELDS,
@@ -155,7 +156,7 @@ async def new_batch(
 
 @router.post(
     "/quotes",
-    response_model=models.QuoteAnswer,
+    response_model=quote_shapes.QuoteAnswer,
     summary="Price a batch",
     responses=answers(400, 408, 413, 415, 422),
     openapi_extra=json_body(requests.Quote, _QUOTE_EXAMPLE),

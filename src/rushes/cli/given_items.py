@@ -10,10 +10,11 @@ from cyclopts import Parameter
 
 from rushes.cli.files import STANDARD_INPUT, read_bounded
 from rushes.cli.named import ModelName
-from rushes.cli.options import AspectRatio, Duration, FileFormat, OptionValues
+from rushes.cli.options import AspectRatio, Duration, FileFormat, Moment, OptionValues, Whole
 
 if TYPE_CHECKING:
     from rushes.domain.catalogue.catalogue import Catalogue
+    from rushes.domain.input.auto import AutoRule
     from rushes.domain.input.priced import PricedDraft
     from rushes.domain.input.prompts import Defaults, TaskDraft
     from rushes.settings import Settings
@@ -90,6 +91,47 @@ class GivenItems:
 NOTHING_GIVEN = GivenItems()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class GivenAuto:
+    """The options that bound the models of items whose model is `auto`."""
+
+    auto_among: Annotated[
+        list[str] | None,
+        Parameter(negative=(), help="With --model auto: only this model; may be repeated. By default all."),
+    ] = None
+    auto_credits_max: Annotated[
+        Whole | None, Parameter(help="With --model auto: what a clip may cost at most.")
+    ] = None
+    auto_finish_by: Annotated[
+        Moment | None,
+        Parameter(help="With --model auto: only models whose videos are there by then, as far as is known."),
+    ] = None
+    auto_seed: Annotated[Whole | None, Parameter(help="With --model auto: makes the draws repeatable.")] = (
+        None
+    )
+
+    def document(self) -> dict[str, Any] | None:
+        """The options as the API's object `auto`; what is wrong is found where all front ends look."""
+        by = self.auto_finish_by
+        more = {
+            "among": self.auto_among,
+            "credits_max": self.auto_credits_max,
+            "finish_by": None if by is None else by.isoformat(),
+            "seed": self.auto_seed,
+        }
+        return {name: value for name, value in more.items() if value is not None} or None
+
+    def rule(self, catalogue: "Catalogue") -> "AutoRule":
+        """The same as the rule by which a model is chosen. Raises `InputError`."""
+        from rushes.domain.input.auto import NO_BOUNDS, read_auto
+
+        return read_auto(self.document(), catalogue, int(time.time() * 1000)) or NO_BOUNDS
+
+
+NO_BOUNDS_GIVEN = GivenAuto()
+
+
 def _pairs(option: str, example: str, texts: Sequence[str]) -> list[tuple[str, str]]:
     """Each NAME=VALUE as (name, value). Raises `InputError`."""
     from rushes.domain.errors import InputError
@@ -130,11 +172,12 @@ def price_drafts(
     folder: Path | None = None,
     *,
     account: str = "default",
+    auto: "AutoRule | None" = None,
 ) -> "list[PricedDraft]":
     """The drafts with their prices now, and their files checked. Raises `InputError`.
 
     Uploads that were made before are not looked up: that needs the database. Paths of files start at the
-    folder; without one, none are taken.
+    folder; without one, none are taken. With a rule `auto` items may leave their model open.
     """
     from rushes.domain.catalogue.media import KnownUploads
     from rushes.domain.input.priced import validate_drafts
@@ -155,4 +198,4 @@ def price_drafts(
         are_all=False,
         no_last_frames=no_last_frames_here(keeps_files=settings.archive_place is not None),
     )
-    return validate_drafts(given.drafts, catalogue, time.time(), known)
+    return validate_drafts(given.drafts, catalogue, time.time(), known, auto=auto)

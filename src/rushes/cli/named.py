@@ -37,7 +37,8 @@ def batch_ids(_context: object) -> list[tuple[str, str]]:
 ModelName: TypeAlias = Annotated[
     str | None,
     Parameter(
-        completer=model_names, help="A model or an alias, for items that name none; see `rushes models`."
+        completer=model_names,
+        help="A model, an alias or auto, for items that name none; see `rushes models`.",
     ),
 ]
 KnownModel: TypeAlias = Annotated[str, Parameter(completer=model_names, help="A model or an alias.")]

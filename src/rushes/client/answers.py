@@ -73,6 +73,7 @@ class Item(TypedDict):
     model: str
     options: dict[str, Any]
     alias: str | None
+    model_choice: str | None
     held_reason: str | None
     follows: str | None
     waits_for: str | None
@@ -171,6 +172,7 @@ class Rerolls(TypedDict):
     tries_ended: int
     tries_passed: int
     pass_rate: float | None
+    repairs: list[dict[str, Any]]
 
 
 class PassRates(TypedDict):
@@ -237,6 +239,7 @@ class Quote(TypedDict):
 
     total_count: int
     required_credits: int
+    credits_max: int
     available_credits: int
     sufficient: bool
     cost_per_video: int | None

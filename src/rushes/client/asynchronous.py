@@ -116,6 +116,7 @@ class AsyncClient(AsyncAccount):
         deadline: int | str | None = None,
         gate: bool | Mapping[str, Any] | None = None,
         accept: Mapping[str, Any] | None = None,
+        auto: Mapping[str, Any] | None = None,
         reuse: bool | None = None,
         **options: Any,
     ) -> answers.AcceptedBatch:
@@ -124,10 +125,11 @@ class AsyncClient(AsyncAccount):
         `items` are prompts or objects; or a `template` with its `variables`. `model` and `options`
         (`aspect_ratio`, `duration`, …) are for items without. `retries` is how often a failed item is
         retried, or a policy; `gate` whether each clip gets a verdict, or with which thresholds; `accept` how
-        many clips an item may buy until one is accepted; `reuse` whether items that ask for the same take
-        one file. `name` and `metadata` are yours, to find the batch by; what no provider has by the
-        `deadline` (seconds, or an ISO 8601 time) is cancelled. The same `request_id` with the same batch is
-        the same batch; without one a random id is used, so that a try whose answer was lost can be repeated.
+        many clips an item may buy until one is accepted; `auto` bounds the choice of models where items leave
+        it open; `reuse` says whether items that ask for the same take one file. `name` and `metadata` are
+        yours, to find the batch by; what no provider has by the `deadline` (seconds, or an ISO 8601 time) is
+        cancelled. The same `request_id` with the same batch is the same batch; without one a random id is
+        used, so that a try whose answer was lost can be repeated.
         """
         document = batch_document(items, template, variables, max_outputs, model, options)
         document["request_id"] = f"client-{secrets.token_hex(16)}" if request_id is None else request_id
@@ -138,6 +140,7 @@ class AsyncClient(AsyncAccount):
             "deadline": deadline,
             "gate": gate,
             "accept": accept,
+            "auto": auto,
             "reuse": reuse,
         }
         more["webhook_events"] = None if webhook_events is None else list(webhook_events)

@@ -81,6 +81,7 @@ class Client:
         deadline: int | str | None = None,
         gate: bool | Mapping[str, Any] | None = None,
         accept: Mapping[str, Any] | None = None,
+        auto: Mapping[str, Any] | None = None,
         reuse: bool | None = None,
         **options: Any,
     ) -> answers.AcceptedBatch:
@@ -89,10 +90,11 @@ class Client:
         `items` are prompts or objects; or a `template` with its `variables`. `model` and `options`
         (`aspect_ratio`, `duration`, …) are for items without. `retries` is how often a failed item is
         retried, or a policy; `gate` whether each clip gets a verdict, or with which thresholds; `accept` how
-        many clips an item may buy until one is accepted; `reuse` whether items that ask for the same take
-        one file. `name` and `metadata` are yours, to find the batch by; what no provider has by the
-        `deadline` (seconds, or an ISO 8601 time) is cancelled. The same `request_id` with the same batch is
-        the same batch; without one a random id is used, so that a try whose answer was lost can be repeated.
+        many clips an item may buy until one is accepted; `auto` bounds the choice of models where items leave
+        it open; `reuse` says whether items that ask for the same take one file. `name` and `metadata` are
+        yours, to find the batch by; what no provider has by the `deadline` (seconds, or an ISO 8601 time) is
+        cancelled. The same `request_id` with the same batch is the same batch; without one a random id is
+        used, so that a try whose answer was lost can be repeated.
         """
         return self._loop.run(
             self._client.create_batch(
@@ -110,6 +112,7 @@ class Client:
                 deadline=deadline,
                 gate=gate,
                 accept=accept,
+                auto=auto,
                 reuse=reuse,
                 **options,
             )

@@ -15,6 +15,11 @@ def counted(count: int, singular: str, plural: str | None = None, *, digits: str
     return f"{count:{digits}} {singular if count == 1 else plural or singular + 's'}"
 
 
+def model_words(model: str, alias: str | None) -> str:
+    """`veo → veo-flash` of what was asked for under an alias; else the model."""
+    return model if alias in (None, model) else f"{alias} → {model}"
+
+
 def in_bytes(count: int) -> str:
     """`999 B`, `1.2 kB`, `43 GB`: powers of 1,000, two digits at least."""
     size, unit = float(count), "B"

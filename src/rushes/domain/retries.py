@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rushes.domain.acceptance.repairs import LastModel as LastModel
+from rushes.domain.acceptance.repairs import Rule, read_repairs
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.catalogue.media import KnownUploads
-from rushes.domain.catalogue.model import Model
 from rushes.domain.catalogue.options import Origin, WholeNumber, nearest, quoted
 from rushes.domain.credits import CREDITS_MAX
 from rushes.domain.errors import InputError
@@ -37,7 +38,7 @@ only a batch that names it retries it."""
 PPM: Final = 1_000_000
 """Pass rates are whole parts per million, so that comparing them is exact."""
 
-_FIELDS: Final = ("max", "reasons", "credits_max", "stop_loss", "last_model")
+_FIELDS: Final = ("max", "reasons", "credits_max", "stop_loss", "last_model", "repairs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +54,12 @@ class StopLoss:
 
 
 @dataclass(frozen=True, slots=True)
-class LastModel:
-    """The model of the last try, and its price as it was when the batch was accepted."""
-
-    name: str
-    provider: str
-    api_model: str
-    credits: int
-
-    @classmethod
-    def of(cls, model: Model) -> "LastModel":
-        """As the catalogue has it now, at the price of a video with no options but the defaults."""
-        return cls(model.name, model.provider, model.api_model, model.typical_credits)
-
-
-@dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """What a batch asked for. `max` 0 is no re-roll at all; `credits_max` None is no cap.
 
     `credits_max` bounds what re-rolls have cost and still hold, together; a failed one is refunded, and
     gives its part back. `on_bad_file`: a success whose file is bad is followed by another try, too.
+    `repairs` say what a next try changes, after a failure or a rejection.
     """
 
     max: int = 0
@@ -81,6 +68,7 @@ class RetryPolicy:
     stop_loss: StopLoss | None = None
     last_model: LastModel | None = None
     on_bad_file: bool = False
+    repairs: tuple[Rule, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The object of the API, all fields."""
@@ -93,6 +81,7 @@ class RetryPolicy:
             if stop_loss is None
             else {"pass_rate_min": stop_loss.pass_rate_min_ppm / PPM, "after": stop_loss.after},
             "last_model": None if last is None else last.name,
+            "repairs": [rule.as_dict() for rule in self.repairs],
         }
 
 
@@ -137,6 +126,7 @@ def read_policy(
         ),
         stop_loss=_stop_loss(value.get("stop_loss")),
         last_model=_last_model(value.get("last_model"), catalogue, drafts, now, uploads, origin),
+        repairs=read_repairs(value.get("repairs"), catalogue, now, field="retries.repairs"),
     )
     if policy.max == 0:
         for name in ("reasons",) if buys_clips else _FIELDS[1:]:

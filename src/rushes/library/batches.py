@@ -14,6 +14,7 @@ from rushes.domain.errors import (
     InputError,
     InsufficientCredits,
 )
+from rushes.domain.input.auto import NO_BOUNDS, AutoRule, read_auto
 from rushes.domain.input.duplicates import duplicates
 from rushes.domain.input.priced import PricedDraft, validate_drafts
 from rushes.domain.input.prompts import Defaults, TaskDraft, check_request_id, drafts_from_objects
@@ -30,7 +31,6 @@ from rushes.money.settle import BeforeClosing
 from rushes.providers.answers import is_remote_task_id
 from rushes.read.quotes import bought_before
 from rushes.store import batches, ledger
-from rushes.store.tasks import NewTask
 from rushes.wiring import (
     gate_rules,
     poll_where_sent,
@@ -72,6 +72,7 @@ class WithBatches(Reading):
         retries: int | Mapping[str, Any] | None = None,
         gate: bool | Mapping[str, Any] | None = None,
         accept: Mapping[str, Any] | None = None,
+        auto: Mapping[str, Any] | None = None,
         reuse: bool = False,
         folder: str | Path | None = None,
         **options: Any,
@@ -79,24 +80,24 @@ class WithBatches(Reading):
         """Reserve the credits and accept the batch; returns it. Nothing is written when it is refused.
 
         Files are URLs, `upl_…` ids, data URIs, or paths within `folder` (the working directory without one).
-        `retries` is a number of re-rolls, or the object of the HTTP API; `gate`, `accept` and `reuse` are as
-        there: verdicts, further clips, the files of equal items. `grant` gives the account credits in the
-        same transaction; a `request_id` that was used before gives nothing and returns its batch.
+        `retries` is a number of re-rolls or the HTTP API's object; `gate`, `accept`, `auto`, `reuse` are as
+        there. `grant` gives the account credits in the same transaction; a `request_id` that was used before
+        gives nothing and returns its batch.
         """
         drafts = self._drafts_of(items, model, options)
         check_request_id(request_id)
         now_ms = wall_clock_ms()
-        facts = self.facts_of(retries, gate, accept, reuse)
+        facts = self.facts_of(retries, gate, accept, auto, reuse)
         try:
-            given, known, priced = await self._priced(drafts, account, folder, now_ms)
-            policy, acceptance = self.asked_of(priced, known, retries, gate, accept, now_ms)
+            rule = read_auto(auto, self.catalogue, now_ms)
+            given, known, priced = await self._priced(drafts, account, folder, now_ms, rule)
+            policy, acceptance = self.asked_of(priced, known, retries, gate, accept, now_ms, rule)
         except InputError as refused:
             asked = await self._as_uploaded(drafts, account, folder)
             return await self._replay_of(account, request_id, asked, *facts) or _raised(refused)
-        tasks = accepting.priced_tasks(priced)
-        public_id = new_batch_id()
-        to_pay = [] if reuse else tasks
-        await self._keep_files(given, account, lambda: self._require_credits(account, to_pay, grant or 0))
+        tasks, public_id = accepting.priced_tasks(priced), new_batch_id()
+        due = 0 if reuse else sum(task.credits for task in tasks)
+        await self._keep_files(given, account, lambda: self._require_credits(account, due, grant or 0))
 
         def run(connection: Connection, credits: int | None) -> dict[str, Any]:
             account_id = ledger.ensure_account(connection, account, now_ms)
@@ -137,13 +138,16 @@ class WithBatches(Reading):
         gate: object,
         accept: object,
         now_ms: int,
+        rule: AutoRule | None = None,
     ) -> tuple[RetryPolicy, Acceptance]:
         """What a new batch asks of its tries and clips. Raises `InputError`."""
         buys_clips = accept is not None
         policy = read_policy(retries, self.catalogue, priced, now_ms / 1000, known, buys_clips=buys_clips)
-        return policy, read_acceptance(gate, accept, gate_rules(self.settings), priced)
+        return policy, read_acceptance(gate, accept, gate_rules(self.settings), priced, rule)
 
-    def facts_of(self, retries: object, gate: object, accept: object, reuse: bool) -> list[object]:
+    def facts_of(
+        self, retries: object, gate: object, accept: object, auto: object, reuse: bool
+    ) -> list[object]:
         """What tells a replay from another batch, besides its items.
 
         Raises `InputError` for reuse where no file is kept.
@@ -151,7 +155,7 @@ class WithBatches(Reading):
         if reuse and self.settings.archive_place is None:
             problem = "RUSHES_ARCHIVE_URL is none: no file is kept that could be reused"
             raise InputError(problem, field="reuse")
-        named = (("gate", gate), ("accept", accept), ("reuse", reuse or None))
+        named = (("gate", gate), ("accept", accept), ("auto", auto), ("reuse", reuse or None))
         asked = {name: value for name, value in named if value is not None}
         return [*([] if retries is None else [retries]), *([asked] if asked else [])]
 
@@ -199,11 +203,18 @@ class WithBatches(Reading):
         )
 
     async def _priced(
-        self, drafts: Sequence[TaskDraft], account: str, folder: str | Path | None, now_ms: int
+        self,
+        drafts: Sequence[TaskDraft],
+        account: str,
+        folder: str | Path | None,
+        now_ms: int,
+        rule: AutoRule | None = None,
     ) -> tuple[GivenUploads, KnownUploads, list[PricedDraft]]:
         given = await self._given_uploads(drafts, account, folder)
         known = await self.uploads.known(await self.database.read(ledger.account_id_if_any, account), given)
-        return given, known, validate_drafts(given.drafts, self.catalogue, now_ms / 1000, known)
+        rule = rule or NO_BOUNDS
+        priced = validate_drafts(given.drafts, self.catalogue, now_ms / 1000, known, auto=rule)
+        return given, known, priced
 
     async def _as_uploaded(
         self, drafts: Sequence[TaskDraft], account: str, folder: str | Path | None
@@ -214,9 +225,8 @@ class WithBatches(Reading):
         except InputError:
             return drafts
 
-    async def _require_credits(self, account: str, tasks: Sequence[NewTask], granted: int) -> None:
+    async def _require_credits(self, account: str, required: int, granted: int) -> None:
         """Refuse a batch that cannot be paid before its files are stored."""
-        required = sum(task.credits for task in tasks)
         account_id = await self.database.read(ledger.account_id_if_any, account)
         if account_id is not None:
             await self.database.read(

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from rushes.database_wiring import new_batch_id, wall_clock_ms
 from rushes.domain.acceptance.best_of import Acceptance
 from rushes.domain.errors import InputError
+from rushes.domain.input.auto import read_auto
 from rushes.domain.input.prompts import TaskDraft, check_request_id
 from rushes.domain.retries import RetryPolicy
 from rushes.library.batches import WithBatches
@@ -44,6 +45,7 @@ class WithRuns(WithBatches):
         retries: int | Mapping[str, Any] | None = None,
         gate: bool | Mapping[str, Any] | None = None,
         accept: Mapping[str, Any] | None = None,
+        auto: Mapping[str, Any] | None = None,
         reuse: bool = False,
         again: bool = False,
         folder: str | Path | None = None,
@@ -58,10 +60,11 @@ class WithRuns(WithBatches):
         """
         check_request_id(request_id)
         now_ms = wall_clock_ms()
-        facts = self.facts_of(retries, gate, accept, reuse)
+        facts = self.facts_of(retries, gate, accept, auto, reuse)
         try:
-            given, known, priced = await self._priced(drafts, account, folder, now_ms)
-            policy, acceptance = self.asked_of(priced, known, retries, gate, accept, now_ms)
+            rule = read_auto(auto, self.catalogue, now_ms)
+            given, known, priced = await self._priced(drafts, account, folder, now_ms, rule)
+            policy, acceptance = self.asked_of(priced, known, retries, gate, accept, now_ms, rule)
         except InputError:  # its model may have gone since
             asked = await self._as_uploaded(drafts, account, folder)
             earlier = await self._earlier(asked, facts, account=account, request_id=request_id, again=again)

@@ -2,23 +2,21 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection
 
 from rushes.database_wiring import wall_clock_ms
 from rushes.domain.acceptance.bandit import Record, choose
 from rushes.domain.acceptance.judging import read_judgement
-from rushes.domain.errors import InputError
+from rushes.domain.catalogue.options import NOWHERE
+from rushes.domain.input.auto import LEARNED_MS, NO_BOUNDS, candidates, no_candidate, read_auto
 from rushes.library.opened import DEFAULT_ACCOUNT, Opened
 from rushes.money.judge import judge_item
-from rushes.read.acceptance import reports
-from rushes.read.scope import OPERATOR, Scope
+from rushes.read.acceptance import repairs, reports
+from rushes.read.scope import OPERATOR
 from rushes.store import batches, ledger
-
-DAY_MS: Final = 86_400_000
-HISTORY_DAYS: Final = 90
-"""How old a clip may be that counts for the choice of a model."""
+from rushes.store.acceptance import choices
 
 
 class WithVerdicts(Opened):
@@ -78,39 +76,29 @@ class WithVerdicts(Opened):
         seed and clips give the same choice. Raises `InputError` where no model is left, and `UnknownModel`.
         """
         now_ms = wall_clock_ms()
-        prices = self._prices(among, options or {}, credits_max, now_ms / 1000)
+        rule = read_auto({"among": among, "credits_max": credits_max}, self.catalogue, now_ms) or NO_BOUNDS
+        found = candidates(self.catalogue, rule, options or {}, now_ms / 1000)
+        if not found:
+            raise no_candidate(rule, NOWHERE)
+        prices = {each.model.name: each.charge.credits for each in found}
 
-        def read(connection: Connection) -> list[dict[str, Any]]:
+        def read(connection: Connection) -> dict[str, Record]:
             account_id = ledger.account_id_if_any(connection, account)
             if account_id is None:
-                return []
-            since_ms = now_ms - HISTORY_DAYS * DAY_MS
-            return reports.cost_by_model(connection, Scope(account_id), since_ms=since_ms)
+                return {}
+            return choices.records(connection, account_id, since_ms=now_ms - LEARNED_MS)
 
-        clips = await self.database.read(read)
-        records = {each["model"]: Record(each["accepted"], each["clips"]) for each in clips}
+        records = await self.database.read(read)
         choice = choose(prices, records, random.Random(seed).betavariate)
         return {"model": choice.model, "credits": prices[choice.model], "reason": choice.reason}
 
-    def _prices(
-        self, among: Sequence[str] | None, options: Mapping[str, Any], credits_max: int | None, now: float
-    ) -> dict[str, int]:
-        """What a clip of each model that may be chosen costs."""
-        names = [model.name for model in self.catalogue] if among is None else among
-        prices: dict[str, int] = {}
-        for name in names:
-            try:
-                model = self.catalogue.get_live(name, now)
-            except InputError:
-                if among is not None:
-                    raise
-                continue
-            charge = self.catalogue.charge(model.name, None, options)
-            if charge is not None and (credits_max is None or charge.credits <= credits_max):
-                prices[model.name] = charge.credits
-        if not prices:
-            raise InputError("no model on sale takes these options within these credits")
-        return prices
+    async def models_chosen(self, batch_id: str) -> dict[str, int]:
+        """How many tries of the batch each model was chosen for; `auto` are still to be chosen."""
+        return await self.database.read(reports.models_chosen, OPERATOR, batch_id)
+
+    async def repair_gains(self, *, since_ms: int = 0) -> list[dict[str, Any]]:
+        """What each repair has gained since then, beside tries that were left without it."""
+        return await self.database.read(repairs.gains, OPERATOR, since_ms=since_ms)
 
     async def accepted_costs(self, *, since_ms: int = 0) -> list[dict[str, Any]]:
         """By model: clips, accepted ones, and what one of those has cost; the cheapest first."""

@@ -12,6 +12,7 @@ from rushes.domain.errors import (
     NotAuthorised,
     StoreError,
 )
+from rushes.domain.input.auto import AUTO
 from rushes.domain.task import PollResult
 from rushes.library.batches import WithBatches
 from rushes.provider_wiring import require_providers
@@ -148,6 +149,10 @@ class WithWork(WithBatches):
         if not refused:
             return None
         providers = await self.database.read(workers.open_providers, batch_id)
+        if AUTO in providers:  # any of them may be chosen
+            now = wall_clock_ms() / 1000
+            live = {model.provider for model in self.catalogue if model.takes_new_tasks(now)}
+            providers = (providers - {AUTO}) | live
         if not providers or not providers <= refused.keys():  # of a finished batch only files are waited for
             return None
         return "; ".join(f"{name}: {why}" for name, why in sorted(refused.items()))

@@ -20,6 +20,7 @@ from rushes.domain.errors import (
     ItemNotCancellable,
     NotFound,
 )
+from rushes.domain.input.auto import AUTO
 from rushes.domain.input.chains import followed
 from rushes.domain.input.duplicates import request_key
 from rushes.domain.input.priced import PricedDraft
@@ -98,29 +99,38 @@ class AcceptedBatch:
 
 def priced_tasks(drafts: Sequence[PricedDraft]) -> list[NewTask]:
     """The rows of checked and priced drafts: the price is fixed here, and unless it was asked for under an
-    alias, the model too.
+    alias, the model too. Where the model is chosen later, the least price is reserved.
     """
-    return [
-        NewTask(
-            item_index=index,
-            custom_id=priced.draft.custom_id,
-            prompt=priced.draft.prompt,
-            model=priced.model.name,
-            options=priced.options,
-            metadata=priced.draft.metadata,
-            credits=priced.credits,
-            charge=priced.charge,
-            provider=priced.model.provider,
-            api_model=priced.model.api_model,
-            alias=None if priced.alias is None else priced.alias.name,
-            deadline_at_ms=priced.deadline_at_ms,
-            request_key=request_key(priced),
-            follows=None if before is None else Followed(before, str(drafts[before].draft.custom_id)),
-        )
-        for index, (priced, before) in enumerate(
-            zip(drafts, followed([priced.draft for priced in drafts]), strict=True)
-        )
-    ]
+    before = followed([priced.draft for priced in drafts])
+    found = []
+    for index, priced in enumerate(drafts):
+        task = _task(index, priced)
+        if (first := before[index]) is not None:
+            task = replace(task, follows=Followed(first, str(drafts[first].draft.custom_id)))
+        found.append(task)
+    return found
+
+
+def _task(index: int, priced: PricedDraft) -> NewTask:
+    model, alias = priced.model, None if priced.alias is None else priced.alias.name
+    found = NewTask(
+        item_index=index,
+        custom_id=priced.draft.custom_id,
+        prompt=priced.draft.prompt,
+        model=model.name,
+        options=priced.options,
+        metadata=priced.draft.metadata,
+        credits=priced.credits,
+        charge=priced.charge,
+        provider=model.provider,
+        api_model=model.api_model,
+        alias=alias,
+        deadline_at_ms=priced.deadline_at_ms,
+        request_key=request_key(priced),
+    )
+    if not priced.choices:
+        return found
+    return replace(found, model=AUTO, provider=AUTO, api_model=AUTO, alias=AUTO, charge=None)
 
 
 def label_text(value: str | int | float) -> str:

@@ -50,13 +50,16 @@ class Budget:
         """Whether anything is held back: else there is nothing to count."""
         return bool(self._left)
 
-    def spend(self, model: str, credits: int, cost: ExpectedCost | None) -> None:
-        """Take it out of every cap; raises `DayCapReached`, having taken nothing, when one has no room."""
+    def spend(self, model: str, credits: int, cost: ExpectedCost | None, *, held: int = 0) -> None:
+        """Take it out of every cap; raises `DayCapReached`, having taken nothing, when one has no room.
+
+        Of the credits, `held` are reserved already, under no model.
+        """
         wanted: dict[DayCap, int] = {}
         for cap, left in self._left.items():
             if cap.scope == "model" and cap.subject != model:
                 continue
-            amount = _amount_of(cap, credits, cost)
+            amount = _amount_of(cap, credits if cap.scope == "model" else credits - held, cost)
             if amount > max(left, 0):
                 raise self._reached(cap, left)
             wanted[cap] = amount

@@ -14,11 +14,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row
 
 from rushes.domain.acceptance.best_of import BestOf
-from rushes.domain.acceptance.repairs import with_another_seed
+from rushes.domain.acceptance.repairs import reasons_of_rejection, with_another_seed
 from rushes.domain.catalogue.media import uploads_in
-from rushes.domain.retries import LastModel
+from rushes.domain.input.auto import AUTO
+from rushes.domain.retries import RetryPolicy
 from rushes.domain.task import TaskStatus
-from rushes.money.retry import Reprice, Retry, charged_retry, retry_items
+from rushes.money.retry import Reprice, Retry, charged_retry, retry_items, with_repair
 from rushes.money.settle import finalize_batch_credits
 from rushes.store import batches, ledger
 from rushes.store.acceptance import gates, rejected, verdicts
@@ -71,12 +72,11 @@ def _buy(
     assert rerolls is not None, "a batch that buys has counters"
     if not retries.goes_on(connection, rerolls, now_ms):
         return 0
-    last = rerolls.policy.last_model
     gone = set(uploads.gone_of_batch(connection, batch_id, now_ms=now_ms))
     wanted = [
         retry
         for row in rows
-        if (retry := _next_clip(row, best_of, last, reprice)) is not None
+        if (retry := _next_clip(row, best_of, rerolls.policy, reprice)) is not None
         and gone.isdisjoint(uploads_in(retry.options))
     ]
     bought, _refusal = retry_items(
@@ -85,14 +85,15 @@ def _buy(
     return len(bought)
 
 
-def _next_clip(
-    row: Row[Any], best_of: BestOf, last_model: LastModel | None, reprice: Reprice | None
-) -> Retry | None:
-    """The item's next clip, with another seed and at the end by another model, within its bounds."""
+def _next_clip(row: Row[Any], best_of: BestOf, policy: RetryPolicy, reprice: Reprice | None) -> Retry | None:
+    """The item's next clip, repaired, with another seed and at the end by another model, in its bounds."""
     is_last = row.clips + 1 == best_of.clips_max
-    retry = replace(charged_retry(row, last_model if is_last else None, reprice), is_bought=True)
+    retry = replace(charged_retry(row, policy.last_model if is_last else None, reprice), is_bought=True)
+    retry = with_repair(retry, row, policy.repairs, reasons_of_rejection(row.reasons), reprice)
     repaired = with_another_seed(retry.options)
-    if repaired is not None and reprice is not None:
+    if repaired is not None and retry.of_model == AUTO:
+        retry = replace(retry, options=repaired, has_other_options=True)
+    elif repaired is not None and reprice is not None:
         charge = reprice(retry.of_model, row.alias if retry.model is None else None, repaired)
         if charge is not None:
             retry = replace(retry, charge=charge, options=repaired, has_other_options=True)

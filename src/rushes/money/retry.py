@@ -8,7 +8,7 @@ each other, so no two of them can spend the same credits of the cap.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -17,16 +17,19 @@ import msgspec
 from sqlalchemy import Connection, Row
 
 from rushes.domain import credits as arithmetic
+from rushes.domain.acceptance import repairs
 from rushes.domain.catalogue.media import uploads_in
 from rushes.domain.catalogue.options import quoted
 from rushes.domain.catalogue.price import Charge
 from rushes.domain.credits import EntryType, Part
 from rushes.domain.errors import DayCapReached, InsufficientCredits, ItemNotRetryable, NotFound
+from rushes.domain.input.auto import AUTO
 from rushes.domain.retries import LastModel, RetryPolicy
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, BatchStatus, TaskStatus
 from rushes.money import single_user
 from rushes.money.day_caps import Budget
 from rushes.store import batches, deliveries, ledger, tasks
+from rushes.store.acceptance.choices import decode_chosen
 from rushes.store.inputs import last_frames, uploads
 from rushes.store.tasks import FinishedTask, items, retries
 from rushes.store.tasks.charges import charge_row
@@ -41,8 +44,9 @@ class Retry:
     """A failed task whose item is retried: with the same model or alias, or with `model`.
 
     `charge` is what that costs today; None where nobody can tell: then the price stays as it was.
-    With `has_other_options` the next try has these options in place of the item's. One that best of n buys
-    uses up none of the item's re-rolls (`is_bought`).
+    With `has_other_options` the next try has these options in place of the item's; `repair` names the rule
+    that changed them or the model, or that was left out to see what it gains. One that best of n buys uses up
+    none of the item's re-rolls (`is_bought`).
     """
 
     task_id: int
@@ -53,6 +57,7 @@ class Retry:
     of_model: str = ""
     has_other_options: bool = False
     is_bought: bool = False
+    repair: str | None = None
 
     @property
     def price(self) -> int:
@@ -77,6 +82,7 @@ class Retry:
             is_priced,
             written,
             rerolls,
+            self.repair,
             *charge_row(self.charge, self.options),
         )
 
@@ -216,12 +222,56 @@ def _asks(failed: Row[Any], policy: RetryPolicy) -> bool:
 
 def _next_try(failed: Row[Any], policy: RetryPolicy, reprice: Reprice | None) -> Retry:
     is_last = failed.rerolls + 1 == policy.max
-    return charged_retry(failed, policy.last_model if is_last else None, reprice)
+    retry = charged_retry(failed, policy.last_model if is_last else None, reprice)
+    reasons = repairs.reasons_of_failure(failed.failure_type, failed.error)
+    return with_repair(retry, failed, policy.repairs, reasons, reprice)
+
+
+def with_repair(
+    retry: Retry,
+    row: Row[Any],
+    rules: Sequence[repairs.Rule],
+    reasons: Sequence[str],
+    reprice: Reprice | None,
+) -> Retry:
+    """The retry of this task, changed by the first rule for one of the reasons; see `domain.acceptance`.
+
+    One that another model was named for stays as it is, and so does one of `CONTROL_EVERY`, which is marked.
+    """
+    rule = repairs.rule_for(rules, reasons)
+    is_open = retry.of_model == AUTO
+    if rule is None or reprice is None or (retry.model is not None and not is_open):
+        return retry
+    alias: str | None = None if is_open else row.alias
+
+    def charge_of(name: str, options: Mapping[str, Any]) -> Charge | None:
+        return reprice(name, alias if name == row.model else None, options)
+
+    found = repairs.repaired(rule, row.model, retry.options, charge_of)
+    if found is None or (is_open and found.model is not None):
+        return retry
+    if repairs.is_control(row.batch_id, row.item_index, row.retry_number + 1):
+        return replace(retry, repair=repairs.mark(rule, is_control=True))
+    marked = replace(retry, repair=repairs.mark(rule, is_control=False))
+    if found.model is not None:
+        name = found.model.name
+        charge = reprice(name, None, retry.options)
+        return replace(marked, model=found.model, of_model=name, charge=charge)
+    options = found.options or {}
+    charge = None if is_open else charge_of(row.model, options)
+    return replace(marked, options=options, has_other_options=True, charge=charge)
 
 
 def charged_retry(failed: Row[Any], last: LastModel | None, reprice: Reprice | None) -> Retry:
-    """Another try of the item of this task, at its price of today; by another model if one is given."""
+    """Another try of the item of this task, at its price of today; by another model if one is given.
+
+    Where the item's model was chosen, it is chosen anew: what was reserved before the choice is again.
+    """
     options = msgspec.json.decode(failed.options)
+    if last is None and failed.alias == AUTO:
+        chosen = decode_chosen(failed.choice)
+        open_model = LastModel(AUTO, AUTO, AUTO, failed.credits if chosen is None else chosen.least)
+        return Retry(failed.id, failed.credits, open_model, None, options, AUTO)
     charge = None
     if reprice is not None:
         name, alias = (failed.model, failed.alias) if last is None else (last.name, None)

@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from rushes.domain.catalogue.price import Charge
+from rushes.domain.input.auto import AUTO
 from rushes.domain.input.duplicates import FILE_IS_GONE, LATELY_MS, REUSED_PROVIDER
 from rushes.domain.task import FailureType, TaskStatus
 from rushes.money.settle import BeforeClosing, resolve
@@ -52,7 +53,7 @@ def reusing(
             task,
             credits=0,
             charge=_nothing(task.charge),
-            alias=None,
+            alias=AUTO if task.alias == AUTO else None,  # a next try of it is chosen anew
             provider=REUSED_PROVIDER,
             source=source,
         )

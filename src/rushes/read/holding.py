@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.input.auto import AUTO
 from rushes.domain.input.duplicates import REUSED_PROVIDER
 from rushes.store import workers
 from rushes.store.tasks import pauses, waiting
@@ -97,10 +98,15 @@ class Holding:
                 self._states.setdefault(provider, []).append(states.get(provider, {"state": "closed"}))
 
     def hold(self, provider: str, model: str) -> Hold | None:
-        """What holds a waiting task of that model; None when it waits for nothing but its turn."""
+        """What holds a waiting task of that model; None when it waits for nothing but its turn, or for its
+        model to be chosen from those that take tasks.
+        """
         if provider == REUSED_PROVIDER:
             return None  # it waits for an equal item, wherever that stands
         known = self._catalogue.find(model)
+        if known is None and model == AUTO:
+            holds = [self.hold(one.provider, one.name) for one in self._catalogue]
+            return None if None in holds else next((each for each in holds if each and each.state), holds[0])
         if known is None:
             return Hold(HoldKind.UNLISTED, provider, model)
         if known.is_retired(self._now) and known.sunset_at is not None:
@@ -135,8 +141,9 @@ def held_reasons(
     if not pending:
         return {}
     holding = Holding(connection, catalogue, now_ms)
-    holds = {row["id"]: holding.hold(row["provider"], row["model"]) for row in pending}
-    return {task_id: hold.words for task_id, hold in holds.items() if hold is not None}
+    holds = {at: holding.hold(*at) for at in {(row["provider"], row["model"]) for row in pending}}
+    found = {row["id"]: holds[row["provider"], row["model"]] for row in pending}
+    return {task_id: hold.words for task_id, hold in found.items() if hold is not None}
 
 
 def held_tasks(connection: Connection, catalogue: Catalogue, now_ms: int) -> list[dict[str, Any]]:

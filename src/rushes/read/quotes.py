@@ -39,11 +39,12 @@ def quote(
     bought, free = bought_before(connection, owner, drafts, now_ms=now_ms)
     saved = sum(drafts[index].credits for index in free)
     price = {index: 0 if reuse and index in free else draft.credits for index, draft in enumerate(drafts)}
+    to_buy = [draft for index, draft in enumerate(drafts) if not (reuse and index in free)]
     required = sum(price.values())
     lots = ledger.lots(connection, owner)
     available = sum(lot.remaining for lot in lots if lot.is_live(now_ms))
     p50, p95 = forecast_seconds(
-        [draft for index, draft in enumerate(drafts) if not (reuse and index in free)],
+        to_buy,
         lambda model: forecaster.render_time(connection, model.name, now_ms),
         lambda provider: forecaster.pace(connection, provider),
     )
@@ -53,6 +54,7 @@ def quote(
     return {
         "total_count": len(drafts),
         "required_credits": required,
+        "credits_max": sum(draft.credits_max for draft in to_buy),
         "available_credits": available,
         "sufficient": required <= available,
         "cost_per_video": _only_price(price.values()),
@@ -96,16 +98,17 @@ def operator_quote(drafts: Sequence[PricedDraft], pace_of: Mapping[str, Provider
     )
     by_model: dict[str, list[PricedDraft]] = {}
     for draft in drafts:
-        by_model.setdefault(draft.model.name, []).append(draft)
+        by_model.setdefault(_named(draft), []).append(draft)
     return {
         "credits": sum(draft.credits for draft in drafts),
+        "credits_max": sum(draft.credits_max for draft in drafts),
         "total": len(drafts),
         "items": [
             {
                 "index": index,
-                "model": draft.model.name,
+                "model": _named(draft),
                 "credits": draft.credits,
-                "provider_cost": None if draft.money is None else draft.money.document(),
+                "provider_cost": None if draft.money is None or draft.choices else draft.money.document(),
             }
             for index, draft in enumerate(drafts)
         ],
@@ -120,12 +123,17 @@ def operator_quote(drafts: Sequence[PricedDraft], pace_of: Mapping[str, Provider
         "provider_cost": {
             currency: f"{decimal_of_micros(micros):f}"
             for currency, micros in total(
-                [draft.money for draft in drafts if draft.money is not None]
+                [draft.money for draft in drafts if draft.money is not None and not draft.choices]
             ).items()
         },
         "duplicates": named_duplicates(drafts),
         "finish_seconds": {"p50": p50, "p95": p95},
     }
+
+
+def _named(draft: PricedDraft) -> str:
+    """The model that is bought; `auto` where it is chosen later, and its cost is not known yet."""
+    return draft.asked_for if draft.choices else draft.model.name
 
 
 def named_duplicates(drafts: Sequence[PricedDraft]) -> list[dict[str, int]]:
@@ -165,7 +173,7 @@ def _only_price(found: Iterable[int]) -> int | None:
 
 
 def _sum_of(drafts: Sequence[PricedDraft]) -> dict[str, str] | None:
-    amounts = [draft.money for draft in drafts if draft.money is not None]
+    amounts = [draft.money for draft in drafts if draft.money is not None and not draft.choices]
     if len(amounts) < len(drafts):
         return None
     ((currency, micros),) = total(amounts).items()  # one model's costs have one currency

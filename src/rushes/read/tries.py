@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 
 from rushes.domain.errors import NotFound
 from rushes.domain.notation import iso_time
+from rushes.read.acceptance.repairs import repairs_of_batch
 from rushes.read.scope import Scope
 from rushes.read.views import ended_submit, item_id, trouble_view, verdict_view
 from rushes.store import batches
@@ -131,4 +132,5 @@ def batch_rerolls(connection: Connection, scope: Scope, public_id: str) -> dict[
         "tries_ended": ended,
         "tries_passed": passed,
         "pass_rate": round(passed / ended, 6) if ended else None,
+        "repairs": repairs_of_batch(connection, scope, public_id),
     }

@@ -13,6 +13,7 @@ from rushes.domain.trouble import kind_of, neutral
 from rushes.files.links import lasting_fields
 from rushes.read.batch_views import batch_view as batch_view
 from rushes.read.margins import item_margin
+from rushes.store.acceptance.choices import decode_chosen
 
 EXPORT_FIELDS = (
     "index",
@@ -138,6 +139,7 @@ def item_view(
         "prompt": row["prompt"],
         "model": row["model"],
         "alias": row["alias"],
+        "model_choice": None if (chosen := decode_chosen(row["choice"])) is None else chosen.reason,
         "held_reason": held_reason,
         "follows": row["follows_custom_id"],
         "waits_for": row["follows_custom_id"] if _waits_for_frame(row) else None,

@@ -79,7 +79,7 @@ class Failover:
         for alias in self._catalogue.aliases:
             names = await self._database.read(waiting.models_under, alias.name)
             availability_of = partial(
-                _availability, states=states, served=served, paused=paused, now=now_ms / 1000
+                availability, states=states, served=served, paused=paused, now=now_ms / 1000
             )
             usable = [model for model in alias.models if availability_of(model).reason is None]
             if not names or not usable:
@@ -138,13 +138,14 @@ class Failover:
         return sum(moves.values())
 
 
-def _availability(
+def availability(
     model: Model,
     states: Mapping[str, HealthState],
     served: Collection[str],
     paused: Mapping[str, Pause],
     now: float,
 ) -> Availability:
+    """Whether the model can take tasks, by what this worker and the operator say. `served` have workers."""
     if model.provider in paused:
         return Availability(paused[model.provider].words)
     state = states.get(model.provider)

@@ -12,6 +12,7 @@ from rushes.money.reuse import end_reused
 from rushes.run.adopt import Adoption
 from rushes.run.context import WorkerContext
 from rushes.run.failover import Failover
+from rushes.run.lane.choosing import Choosing
 from rushes.run.lane.claim import IN_FLIGHT_TASKS_MAX
 from rushes.run.lane.lane import Lane
 from rushes.run.shares import Shares
@@ -52,6 +53,12 @@ class Upkeep:
             now_ms=context.now_ms,
             makes_links=context.config.takes_callbacks,  # both need a public base URL
         )
+        self.choosing = Choosing(
+            context.database,
+            catalogue=context.catalogue,
+            now_ms=context.now_ms,
+            makes_links=context.config.takes_callbacks,
+        )
 
     async def run(self) -> None:
         """Keep at it until cancelled."""
@@ -80,10 +87,12 @@ class Upkeep:
             await asyncio.sleep(interval)
 
     async def move_waiting(self) -> int:
-        """Move what waits under an alias to a model that can take it; returns how many tasks."""
+        """Choose models that are still to be chosen, and move what waits under an alias to a model that can
+        take it; returns how many tasks."""
         now = self._now()
         states = {name: lane.health.state(now) for name, lane in self._lanes.items()}
-        return await self.failover.move_waiting(states)
+        chosen = await self.choosing.choose(states)
+        return chosen + await self.failover.move_waiting(states)
 
     async def end_reused(self) -> int:
         """End what waits for the file of an equal item whose source has ended; returns how many."""

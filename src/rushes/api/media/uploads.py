@@ -17,7 +17,7 @@ from rushes.api.edge.problems import Refusal
 from rushes.api.media.forms import read_form
 from rushes.api.parts import ApiParts, Parts
 from rushes.api.shapes.documents import UPLOADS, answers
-from rushes.api.shapes.uploads import Upload as UploadAnswer
+from rushes.api.shapes.results import Upload as UploadAnswer
 from rushes.domain.errors import ArchiveUnavailable, InputError
 from rushes.domain.input.uploads import Upload
 from rushes.files.uploads import CheckedFile, check_file, upload_view

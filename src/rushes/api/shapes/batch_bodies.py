@@ -12,6 +12,7 @@ from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.catalogue.media import KnownUploads
 from rushes.domain.catalogue.options import NOWHERE, quoted
 from rushes.domain.errors import InputError
+from rushes.domain.input.auto import NO_BOUNDS, read_auto
 from rushes.domain.input.deadlines import deadline_ms
 from rushes.domain.input.event_filter import read_event_filter
 from rushes.domain.input.priced import PricedDraft, validate_drafts
@@ -41,6 +42,7 @@ QUOTE_FIELDS: Final = frozenset(
         "options",
         "gate",
         "accept",
+        "auto",
         "reuse",
     }
 )
@@ -48,7 +50,7 @@ QUOTE_FIELDS: Final = frozenset(
 
 _NESTED: Final = (dict, list)
 
-ADDED_FACTS: Final = ("name", "metadata", "deadline", "gate", "accept", "webhook_events", "reuse")
+ADDED_FACTS: Final = ("name", "metadata", "deadline", "gate", "accept", "auto", "webhook_events", "reuse")
 """Fields of a batch that tell a replay from another body, beside its items, webhook and retries."""
 
 BATCH_FIELDS: Final = QUOTE_FIELDS | {"request_id", "webhook_url", *ADDED_FACTS}
@@ -132,7 +134,15 @@ def new_batch(
     document = body.document
     accept = document.get("accept")
     try:
-        priced = validate_drafts(body.given.drafts, catalogue, now_ms / 1000, uploads, fit_lengths=True)
+        rule = read_auto(document.get("auto"), catalogue, now_ms)
+        priced = validate_drafts(
+            body.given.drafts,
+            catalogue,
+            now_ms / 1000,
+            uploads,
+            fit_lengths=True,
+            auto=rule or NO_BOUNDS,
+        )
         return NewBatch(
             drafts=priced,
             webhook_url=_webhook_url(document.get("webhook_url"), allow_private=allow_private_urls),
@@ -147,7 +157,7 @@ def new_batch(
             name=read_label(document, "name"),
             metadata=_metadata(document),
             deadline_at_ms=deadline_ms(document.get("deadline"), now_ms),
-            acceptance=read_acceptance(document.get("gate"), accept, gate, priced),
+            acceptance=read_acceptance(document.get("gate"), accept, gate, priced, rule),
             webhook_events=_webhook_events(document),
             reuse=_reuse(document.get("reuse")),
         )

@@ -60,6 +60,7 @@ _EXAMPLE: Final = {
         "progress": 100,
         "model": "sora-2",
         "alias": None,
+        "model_choice": None,
         "held_reason": None,
         "follows": None,
         "waits_for": None,

@@ -44,6 +44,7 @@ _ITEM: Final[dict[str, Any]] = {
     "model": "sora-2",
     "options": {"aspect_ratio": "9:16", "duration": 10},
     "alias": None,
+    "model_choice": None,
     "held_reason": None,
     "follows": None,
     "waits_for": None,
@@ -261,6 +262,7 @@ ANSWER_EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
         "tries_ended": 2,
         "tries_passed": 1,
         "pass_rate": 0.5,
+        "repairs": [],
     },
     "PassRates": {
         "ok": True,
@@ -284,6 +286,7 @@ ANSWER_EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
         "ok": True,
         "total_count": 4,
         "required_credits": 40,
+        "credits_max": 40,
         "available_credits": 980,
         "sufficient": True,
         "cost_per_video": 10,

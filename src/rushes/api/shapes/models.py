@@ -112,6 +112,9 @@ class ItemFacts(VerdictFacts):
     progress: Annotated[int, Field(ge=0, le=100)]
     model: str
     alias: Annotated[str | None, Field(description="What was asked for, if that names several models.")]
+    model_choice: Annotated[
+        str | None, Field(description="Why it has this model, where the model was left open (`auto`).")
+    ]
     held_reason: Annotated[str | None, Field(description="Why a pending item is not sent for now.")]
     follows: Annotated[
         str | None, Field(description="The `custom_id` of the item from whose last frame it starts.")
@@ -205,6 +208,30 @@ class ItemAttempts(Closed):
     attempts: list[Attempt]
 
 
+class RepairedTries(Closed):
+    """Tries that ended, with a rule or without it."""
+
+    tries: Count
+    passed: Annotated[int, Field(ge=0, description="Successes; where there is a gate, accepted ones.")]
+    share: float | None
+    share_interval: Annotated[list[float], Field(description="At 95 %, by Wilson.")]
+    credits: Count
+    cost_per_passed: float | None
+
+
+class RepairGain(Closed):
+    """What a repair has gained, beside tries that were left without it."""
+
+    rule: Annotated[str, Field(description="`frozen:shorter`.")]
+    after: str
+    do: str
+    with_: Annotated[RepairedTries, Field(alias="with")]
+    without: RepairedTries
+    gain: Annotated[float | None, Field(description="The difference of the shares.")]
+    gain_interval: Annotated[list[float], Field(description="At 95 %, by Newcombe.")]
+    pays: Literal["yes", "no", "not known"]
+
+
 class BatchRerolls(Closed):
     """What a batch's tries have come to; `credits_used` is what re-rolls cost that have not failed."""
 
@@ -217,6 +244,7 @@ class BatchRerolls(Closed):
     tries_ended: Count
     tries_passed: Count
     pass_rate: float | None
+    repairs: list[RepairGain]
 
 
 class ModelPassRate(Closed):
@@ -279,79 +307,6 @@ class RetriedItem(Closed):
     status: Literal["pending"]
     required_credits: Count
     available_credits: Count
-
-
-class QuotedModel(Closed):
-    """A model's share."""
-
-    model: str
-    count: Count
-    credits_per_video: Annotated[Count | None, Field(description="Null where its items differ.")]
-    credits: Count
-
-
-class QuotedItem(Closed):
-    """What one item costs."""
-
-    index: Count
-    model: str
-    credits: Count
-
-
-class FinishSeconds(Closed):
-    """Seconds until the last video is done, in half and in 95 of 100 cases."""
-
-    p50: Count
-    p95: Count
-
-
-class ExpectedFinish(Closed):
-    """When the last video is done, in half and in 95 of 100 cases."""
-
-    p50_seconds: Count
-    p95_seconds: Count
-    p50_at: str
-    p95_at: str
-
-
-class DuplicateItem(Closed):
-    """An item with the prompt, model, inputs and options of an earlier one."""
-
-    index: Count
-    same_as: Count
-
-
-class BoughtItem(Closed):
-    """An item that asks for what the account bought in the last 30 days."""
-
-    index: Count
-    item_id: Annotated[str, Field(description="The item that was bought, the newest one.")]
-    completed_at: str
-    is_stored: Annotated[bool, Field(description="Whether its file can be reused.")]
-
-
-class QuoteAnswer(Closed):
-    """What the batch would cost, and when it would be done."""
-
-    ok: Ok
-    total_count: Count
-    required_credits: Count
-    available_credits: Count
-    sufficient: bool
-    cost_per_video: Count | None
-    models: list[QuotedModel]
-    items: list[QuotedItem]
-    duplicates: Annotated[
-        list[DuplicateItem], Field(description="Items that ask for the same as an earlier one.")
-    ]
-    bought_before: Annotated[
-        list[BoughtItem], Field(description="Items that ask for the same as a success of the last 30 days.")
-    ]
-    reuse_saves_credits: Annotated[
-        Count, Field(description="What `reuse` saves; with it, the prices are without them already.")
-    ]
-    expected_finish: ExpectedFinish
-    finish_seconds: FinishSeconds
 
 
 class Lot(Closed):

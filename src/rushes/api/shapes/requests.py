@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rushes.domain.acceptance.best_of import CLIPS_MAX
 from rushes.domain.acceptance.judging import REASON_CHARACTERS_MAX
+from rushes.domain.acceptance.repairs import NEXT_MODELS_MAX
 from rushes.domain.catalogue.media import FILES_MAX
 from rushes.domain.catalogue.options import URL_CHARACTERS_MAX
 from rushes.domain.credits import CREDITS_MAX
+from rushes.domain.input.auto import AMONG_MAX, SEED_MAX
 from rushes.domain.input.event_filter import EventType
 from rushes.domain.input.prompts import (
     BATCH_ITEMS_MAX,
@@ -96,6 +98,28 @@ class BatchItem(Options):
 EventName = EventType | Literal["batch.*", "video.*", "*"]
 """An event's type, or a group of them."""
 
+RepairReason = Literal[
+    "audio_moderation",
+    "input_moderation",
+    "model_error",
+    "network",
+    "not_found",
+    "output_moderation",
+    "timeout",
+    "unknown",
+    "black",
+    "broken",
+    "clipped",
+    "frame_rate",
+    "frozen",
+    "length",
+    "ratio",
+    "resolution",
+    "silent",
+    "judge",
+]
+
+
 RetryReason = Literal[
     "input_moderation",
     "output_moderation",
@@ -120,6 +144,18 @@ class StopLoss(Closed):
     after: int = Field(ge=1, le=TRIES_MAX, description="Tries that must have ended before it is looked at.")
 
 
+class RepairRule(Closed):
+    """After a reason, what the next try changes."""
+
+    after: RepairReason = Field(description="A failure, or what a clip was rejected for.")
+    do: Literal["sound_off", "seed", "shorter", "lower_resolution", "next_model"] = Field(
+        description="What is changed."
+    )
+    models: list[str] | None = Field(
+        None, min_length=1, max_length=NEXT_MODELS_MAX, description="Of `next_model`: the next ones in order."
+    )
+
+
 class RetryPolicy(Closed):
     """When failed items are retried, and what ends that."""
 
@@ -134,6 +170,9 @@ class RetryPolicy(Closed):
     )
     stop_loss: StopLoss | None = Field(None, description="Ends re-rolls when too few tries pass.")
     last_model: str | None = Field(None, description="Makes an item's last try, at its own price.")
+    repairs: bool | list[RepairRule] | None = Field(
+        None, description="What a next try changes, by reason; true for the usual rules."
+    )
 
 
 Retries = Annotated[int, Field(ge=0, le=RETRIES_MAX)] | RetryPolicy
@@ -176,6 +215,19 @@ class BestOf(Closed):
     score_min: float | None = Field(None, ge=0, le=1, description="The least score that a judge must give.")
 
 
+class AutoRule(Closed):
+    """Bounds of the models that are chosen for items whose model is `auto`."""
+
+    among: list[str] | None = Field(
+        None, min_length=1, max_length=AMONG_MAX, description="Only these models; all on sale without it."
+    )
+    credits_max: int | None = Field(None, ge=0, le=CREDITS_MAX, description="What a clip may cost at most.")
+    finish_by: str | None = Field(
+        None, description="An ISO 8601 time: only models whose videos are there by then, as far as is known."
+    )
+    seed: int | None = Field(None, ge=0, le=SEED_MAX, description="Makes the draws repeatable.")
+
+
 class Judgement(Closed):
     """A person's verdict on a clip."""
 
@@ -216,6 +268,7 @@ class Quote(Options):
         None, description="Whether each clip gets a verdict, and what an acceptable one is."
     )
     accept: BestOf | None = Field(None, description="Buys another clip when one is rejected.")
+    auto: AutoRule | None = Field(None, description="Bounds the models of items whose model is `auto`.")
     reuse: bool | None = Field(
         None, description="Whether items that ask for the same as another take its file, for 0 credits."
     )

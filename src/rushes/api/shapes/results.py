@@ -1,4 +1,4 @@
-"""The shape of a batch's manifest."""
+"""The shapes of what lists files: a batch's manifest, an upload."""
 
 from typing import Annotated
 
@@ -40,3 +40,17 @@ class BatchManifest(Closed):
     limit: Count
     offset: Count
     files: list[ManifestFile]
+
+
+class Upload(Closed):
+    """A file that any media input of an item takes by its `upload_id`."""
+
+    ok: Ok
+    upload_id: str
+    content_type: str
+    bytes: Count
+    width: Count | None
+    height: Count | None
+    duration_seconds: float | None
+    sha256: str
+    expires_at: Annotated[str, Field(description="Its end, unless it is used or an open batch needs it.")]

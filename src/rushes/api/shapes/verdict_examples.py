@@ -31,6 +31,7 @@ VERDICT_EXAMPLES: Final[dict[str, Any]] = {
         "batch_id": _BATCH_ID,
         "gate": _GATE,
         "accept": {"n_max": 4, "credits_max": 40, "score_min": None},
+        "auto": None,
         "clips": 5,
         "replaced": 1,
         "verdicts": {"accepted": 4, "rejected": 1, "undecided": 0, "open": 0},

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rushes.api.shapes.requests import BestOf, Closed, GateThresholds
+from rushes.api.shapes.requests import AutoRule, BestOf, Closed, GateThresholds
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -48,6 +48,7 @@ class BatchVerdicts(Closed):
     batch_id: str
     gate: GateThresholds | None
     accept: BestOf | None
+    auto: Annotated[AutoRule | None, Field(description="The bounds of the models that are chosen.")]
     clips: Count
     replaced: Annotated[int, Field(ge=0, description="Rejected clips whose items bought another one.")]
     verdicts: VerdictCounts

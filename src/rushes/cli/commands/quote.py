@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from rushes.cli.given_items import NOTHING_GIVEN, GivenItems, folder_of, price_drafts
+from rushes.cli.given_items import (
+    NO_BOUNDS_GIVEN,
+    NOTHING_GIVEN,
+    GivenAuto,
+    GivenItems,
+    folder_of,
+    price_drafts,
+)
 from rushes.cli.options import Account, Json, PromptFile
 from rushes.cli.show import say
 from rushes.domain.notation import counted
@@ -24,6 +31,7 @@ def quote(
     /,
     *,
     given: GivenItems = NOTHING_GIVEN,
+    bounds: GivenAuto = NO_BOUNDS_GIVEN,
     reuse: Annotated[
         bool, Parameter(negative=(), help="The price with --reuse: equal items take one file.")
     ] = False,
@@ -38,7 +46,9 @@ def quote(
     from rushes.settings import Settings
 
     settings = Settings.load()
-    priced = price_drafts(given.drafts(file, settings.catalogue()), settings, folder_of(file))
+    catalogue = settings.catalogue()
+    drafts = given.drafts(file, catalogue)
+    priced = price_drafts(drafts, settings, folder_of(file), auto=bounds.rule(catalogue))
     print_quote(priced, settings, as_json=json, account=account, reuse=reuse)
 
 
@@ -92,8 +102,8 @@ def print_quote(
     ]
     print_table(("model", "items", "credits", "provider cost"), rows, right="items credits")
     costs = ", ".join(f"{amount} {currency}" for currency, amount in found["provider_cost"].items())
-    asked = found["credits_with_reuse" if reuse else "credits"]
-    price = f"{counted(found['total'], 'item')}, {counted(asked, 'credit')}"
+    asked = credits_text(drafts, free=free if reuse else frozenset())
+    price = f"{counted(found['total'], 'item')}, {asked}"
     print_line(f"{price}; the providers charge {costs or 'an unknown amount'}")
     if found["duplicates"]:
         print_line(duplicates_line(found["duplicates"]))
@@ -103,6 +113,15 @@ def print_quote(
         print_line(reuse_line(saved, reuse=reuse))
     finish = found["finish_seconds"]
     print_line(f"done after {duration(finish['p50'])} (half of the time) to {duration(finish['p95'])}")
+
+
+def credits_text(drafts: "Sequence[PricedDraft]", *, free: "Set[int]" = frozenset()) -> str:
+    """`400 credits`; `400 to 2,400 credits` where models are chosen later: the least is reserved first. The
+    `free` ones are not bought.
+    """
+    bought = [draft for index, draft in enumerate(drafts) if index not in free]
+    least, most = sum(draft.credits for draft in bought), sum(draft.credits_max for draft in bought)
+    return counted(least, "credit") if least == most else f"{least:,} to {counted(most, 'credit')}"
 
 
 def duplicates_line(found: "Sequence[Mapping[str, int]]") -> str:
@@ -138,8 +157,10 @@ def quote_line(
 
     parts = [counted(len(drafts), "video")]
     drafts = [draft for index, draft in enumerate(drafts) if index not in free]
-    parts.append(counted(sum(draft.credits for draft in drafts), "credit"))
-    for provider in sorted({draft.model.provider for draft in drafts}):
+    parts.append(credits_text(drafts))
+    if any(draft.choices for draft in drafts):
+        parts.append("each at the model that is chosen for it")
+    for provider in sorted({draft.model.provider for draft in drafts if not draft.choices}):
         known = [draft.money for draft in drafts if draft.model.provider == provider and draft.money]
         sums = [f"{decimal_of_micros(micros):.2f} {currency}" for currency, micros in total(known).items()]
         parts.append(f"about {' and '.join(sums)} at {provider}" if sums else f"at {provider}")

@@ -34,7 +34,7 @@ from rushes.dashboard.session import Role
 from rushes.dashboard.visit import Page, Visit
 from rushes.dashboard.words import tr, tr_count
 from rushes.domain.errors import NotFound
-from rushes.domain.notation import iso_time
+from rushes.domain.notation import iso_time, model_words
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, TIMEOUT
 from rushes.read.board.item import ItemInFull, item_in_full
 
@@ -165,8 +165,10 @@ def _player(item: Mapping[str, Any]) -> Markup:
 
 def _facts(visit: Visit, seen: ItemInFull) -> Markup:
     item = seen.item
-    model = item["model"] if item["alias"] is None else f"{item['alias']} → {item['model']}"
+    model = model_words(item["model"], item["alias"])
     lines: list[tuple[str, Any]] = [(tr("Model"), model), (tr("Credits"), number(item["credits"]))]
+    if item["model_choice"]:
+        lines.append((tr("Why this model"), item["model_choice"]))
     lines += [(option_word(option), _option(value)) for option, value in item["options"].items()]
     if item["follows"]:
         lines.append((tr("Starts from"), tr("the last frame of {name}", name=item["follows"])))

@@ -1,13 +1,14 @@
 """Best of n, bought one by one: an item buys its next clip only once the last one was rejected."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from rushes.domain.acceptance.gate import PPM, GateRules, Thresholds
 from rushes.domain.catalogue.options import nearest, quoted
 from rushes.domain.credits import CREDITS_MAX
 from rushes.domain.errors import InputError
+from rushes.domain.input.auto import NO_BOUNDS, AutoRule
 from rushes.domain.input.priced import PricedDraft
 
 CLIPS_MAX: Final = 10
@@ -33,26 +34,44 @@ class BestOf:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """What a batch asks of its clips: the gate, if any, and how many clips an item may buy, if several."""
+    """What a batch asks of its clips: the gate, if any, and how many clips an item may buy, if several.
+
+    `auto` bounds the models that are chosen for items which leave that open; None where none does.
+    """
 
     gate: Thresholds | None = None
     best_of: BestOf | None = None
+    auto: AutoRule | None = None
 
 
 NOTHING_ASKED: Final = Acceptance()
 
 
 def read_acceptance(
-    gate: object, accept: object, rules: GateRules, drafts: Iterable[PricedDraft]
+    gate: object,
+    accept: object,
+    rules: GateRules,
+    drafts: Sequence[PricedDraft],
+    auto: AutoRule | None = None,
 ) -> Acceptance:
-    """The fields `gate` and `accept` of a request whose items these are; `accept` asks for a gate by itself.
+    """The fields `gate` and `accept` of a request whose items these are, and its rule `auto`, if any.
 
-    Raises `InputError` with the path of the field at fault.
+    `accept`, and items whose model is chosen, ask for a gate by themselves. Raises `InputError` with the path
+    of the field at fault.
     """
+    are_open = any(draft.choices for draft in drafts)
+    if auto is not None and not are_open:
+        raise InputError("goes with items of the model auto only", field="auto")
+    if gate is False and (are_open or accept is not None):
+        field, whose = ("model", "auto ") if accept is None else ("accept", "")
+        raise InputError(f"{whose}needs the gate: leave `gate` away, or give thresholds", field=field)
+    found = _read_accept(True if gate is None and are_open else gate, accept, rules, drafts)
+    return replace(found, auto=auto or NO_BOUNDS) if are_open else found
+
+
+def _read_accept(gate: object, accept: object, rules: GateRules, drafts: Sequence[PricedDraft]) -> Acceptance:
     if accept is None:
         return Acceptance(rules.read(gate))
-    if gate is False:
-        raise InputError("needs the gate: leave `gate` away, or give thresholds", field="accept")
     if not isinstance(accept, Mapping):
         raise InputError(f"must be an object, not {quoted(accept)}", field="accept")
     for name in accept:

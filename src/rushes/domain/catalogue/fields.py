@@ -20,6 +20,10 @@ from rushes.domain.catalogue.options import (
     quoted,
 )
 
+AUTO: Final = "auto"
+"""What an item names in place of a model that is chosen later; until then its task has this model and this
+provider."""
+
 KNOWN_OPTIONS: Final[Mapping[str, OptionSpec]] = {
     **{
         name: OneOf(())
@@ -69,7 +73,7 @@ class OptionFields:
         """Whether the option is a file that goes into the video, for the item's model."""
         model = self._find(model_name)
         if model is None:
-            return False
+            return model_name == AUTO and isinstance(self._specs.get(name), MediaInput)
         return isinstance(model.options.get(own_name(name, model.options)), MediaInput)
 
     def read_cell(self, name: str, text: str, model_name: str) -> object:

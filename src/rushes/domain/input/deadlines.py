@@ -29,21 +29,26 @@ def epoch_ms(text: str) -> int:
         raise ValueError("must be a date such as 2026-11-01, or an ISO 8601 time") from None
 
 
-def deadline_ms(value: object, now_ms: int, origin: Origin = NOWHERE) -> int | None:
-    """A number of seconds from now, or a time; None for None. Raises `InputError` for one that has passed."""
+def deadline_ms(
+    value: object, now_ms: int, origin: Origin = NOWHERE, *, name: str = "deadline"
+) -> int | None:
+    """A number of seconds from now, or a time; None for None. Raises `InputError` for one that has passed.
+
+    `name` is the field's.
+    """
     if value is None:
         return None
     if isinstance(value, str):
         try:
             at_ms = epoch_ms(value)
         except ValueError as refused:
-            raise origin.error(str(refused), "deadline") from None
+            raise origin.error(str(refused), name) from None
     elif isinstance(value, bool) or not isinstance(value, int):
-        raise origin.error(f"must be seconds or an ISO 8601 time, not {quoted(value)}", "deadline")
+        raise origin.error(f"must be seconds or an ISO 8601 time, not {quoted(value)}", name)
     else:
         at_ms = now_ms + min(value, 2 * DEADLINE_SECONDS_MAX) * 1000
     if at_ms <= now_ms:
-        raise origin.error("must be in the future", "deadline")
+        raise origin.error("must be in the future", name)
     if at_ms > now_ms + DEADLINE_SECONDS_MAX * 1000:
-        raise origin.error(f"must be within {DEADLINE_SECONDS_MAX} seconds from now", "deadline")
+        raise origin.error(f"must be within {DEADLINE_SECONDS_MAX} seconds from now", name)
     return at_ms

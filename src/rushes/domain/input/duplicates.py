@@ -22,13 +22,18 @@ def request_key(draft: PricedDraft) -> int | None:
     """Eight bytes of the hash of what is asked for, as a signed integer: prompt, model or alias, and all
     options that are sent, inputs and seed among them.
 
-    What an item is called, and where it stands, is not part of it. None for one that starts from another's
+    What an item is called, and where it stands, is not part of it; the bounds of a model that is chosen later
+    are. None for one that starts from another's
     last frame: what it asks for is not there yet, and equals nothing.
     """
     if is_link(draft.draft.options):
         return None
-    sent = {name: value for name, value in draft.charge.sent_options.items() if value is not None}
-    body = json.dumps([draft.draft.prompt.strip(), draft.asked_for, sent], sort_keys=True, default=str)
+    options = draft.options if draft.bounds is not None else draft.charge.sent_options
+    asked: list[object] = [draft.draft.prompt.strip(), draft.asked_for]
+    asked.append({name: value for name, value in options.items() if value is not None})
+    if draft.bounds is not None:
+        asked.append([draft.bounds.among, draft.bounds.credits_max])
+    body = json.dumps(asked, sort_keys=True, default=str)
     digest = hashlib.blake2b(body.encode(), digest_size=8, person=b"rushes-request").digest()
     return int.from_bytes(digest, "big", signed=True)
 

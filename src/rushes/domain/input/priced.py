@@ -11,6 +11,15 @@ from rushes.domain.catalogue.model import Model
 from rushes.domain.catalogue.options import OptionValue
 from rushes.domain.catalogue.price import Charge, Money
 from rushes.domain.errors import InputError
+from rushes.domain.input.auto import (
+    AUTO,
+    AutoRule,
+    Candidate,
+    asks_for_auto,
+    candidates,
+    cheapest,
+    taking,
+)
 from rushes.domain.input.chains import chain_faults
 from rushes.domain.input.deadlines import deadline_ms
 from rushes.domain.input.prompts import TaskDraft, collect
@@ -20,7 +29,9 @@ from rushes.domain.input.prompts import TaskDraft, collect
 class PricedDraft:
     """A draft that a provider can take: its model, its options in normal form, and what it costs.
 
-    `alias` is set when it was asked for under one: then the model is that alias's first choice.
+    `alias` is set when it was asked for under one: then the model is that alias's first choice. Of an item
+    whose model is chosen later (`auto`) `choices` are the models that it may be given within its `bounds`;
+    the cheapest of them is its `model`, which is what is reserved.
     `deadline_at_ms` is the item's own, None without one.
     """
 
@@ -30,10 +41,14 @@ class PricedDraft:
     charge: Charge
     alias: Alias | None = None
     deadline_at_ms: int | None = None
+    choices: tuple[Candidate, ...] = ()
+    bounds: AutoRule | None = None
 
     @property
     def asked_for(self) -> str:
-        """The name that is priced: the alias's, or the model's own."""
+        """The name that is priced: the alias's, or the model's own; `auto` where it is chosen later."""
+        if self.choices:
+            return AUTO
         return self.model.name if self.alias is None else self.alias.name
 
     @property
@@ -42,9 +57,45 @@ class PricedDraft:
         return self.charge.credits
 
     @property
+    def credits_max(self) -> int:
+        """The most that it may come to cost: what the dearest of its choices costs."""
+        return max((one.charge.credits for one in self.choices), default=self.credits)
+
+    @property
     def money(self) -> Money | None:
         """What the provider is expected to charge for it; None where nobody has written it down."""
         return None if self.charge.cost is None else self.charge.cost.money
+
+
+class _LeftOpen:
+    """Prices items whose model is chosen later; the candidates of each set of options are found once."""
+
+    def __init__(
+        self, catalogue: Catalogue, rule: AutoRule, now: float, uploads: KnownUploads | None
+    ) -> None:
+        self._catalogue, self._rule, self._now, self._uploads = catalogue, rule, now, uploads
+        self._found: dict[str, list[Candidate]] = {}
+
+    def priced(self, draft: TaskDraft) -> PricedDraft:
+        """The draft at its cheapest candidate. Raises `InputError` for one that no model takes."""
+        key = repr(draft.options)
+        if key not in self._found:
+            self._found[key] = candidates(
+                self._catalogue, self._rule, draft.options, self._now, self._uploads
+            )
+        choices = taking(self._found[key], draft.prompt)
+        least = cheapest(choices, self._rule, draft.origin)
+        now_ms = int(self._now * 1000)
+        until_ms = None if draft.deadline is None else deadline_ms(draft.deadline, now_ms, draft.origin)
+        return PricedDraft(
+            draft,
+            least.model,
+            draft.options,
+            least.charge,
+            deadline_at_ms=until_ms,
+            choices=tuple(choices),
+            bounds=self._rule,
+        )
 
 
 def validate_drafts(
@@ -55,21 +106,29 @@ def validate_drafts(
     *,
     fit_lengths: bool = False,
     are_all: bool = True,
+    auto: AutoRule | None = None,
 ) -> list[PricedDraft]:
     """Each draft with its model, normalised options and so its price, at `now` (epoch seconds).
 
     With `fit_lengths` a duration that a model does not have becomes the next longer one, see `lengths`.
     Uploads must be among those that are known, and be such that they can be handed on; with None that is
-    not looked at. Unless they `are_all` of their batch, links between them are not looked at either.
+    not looked at. Unless they `are_all` of their batch, links between them are not looked at either. With a
+    rule `auto` items may leave the choice of their model to it.
 
     Raises `UnknownModel`, `ModelRetired` or `InputError` for the first draft at fault.
     """
     now_ms = int(now * 1000)
     known: dict[object, PricedDraft] = {}  # most items of a batch are alike but for their prompt
     faults = chain_faults(drafts) if are_all else {}
+    left_open = None if auto is None else _LeftOpen(catalogue, auto, now, uploads)
 
     def checked(numbered: tuple[int, TaskDraft]) -> PricedDraft:
         index, draft = numbered
+        if left_open is not None and asks_for_auto(draft.model, catalogue):
+            found = left_open.priced(draft)
+            if index in faults:
+                raise faults[index]
+            return found
         key = _look_of(draft)
         like = None if key is None else known.get(key)
         if like is None or like.model.prompt_problem(draft.prompt) is not None:

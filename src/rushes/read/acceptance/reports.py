@@ -42,6 +42,7 @@ def batch_verdicts(connection: Connection, scope: Scope, public_id: str) -> dict
         "accept": bests.as_dict(asked.best_of, asked.gate)  # type: ignore[arg-type]
         if has_best_of
         else None,
+        "auto": None if asked.auto is None else asked.auto.as_dict(),
         "clips": len(rows),
         "replaced": sum(row.is_current == 0 for row in rows),
         "verdicts": {name: verdicts[name] for name in (*(each.value for each in Verdict), "open")},
@@ -49,6 +50,22 @@ def batch_verdicts(connection: Connection, scope: Scope, public_id: str) -> dict
         "credits_settled": spent,
         "cost_per_accepted": _cost(spent, accepted),
     }
+
+
+def models_chosen(connection: Connection, scope: Scope, public_id: str) -> dict[str, int]:
+    """How many of the batch's tries each model was chosen for, most first; `auto` are still to be chosen.
+
+    Empty for a batch that left no choice open. Raises `NotFound`.
+    """
+    rows = connection.execute(
+        text(
+            "SELECT model, COUNT(*) AS tries FROM video_tasks WHERE batch_id = :batch_id AND alias = 'auto'"
+            " AND (choice IS NOT NULL OR (provider = 'auto' AND status = 'pending'))"
+            " GROUP BY model ORDER BY 2 DESC, 1"
+        ),
+        {"batch_id": scope.batch_id(connection, public_id)},
+    )
+    return {row.model: int(row.tries) for row in rows}
 
 
 def cost_by_model(connection: Connection, scope: Scope, *, since_ms: int = 0) -> list[dict[str, Any]]:

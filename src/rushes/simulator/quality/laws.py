@@ -1,6 +1,6 @@
 """How good a model's clips are, as chances that are known: by model, by what was asked for, and by seed.
 
-So what a gate, a judge and further clips gain can be compared with what they must gain.
+So what a gate, a judge, re-rolls and repairs gain can be compared with what they must gain.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,18 @@ from rushes.simulator.draws import Lane, seed_of, uniform
 HARD_PROMPT: Final = "[hard]"
 """A prompt with this in it meets a law's `hard` too."""
 
+SOUND_MODERATION: Final = "audio_moderation: the soundtrack was refused"
+"""What a provider says of a try that failed for its sound."""
+
+_TALL: Final = frozenset({"1080p", "1440p", "4k"})
 _SHORT_SECONDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Law:
     """Chances from 0 to 1. Of a clip: that it is `black`, that it stands still (`frozen`, and `slow` more for
-    each second beyond five), that a judge rejects it (`rejected`, and `hard` more for a hard prompt).
+    each second beyond five), that a judge rejects it (`rejected`, and `hard` more for a hard prompt). Of a
+    try: that it fails for its `sound`, where it has any, or at a `tall` resolution.
     """
 
     black: float = 0.0
@@ -28,9 +33,19 @@ class Law:
     slow: float = 0.0
     rejected: float = 0.0
     hard: float = 0.0
+    sound: float = 0.0
+    tall: float = 0.0
+
+    def failure_of(self, options: Mapping[str, Any], draw: float) -> str | None:
+        """Why a try of these options fails at this draw from 0 to 1: `sound` or `tall`; None if it passes."""
+        sound = self.sound if options.get("sound") is True else 0.0
+        if draw < sound:
+            return "sound"
+        tall = self.tall if str(options.get("resolution")).lower() in _TALL else 0.0
+        return "tall" if draw < sound + tall else None
 
     def defect_of(self, seconds: float, draw: float) -> str:
-        """What a gate finds of a clip of this length at a draw from 0 to 1: `black`, `frozen`, or nothing."""
+        """What a gate finds of a clip of this length at this draw: `black`, `frozen`, or nothing."""
         if draw < self.black:
             return "black"
         frozen = self.frozen + self.slow * max(0.0, seconds - _SHORT_SECONDS)

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Row
 
 from rushes.domain.acceptance.best_of import Acceptance, BestOf
 from rushes.domain.acceptance.gate import Thresholds, thresholds_of
+from rushes.store.acceptance.choices import decode_rule, encode_rule
 from rushes.store.database import Rows, statement
 
 _IDS = Rows(id=int)
@@ -19,8 +20,8 @@ def ask_for(connection: Connection, batch_id: int, asked: Acceptance) -> None:
     best_of = asked.best_of
     connection.execute(
         statement(
-            "INSERT INTO batch_gates (batch_id, thresholds, has_judge, clips_max, credits_max)"
-            " VALUES (:batch_id, :thresholds, :has_judge, :clips_max, :credits_max)"
+            "INSERT INTO batch_gates (batch_id, thresholds, has_judge, clips_max, credits_max, auto)"
+            " VALUES (:batch_id, :thresholds, :has_judge, :clips_max, :credits_max, :auto)"
         ),
         {
             "batch_id": batch_id,
@@ -28,6 +29,7 @@ def ask_for(connection: Connection, batch_id: int, asked: Acceptance) -> None:
             "has_judge": int(asked.gate.judge is True),
             "clips_max": None if best_of is None else best_of.clips_max,
             "credits_max": None if best_of is None else best_of.credits_max,
+            "auto": None if asked.auto is None else encode_rule(asked.auto),
         },
     )
 
@@ -39,7 +41,8 @@ def of_batch(connection: Connection, batch_id: int) -> Acceptance:
     ).first()
     if row is None:
         return Acceptance()
-    return Acceptance(thresholds_in(row.thresholds), _best_of(row))
+    auto = None if row.auto is None else decode_rule(row.auto)
+    return Acceptance(thresholds_in(row.thresholds), _best_of(row), auto)
 
 
 def thresholds_in(text: str) -> Thresholds:

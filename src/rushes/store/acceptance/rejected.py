@@ -51,8 +51,8 @@ def lock_replaceable(connection: Connection, task_ids: Iterable[int], *, now_ms:
     of_item = "p.batch_id = t.batch_id AND p.item_index = t.item_index AND p.status = 'succeeded'"
     return connection.execute(
         statement(
-            f"SELECT t.id, t.batch_id, t.item_index, {PRICE.format(t='t')} AS credits, t.model,"
-            " t.alias, t.options,"
+            f"SELECT t.id, t.batch_id, t.item_index, t.retry_number, {PRICE.format(t='t')} AS credits,"
+            " t.model, t.alias, t.choice, t.options, c.reasons,"
             f" (SELECT COUNT(*) FROM video_tasks p WHERE {of_item}) AS clips,"
             f" (SELECT SUM(p.credits) FROM video_tasks p WHERE {of_item}) AS spent"
             f" FROM {_IDS.sql(connection)} JOIN video_tasks t ON t.id = v.id"
@@ -67,7 +67,7 @@ def lock_replaceable(connection: Connection, task_ids: Iterable[int], *, now_ms:
 @dataclass(frozen=True, slots=True)
 class SucceededTask:
     """A success whose file is bad. `may_follow`: its item may have another try, which `row` is for: `id,
-    credits, model, alias, options`. `rerolls` is how many re-rolls the item has used.
+    credits, model, alias, choice, options`. `rerolls` is how many re-rolls the item has used.
     """
 
     id: int
@@ -104,7 +104,7 @@ def lock_succeeded(connection: Connection, task_ids: Iterable[int], *, now_ms: i
         statement(
             "SELECT t.id, t.account_id, t.batch_id, t.item_index, t.completed_at_ms,"
             f" {PRICE.format(t='t')} AS credits, {REROLLS_OF_TASK} AS rerolls,"
-            " t.model, t.alias, t.options, b.public_id,"
+            " t.model, t.alias, t.choice, t.options, b.public_id,"
             f" CASE WHEN {_MAY_FOLLOW} THEN 1 ELSE 0 END AS may_follow"
             f" FROM {_IDS.sql(connection)} JOIN video_tasks t ON t.id = v.id"
             " JOIN batches b ON b.id = t.batch_id WHERE t.status = 'succeeded' ORDER BY t.id"

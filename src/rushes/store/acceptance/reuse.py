@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
+from rushes.domain.input.auto import AUTO
 from rushes.domain.input.duplicates import REUSED_PROVIDER
 from rushes.domain.task import TaskStatus
 from rushes.store.database import Rows, for_update, statement
@@ -98,6 +99,9 @@ def finish_if_pending(
         statement(
             "UPDATE video_tasks SET status = v.status, video_url = v.video_url, error = v.error,"
             " failure_type = v.failure_type, completed_at_ms = :now,"
+            # it has the model that was chosen for its source, if one was
+            f" model = CASE WHEN model = '{AUTO}' THEN COALESCE((SELECT s.model FROM video_tasks s"
+            " WHERE s.id = v.source_id), model) ELSE model END,"
             " progress = CASE WHEN v.status = 'succeeded' THEN 100 ELSE progress END"
             f" FROM {_ENDS.sql(connection)} WHERE video_tasks.id = v.id"
         ),

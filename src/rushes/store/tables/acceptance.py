@@ -16,12 +16,14 @@ batch_gates = Table(
     Column("thresholds", Text, nullable=False),
     # 1: what the gate lets through is judged by the operator's hook too
     Column("has_judge", Integer, nullable=False, server_default=text("0")),
-    # how many clips an item may buy, what they may cost together, and which score a judge must give
+    # how many clips an item may buy, and what they may cost together
     Column("clips_max", BigInteger),
     Column("credits_max", BigInteger),
+    # not used: the score stands in the thresholds, repairs in `batch_retries`
     Column("score_min_ppm", BigInteger),
-    # what the next try changes, by the reason of the rejection, as JSON
     Column("repairs", Text),
+    # the bounds of the models that are chosen for its items, as JSON; NULL where none is
+    Column("auto", Text),
     CheckConstraint("clips_max BETWEEN 1 AND 10", name="clips_max"),
 )
 

@@ -118,6 +118,8 @@ batch_retries = Table(
     Column("last_provider", Text),
     Column("last_api_model", Text),
     Column("last_credits", BigInteger),
+    # what the next try changes, by the reason of the failure or rejection, as JSON
+    Column("repairs", Text),
     # tries after the first of their item, and what those of them that have not failed cost
     count("rerolls_count"),
     count("credits_used"),
@@ -173,6 +175,10 @@ video_tasks = Table(
     Column("api_model", Text, nullable=False),
     # asked for under this alias: until the task is sent, its model may become another one of the alias's
     Column("alias", Text),
+    # why it has its model, as JSON, where that was chosen; until then model and provider are `auto`
+    Column("choice", Text),
+    # which repair this try has, or was left without to see what that gains; NULL of all others
+    Column("repair", Text),
     # where the attempt was sent: it is polled there, though the provider's host be changed
     Column("host", Text),
     Column("attempt", BigInteger, nullable=False, server_default=text("0")),

@@ -16,11 +16,11 @@ _IDS = Rows(id=int)
 def lock_items(connection: Connection, batch_id: int, item_indexes: Sequence[int]) -> Sequence[Row[Any]]:
     """Those of the items that are there, locked until the transaction ends.
 
-    `item_index, id, status, credits, model, alias, options, erased_at_ms`.
+    `item_index, id, status, credits, model, alias, choice, options, erased_at_ms`.
     """
     query = statement(
-        f"SELECT item_index, id, status, {PRICE.format(t='video_tasks')} AS credits, model, alias, options,"
-        " erased_at_ms FROM video_tasks"
+        f"SELECT item_index, id, status, {PRICE.format(t='video_tasks')} AS credits, model, alias, choice,"
+        " options, erased_at_ms FROM video_tasks"
         " WHERE batch_id = :batch_id"
         f" AND is_current = 1 AND item_index IN (SELECT v.item_index FROM {_INDEXES.sql(connection)})"
         f" ORDER BY id{for_update(connection)}"
@@ -39,8 +39,8 @@ def not_cancelled(connection: Connection, task_ids: Sequence[int], *, now_ms: in
     with what a next try needs; `rerolls` is how many re-rolls the item has used."""
     return connection.execute(
         statement(
-            f"SELECT t.id, t.batch_id, {PRICE.format(t='t')} AS credits, t.failure_type, t.error, t.model,"
-            f" t.alias, t.options, {REROLLS_OF_TASK} AS rerolls"
+            f"SELECT t.id, t.batch_id, t.item_index, t.retry_number, {PRICE.format(t='t')} AS credits,"
+            f" t.failure_type, t.error, t.model, t.alias, t.choice, t.options, {REROLLS_OF_TASK} AS rerolls"
             f" FROM video_tasks t JOIN batches b ON b.id = t.batch_id, {_IDS.sql(connection)}"
             " WHERE t.id = v.id AND b.cancelled_at_ms IS NULL"
             " AND (t.deadline_at_ms IS NULL OR t.deadline_at_ms > :now) ORDER BY t.batch_id, t.item_index"

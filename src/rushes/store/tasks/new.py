@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from rushes.domain.catalogue.price import Charge
+from rushes.domain.input.auto import AUTO
 from rushes.store.database import Rows, statement
 from rushes.store.reuse import sources
 from rushes.store.reuse.sources import Source
@@ -43,6 +44,7 @@ _NEXT_TRIES = Rows(
     is_priced=int,
     options=str,
     rerolls=int,
+    repair=str,
     **CHARGE_FIELDS,
 )
 
@@ -160,10 +162,11 @@ def insert_next_tries(
 ) -> list[int]:
     """A new pending task for the item of each given task, whose batch's counters already count it.
 
-    Rows are `(task_id, credits, model, provider, api_model, is_priced, options, rerolls, …)`, the models None
-    for those of the task itself and of its alias, the options (JSON) None for its own, `rerolls` how many of
-    the item's re-rolls the try uses up. What comes last is the charge of a row that `is_priced` (1), as
-    `charge_row` gives it; others (0) keep their task's. Returns the new ids, in the order of the rows.
+    Rows are `(task_id, credits, model, provider, api_model, is_priced, options, rerolls, repair, …)`, the
+    models None for those of the task itself and of its alias, the options (JSON) None for its own, `rerolls`
+    how many of the item's re-rolls the try uses up, `repair` which one it has. What comes last is the charge
+    of a row that `is_priced` (1), as `charge_row` gives it; others (0) keep their task's. Returns the new
+    ids, in the order of the rows.
     """
     parameters = _NEXT_TRIES.parameters(connection, rows)
     source = _NEXT_TRIES.sql(connection)
@@ -181,12 +184,13 @@ def insert_next_tries(
     connection.execute(
         statement(
             f"INSERT INTO video_tasks ({copied}, status, created_at_ms, retry_number, rerolls, credits,"
-            f" model, provider, api_model, alias, deadline_at_ms, {CHARGE_COLUMNS})"
+            f" model, provider, api_model, alias, repair, deadline_at_ms, {CHARGE_COLUMNS})"
             f" SELECT {', '.join(_COPIES.get(name, f't.{name}') for name in copied.split(', '))},"
             " 'pending', CAST(:now AS bigint), t.retry_number + 1,"
             f" {REROLLS_OF_TASK} + v.rerolls, v.credits, COALESCE(v.model, t.model),"
             f" COALESCE(v.provider, {bought_at}, t.provider), COALESCE(v.api_model, t.api_model),"
-            f" CASE WHEN v.model IS NULL THEN t.alias END, {deadline}, {charge}"
+            f" CASE WHEN v.model IS NULL OR v.model = '{AUTO}' THEN t.alias END, v.repair, {deadline},"
+            f" {charge}"
             f" FROM {source} JOIN video_tasks t ON t.id = v.id"
             " ORDER BY t.batch_id, t.item_index"
         ),

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row
 
+from rushes.domain.acceptance.repairs import Rule
 from rushes.domain.retries import BAD_FILE, RETRIED_UNASKED, LastModel, RetryPolicy, StopLoss
 from rushes.domain.task import FailureType
 from rushes.store.database import Rows, statement
@@ -81,6 +83,7 @@ def ask_for(connection: Connection, batch_id: int, policy: RetryPolicy) -> None:
             last_provider=None if last is None else last.provider,
             last_api_model=None if last is None else last.api_model,
             last_credits=None if last is None else last.credits,
+            repairs=msgspec.json.encode(policy.repairs).decode() if policy.repairs else None,
         )
     )
 
@@ -124,6 +127,7 @@ def _rerolls(row: Row[Any]) -> Rerolls:
             stop_loss,
             last,
             on_bad_file,
+            () if row.repairs is None else msgspec.json.decode(row.repairs, type=tuple[Rule, ...]),
         ),
         row.rerolls_count,
         row.credits_used,

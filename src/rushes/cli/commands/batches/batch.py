@@ -15,7 +15,7 @@ from rushes.cli.commands.batches.sheet import sheet
 from rushes.cli.exits import ExitCode
 from rushes.cli.named import BatchId
 from rushes.cli.options import Json, Limit, Whole
-from rushes.domain.notation import counted
+from rushes.domain.notation import counted, model_words
 
 if TYPE_CHECKING:
     from rushes.cli.session import Stop
@@ -102,10 +102,12 @@ def show(
             held = await held_counts(rushes, named) if batch["pending_count"] else []
             troubles = await rushes.troubles(named) if open_count(batch) else []
             earned = await rushes.batch_margin(named)
+            models = await rushes.models_chosen(named)
         if json:
             extra = {} if chosen is None else {"items": chosen}
             document = {"ok": True, **batch, "files": files, "troubles": troubles, "earned": earned}
             document |= {"verdicts": verdicts, "likeness": likeness, "chains": chains}
+            document["models_chosen"] = models
             print_json(document | extra)
             return
         print_facts(batch)
@@ -113,6 +115,8 @@ def show(
             print_line(files_line(files))
         if verdicts:
             print_line(verdicts_line(verdicts))
+        if models:
+            print_line("models chosen: " + ", ".join(f"{count} {name}" for name, count in models.items()))
         for line in likeness_lines(likeness):
             print_line(line)
         if chains["chains"]:
@@ -156,22 +160,26 @@ def print_items(items: Sequence[Mapping[str, Any]]) -> None:
     from rushes.cli.show import print_table, shortened
 
     with_trouble = any(item["trouble"] for item in items)
+    with_choice = any(item["model_choice"] for item in items)
     rows = [
         (
             item["index"],
-            item["model"] if item["alias"] is None else f"{item['alias']} → {item['model']}",
+            model_words(item["model"], item["alias"]),
             _status_of(item),
             item["failure_type"],
             item["attempt"],
             item["credits"],
             shortened(item["prompt"]),
             *([shortened(item["trouble"] or "", TROUBLE_CHARACTERS_SHOWN)] if with_trouble else []),
+            *([item["model_choice"] or ""] if with_choice else []),
         )
         for item in items
     ]
     columns = ["index", "model", "status", "failure", "attempt", "credits", "prompt"]
     if with_trouble:
         columns.append("last answer")
+    if with_choice:
+        columns.append("why this model")
     print_table(columns, rows, right="index attempt credits")
 
 
@@ -385,8 +393,9 @@ def attempts(
 @app.command
 def rerolls(batch_id: BatchId, /, *, json: Json = False) -> None:
     """Show a batch's retry policy, and what its tries have cost."""
+    from rushes.cli.commands.models.figures import print_gains
     from rushes.cli.session import opened, run_async
-    from rushes.cli.show import print_facts, print_json
+    from rushes.cli.show import print_facts, print_json, print_line
 
     async def show_rerolls() -> None:
         async with opened() as rushes:
@@ -394,7 +403,8 @@ def rerolls(batch_id: BatchId, /, *, json: Json = False) -> None:
         if json:
             print_json({"ok": True, **found})
             return
-        policy = found.pop("policy") or {"max": 0}
+        policy, gained = found.pop("policy") or {"max": 0}, found.pop("repairs")
+        rules = [f"{rule['after']}:{rule['do']}" for rule in policy.pop("repairs", [])]
         reasons = policy.pop("reasons", [])
         stop_loss = policy.pop("stop_loss", None)
         print_facts(
@@ -403,7 +413,11 @@ def rerolls(batch_id: BatchId, /, *, json: Json = False) -> None:
                 **policy,
                 "reasons": ", ".join(reasons),
                 "stop_loss": stop_loss and f"below {stop_loss['pass_rate_min']} after {stop_loss['after']}",
+                "repairs": ", ".join(rules),
             }
         )
+        if gained:
+            print_line("")
+            print_gains(gained)
 
     run_async(show_rerolls())

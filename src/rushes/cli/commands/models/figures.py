@@ -1,6 +1,7 @@
-"""`rushes models stats`, `accepted` and `margin`: what was measured and earned here."""
+"""`rushes models stats`, `repairs`, `accepted` and `margin`: what was measured and earned here."""
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -57,6 +58,49 @@ def stats(
             print_line(f"only the newest {counted(found['tries'], 'try', 'tries')} were counted")
 
     run_async(show_stats())
+
+
+def print_gains(gains: Sequence[Mapping[str, Any]]) -> None:
+    """What repairs have gained, and which of them does not pay."""
+    from rushes.cli.show import print_line, print_table
+
+    rows = [
+        (
+            gain["rule"],
+            f"{_percent(gain['with']['share'])} of {gain['with']['tries']}",
+            f"{_percent(gain['without']['share'])} of {gain['without']['tries']}",
+            " to ".join(_percent(bound) for bound in gain["gain_interval"]),
+            gain["pays"],
+        )
+        for gain in gains
+    ]
+    print_table(("repair", "passed with it", "without", "gain, 95 %", "pays"), rows)
+    lost = [gain["rule"] for gain in gains if gain["pays"] == "no"]
+    if lost:
+        print_line(f"does not pay: {', '.join(lost)}; leave it out")
+
+
+def repairs(
+    *,
+    days: Annotated[Whole, Parameter(validator=Number(gte=1, lte=3650), help="Days to look back.")] = 90,
+    json: Json = False,
+) -> None:
+    """Show what repairs have gained, beside tries that were left without them, and which do not pay."""
+    from rushes.cli.session import opened, run_async
+    from rushes.cli.show import print_json, print_line
+
+    async def show_gains() -> None:
+        since_ms = int((time.time() - days * 86_400) * 1000)
+        async with opened() as rushes:
+            found = await rushes.repair_gains(since_ms=since_ms)
+        if json:
+            print_json({"ok": True, "data": found})
+        elif found:
+            print_gains(found)
+        else:
+            print_line("no try was repaired; `--repair` of `rushes run` asks for that")
+
+    run_async(show_gains())
 
 
 def accepted(

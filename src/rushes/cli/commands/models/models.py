@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from rushes.cli.commands.models.choosing import choose
-from rushes.cli.commands.models.figures import accepted, margin, stats
+from rushes.cli.commands.models.figures import accepted, margin, repairs, stats
 from rushes.cli.named import KnownModel
 from rushes.cli.options import Json, Whole
 from rushes.domain.notation import counted
@@ -22,6 +22,7 @@ app = App(name="models", help="List the models, and how often they pass.")
 app.command(choose)
 app.command(stats)
 app.command(accepted)
+app.command(repairs)
 app.command(margin)
 
 

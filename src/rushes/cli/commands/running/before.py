@@ -24,11 +24,21 @@ TRIAL = ".rushes-trial"
 
 
 def require_keys(settings: "Settings", priced: "Sequence[PricedDraft]") -> None:
-    """Raise `SettingsError` when the batch needs a provider that has no key or cannot be built."""
+    """Raise `SettingsError` when the batch needs a provider that has no key or cannot be built.
+
+    An item whose model is chosen later needs one provider of those that may be chosen.
+    """
     from rushes.domain.errors import SettingsError
     from rushes.provider_wiring import try_providers
 
-    wanted = sorted({draft.model.provider for draft in priced})
+    usable, troubles = try_providers(settings)
+    wanted = sorted(
+        {
+            draft.model.provider
+            for draft in priced
+            if not any(one.model.provider in usable for one in draft.choices)
+        }
+    )
     for provider in wanted:
         missing = settings.provider_account(provider).missing
         if missing is not None:
@@ -37,7 +47,6 @@ def require_keys(settings: "Settings", priced: "Sequence[PricedDraft]") -> None:
                 " without a key try `rushes demo` or `rushes sim`",
                 variable=missing,
             )
-    troubles = try_providers(settings)[1]
     for provider in wanted:
         if provider in troubles:
             raise SettingsError(f"the provider {provider} cannot be used: {troubles[provider]}")
@@ -46,12 +55,14 @@ def require_keys(settings: "Settings", priced: "Sequence[PricedDraft]") -> None:
 def check_asked(settings: "Settings", priced: "Sequence[PricedDraft]", asked: Mapping[str, Any]) -> None:
     """Raise `InputError` for a policy of retries, a gate or a best-of that cannot be."""
     from rushes.domain.acceptance.best_of import read_acceptance
+    from rushes.domain.input.auto import read_auto
     from rushes.domain.retries import read_policy
     from rushes.wiring import gate_rules
 
-    accept = asked["accept"]
-    read_policy(asked["retries"], settings.catalogue(), priced, time.time(), buys_clips=accept is not None)
-    read_acceptance(asked["gate"], accept, gate_rules(settings), priced)
+    accept, catalogue = asked["accept"], settings.catalogue()
+    rule = read_auto(asked["auto"], catalogue, int(time.time() * 1000))
+    read_policy(asked["retries"], catalogue, priced, time.time(), buys_clips=accept is not None)
+    read_acceptance(asked["gate"], accept, gate_rules(settings), priced, rule)
 
 
 def refuse_without_credits(*, required: int, grant: int | None, account: str) -> None:
@@ -119,7 +130,7 @@ def approve(
         return
     say_quote(priced, settings, bought=bought, reuse=reuse)
     free = bought[1] if reuse else frozenset()
-    required = sum(draft.credits for index, draft in enumerate(priced) if index not in free)
+    required = sum(draft.credits_max for index, draft in enumerate(priced) if index not in free)
     most = settings.confirm_credits
     if yes or required <= most:
         return

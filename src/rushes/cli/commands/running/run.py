@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from rushes.cli.commands.running.accepting import NOTHING_ASKED, GivenAcceptance
-from rushes.cli.given_items import NOTHING_GIVEN, GivenItems, folder_of, price_drafts
+from rushes.cli.given_items import (
+    NO_BOUNDS_GIVEN,
+    NOTHING_GIVEN,
+    GivenAuto,
+    GivenItems,
+    folder_of,
+    price_drafts,
+)
 from rushes.cli.named import batch_ids, model_names
 from rushes.cli.options import Account, Json, PromptFile, Whole
 from rushes.cli.show import say
@@ -48,6 +55,15 @@ class GivenRetries:
         Parameter(completer=model_names, help="The model of an item's last try, at its own price."),
     ] = None
 
+    repair: Annotated[
+        list[str] | None,
+        Parameter(
+            negative=(),
+            help="REASON:CHANGE; frozen:shorter, audio_moderation:sound_off, black:next_model=veo-pro, or"
+            " usual; may be repeated.",
+        ),
+    ] = None
+
     def policy(self) -> dict[str, Any]:
         """The options as the API's object; what is wrong with them is found where all front ends look."""
         from rushes.domain.errors import InputError
@@ -65,8 +81,22 @@ class GivenRetries:
             "reasons": self.retry_on,
             "credits_max": self.retry_credits_max,
             "last_model": self.last_model,
+            "repairs": None if self.repair is None else _repairs(self.repair),
         }
         return policy | {name: value for name, value in given.items() if value is not None}
+
+
+def _repairs(texts: Sequence[str]) -> bool | list[dict[str, Any]]:
+    """`frozen:shorter` as the API's object; `usual` is true. What is wrong is found where all look."""
+    if list(texts) == ["usual"]:
+        return True
+    rules: list[dict[str, Any]] = []
+    for text in texts:
+        after, _, change = text.partition(":")
+        do, separator, models = change.partition("=")
+        rule: dict[str, Any] = {"after": after, "do": do or None}
+        rules.append(rule | ({"models": models.split(",")} if separator else {}))
+    return rules
 
 
 @Parameter(name="*")
@@ -117,6 +147,7 @@ def run(
     ways: GivenWays = PLAIN,
     retrying: GivenRetries = NO_RETRIES,
     accepting: GivenAcceptance = NOTHING_ASKED,
+    bounds: GivenAuto = NO_BOUNDS_GIVEN,
     dry_run: Annotated[
         bool, Parameter(negative=(), help="Show what it would cost, as `rushes quote` does, and stop.")
     ] = False,
@@ -138,22 +169,28 @@ def run(
     if ways.resume is not None:
         if file is not None or given.template is not None:
             raise UsageError("name a FILE or a batch to --resume, not both")
-        of_new_batches = (given, retrying, accepting, ways.grant, ways.request_id)
-        is_new = ways.again or ways.reuse or dry_run
-        if is_new or of_new_batches != (NOTHING_GIVEN, NO_RETRIES, NOTHING_ASKED, None, None):
+        asked_anew = (given, retrying, accepting, bounds, ways.grant, ways.request_id)
+        nothing = (NOTHING_GIVEN, NO_RETRIES, NOTHING_ASKED, NO_BOUNDS_GIVEN, None, None)
+        if ways.again or ways.reuse or dry_run or asked_anew != nothing:
             raise UsageError(
                 "--resume continues a batch as it was accepted:"
                 " only --out, --yes, --account and --json go with it"
             )
         with out_folder(ways.out):
             return run_async(_resume(settings, ways, ways.resume))
-    drafts = given.drafts(file, settings.catalogue())
+    catalogue = settings.catalogue()
+    drafts = given.drafts(file, catalogue)
     if dry_run:
-        priced = price_drafts(drafts, settings, folder_of(file))
+        priced = price_drafts(drafts, settings, folder_of(file), auto=bounds.rule(catalogue))
         print_quote(priced, settings, as_json=ways.json, account=ways.account, reuse=ways.reuse)
         return 0
-    asked = {"retries": retrying.policy(), "gate": accepting.gate, "accept": accepting.accept()}
-    asked["reuse"] = ways.reuse
+    asked = {
+        "retries": retrying.policy(),
+        "gate": accepting.gate,
+        "accept": accepting.accept(),
+        "auto": bounds.document(),
+        "reuse": ways.reuse,
+    }
     with out_folder(ways.out):
         return run_async(_run(settings, _Items(drafts, folder_of(file)), ways, asked))
 
@@ -231,7 +268,7 @@ async def _run(settings: "Settings", items: _Items, ways: GivenWays, asked: Mapp
             say(_accepted(batch, is_resumed=(await left_now(rushes, batch)).count > 0))
             if ways.grant is not None and batch["idempotent_replay"]:
                 say("nothing was granted: --grant is for a new batch; `rushes credits grant` grants at once")
-            for model in {draft.model.name: draft.model for draft in priced}.values():
+            for model in {draft.model.name: draft.model for draft in priced if not draft.choices}.values():
                 if model.note is not None:
                     say(f"{model.name}: {model.note}")
             return await _work(rushes, batch["batch_id"], ways)
@@ -250,9 +287,11 @@ def _priced(
     """The drafts with their prices; none when they are refused, but `may_be_known` from an earlier run."""
     from rushes.cli.commands.running.before import check_asked
     from rushes.domain.errors import InputError
+    from rushes.domain.input.auto import NO_BOUNDS, read_auto
 
     try:
-        priced = price_drafts(items.drafts, settings, items.folder, account=ways.account)
+        rule = read_auto(asked["auto"], settings.catalogue(), int(time.time() * 1000)) or NO_BOUNDS
+        priced = price_drafts(items.drafts, settings, items.folder, account=ways.account, auto=rule)
         check_asked(settings, priced, asked)  # before a database is made
     except InputError:
         if not may_be_known:

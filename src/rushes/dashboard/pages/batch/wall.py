@@ -21,6 +21,7 @@ from rushes.dashboard.session import Role
 from rushes.dashboard.visit import Page, Visit
 from rushes.dashboard.words import tr, tr_count
 from rushes.domain.acceptance.verdicts import Verdict
+from rushes.domain.notation import model_words
 from rushes.domain.task import TaskStatus
 from rushes.read.board.batch_tabs import ItemsTab, items_tab
 from rushes.read.items import ItemFilter
@@ -268,7 +269,7 @@ def verdict_mark(item: Mapping[str, Any]) -> Markup | None:
 
 
 def _facts(item: Mapping[str, Any]) -> str:
-    model = item["model"] if item["alias"] is None else f"{item['alias']} → {item['model']}"
+    model = model_words(item["model"], item["alias"])
     cost = tr_count(item["credits"], "1 credit", "{n} credits")
     if item["status"] == "failed":
         cost = tr("refunded {n}", n=number(item["credits"]))

@@ -1,0 +1,150 @@
+"""A clip's model is chosen, and what it costs beyond the least price is reserved: one transaction.
+
+Tasks are locked first, then their account, then their batch, as everywhere. What is reserved only grows
+here: a task had the least price of its candidates, and now has that of its model. A model that the account
+cannot pay, that a cap has no room for, or whose clip would pass what the item or the batch may cost, leaves
+the next one; with none the task waits.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Row
+
+from rushes.domain.acceptance.bandit import ranked, why
+from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.catalogue.media import KnownUploads, uploads_in
+from rushes.domain.catalogue.model import Model
+from rushes.domain.input import auto
+from rushes.domain.input.auto import Candidate, Chosen
+from rushes.money.choosing.purse import Purse, price_of
+from rushes.store import batches, ledger
+from rushes.store.acceptance import choices, gates
+from rushes.store.batches import BatchCounters
+from rushes.store.inputs import uploads
+from rushes.store.tasks.charges import charge_row
+
+TASKS_MAX: Final = 500
+"""Tasks whose models one transaction chooses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What may be chosen now. `usable` says whether a model can take tasks at the moment, `seconds` by when
+    (as an age, in 95 of 100 cases) its video is there; `makes_links` is as for uploads.
+    """
+
+    catalogue: Catalogue
+    usable: Callable[[Model], bool] = lambda _model: True
+    seconds: Callable[[Model], float] = lambda model: model.render_time_p50_seconds
+    makes_links: bool = False
+
+
+def choose_models(connection: Connection, batch_id: int, models: Models, now_ms: int) -> dict[str, int]:
+    """Choose models for as many of the batch's tasks as may be bought now; how many were given each."""
+    rows = choices.lock_waiting(connection, batch_id, limit=TASKS_MAX)
+    if not rows:
+        return {}
+    account_id = batches.account_of(connection, batch_id)
+    ledger.expire_lots(connection, now_ms, account=account_id)
+    ledger.lock(connection, account_id)  # accounts are locked before batches, everywhere
+    batch = batches.lock_counters(connection, [batch_id])[batch_id]
+    if batch.cancelled_at_ms is not None:
+        return {}
+    choosing = _Choosing(connection, batch, models, now_ms)
+    candidates = [choosing.candidates(row) for row in rows]
+    count = choosing.room({each.model.name: each.model for of_row in candidates for each in of_row})
+    purse = Purse.of(connection, batch, [each for of_row in candidates for each in of_row], now_ms)
+    chosen: list[tuple[object, ...]] = []
+    given: Counter[str] = Counter()
+    for row, of_row in zip(rows, candidates, strict=True):
+        if len(chosen) >= count:
+            break
+        found = choosing.first_paid(row, of_row, purse)
+        if found is None:
+            continue
+        candidate, reason = found
+        model, charge = candidate.model, charge_row(candidate.charge, msgspec.json.decode(row.options))
+        why_chosen = choices.encode_chosen(Chosen(reason, row.credits))
+        named = (model.name, model.provider, model.api_model)
+        chosen.append((row.id, price_of(row, candidate), *named, why_chosen, *charge))
+        given[model.name] += 1
+    if chosen:
+        purse.write(connection, batch, now_ms)
+        choices.choose_if_waiting(connection, chosen)
+    return dict(given)
+
+
+class _Choosing:
+    """The choices of one batch: its rule, what is known, and the candidates of each set of options."""
+
+    def __init__(self, connection: Connection, batch: BatchCounters, models: Models, now_ms: int) -> None:
+        self._connection, self._batch, self._models, self._now_ms = connection, batch, models, now_ms
+        asked = gates.of_batch(connection, batch.batch_id)
+        self._rule = asked.auto or auto.NO_BOUNDS
+        self._credits_max = None if asked.best_of is None else asked.best_of.credits_max
+        account_id = batch.account_id
+        self._known = choices.records(connection, account_id, since_ms=now_ms - auto.LEARNED_MS)
+        self._failing = choices.failing(
+            connection, account_id, since_ms=now_ms - auto.FAILED_MS, failures=auto.FAILURES_MAX
+        )
+        self._found: dict[str, list[Candidate]] = {}
+
+    def candidates(self, row: Row[Any]) -> list[Candidate]:
+        """The models that the task may be given now, with their prices."""
+        if row.options not in self._found:
+            self._found[row.options] = self._usable(msgspec.json.decode(row.options))
+        found = auto.taking(self._found[row.options], row.prompt)
+        if self._credits_max is None:
+            return found
+        return [each for each in found if each.charge.credits <= self._credits_max - row.spent]
+
+    def _usable(self, options: Mapping[str, Any]) -> list[Candidate]:
+        named, known = set(uploads_in(options)), None
+        if named:
+            known = KnownUploads(uploads.kept_facts(self._connection, named), self._models.makes_links)
+        found = auto.candidates(self._models.catalogue, self._rule, options, self._now_ms / 1000, known)
+        found = [each for each in found if self._models.usable(each.model)]
+        found = [each for each in found if each.model.name not in self._failing] or found
+        if self._rule.finish_by_ms is None:
+            return found
+        left_seconds = (self._rule.finish_by_ms - self._now_ms) / 1000
+        in_time = [each for each in found if self._models.seconds(each.model) <= left_seconds]
+        # past that time, or with none that is fast enough, the fastest
+        return in_time or sorted(found, key=lambda each: self._models.seconds(each.model))[:1]
+
+    def room(self, models: Mapping[str, Model]) -> int:
+        """How many of these models' clips may be bought now; all once there is no time for a second one."""
+        by_ms = self._rule.finish_by_ms
+        slowest = max((self._models.seconds(model) for model in models.values()), default=0.0)
+        if by_ms is not None and self._now_ms + 2000 * slowest > by_ms:
+            return TASKS_MAX
+        batch_id, catalogue = self._batch.batch_id, self._models.catalogue
+        # what waits for a model that takes nothing now brings no verdict, so nothing waits for it
+        sendable = sum(
+            count
+            for name, count in choices.to_be_sent(self._connection, batch_id).items()
+            if (model := catalogue.find(name)) is not None and self._models.usable(model)
+        )
+        unjudged = choices.unjudged(self._connection, batch_id)
+        open_clips = sendable + self._batch.processing + unjudged
+        decided = sum(record.clips for name, record in self._known.items() if name in models)
+        return auto.room(decided=decided, open_clips=open_clips)
+
+    def first_paid(
+        self, row: Row[Any], candidates: Sequence[Candidate], purse: Purse
+    ) -> tuple[Candidate, str] | None:
+        """The first candidate in the order drawn that could be paid, and was; with why it is that one."""
+        seed = self._batch.batch_id if self._rule.seed is None else self._rule.seed
+        draw = random.Random(f"{seed} {row.item_index} {row.number}")
+        by_name = {each.model.name: each for each in candidates}
+        prices = {name: price_of(row, each) for name, each in by_name.items()}
+        order = ranked(prices, self._known, draw.betavariate)
+        for drawn in order:
+            if purse.pay(row, by_name[drawn.model]):
+                return by_name[drawn.model], why(drawn, order)
+        return None

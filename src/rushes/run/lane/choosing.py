@@ -1,0 +1,87 @@
+"""Models of tasks that left the choice open: chosen a few at a time, as their account's clips get verdicts.
+
+Any worker does it for all, once a second; see `rushes.money.choosing.choose`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sqlalchemy import Connection
+
+from rushes import telemetry
+from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.catalogue.model import Model
+from rushes.domain.polling.render_times import Estimate, typical_task
+from rushes.money.choosing.choose import Models, choose_models
+from rushes.providers.health import HealthState
+from rushes.run.failover import availability
+from rushes.store import render_times, workers
+from rushes.store.acceptance import choices
+from rushes.store.database import Database
+from rushes.store.tasks import pauses
+
+WAITING_MAX: Final = 1_000
+BATCHES_MAX: Final = 50
+"""Batches that one pass looks at, of those that wait: first those that were not for longest."""
+
+AGAIN_MS: Final = 3_000
+"""When a batch is looked at again for which nothing could be chosen: it waits for verdicts, as a rule."""
+
+LATE_SHARE: Final = 0.95
+LEARNED_TASKS_MIN: Final = 8
+LATE_FACTOR: Final = 2.0
+"""How much longer than its median a render takes in 95 of 100 cases, as long as nothing was learned."""
+
+log = telemetry.logger()
+
+
+class Choosing:
+    """Chooses the models of waiting tasks."""
+
+    def __init__(
+        self, database: Database, *, catalogue: Catalogue, now_ms: Callable[[], int], makes_links: bool
+    ) -> None:
+        self._database = database
+        self._catalogue = catalogue
+        self._now_ms = now_ms
+        self._makes_links = makes_links
+        self._again_at_ms: dict[int, int] = {}
+
+    async def choose(self, states: Mapping[str, HealthState]) -> int:
+        """Choose what can be chosen; returns for how many tasks. `states` are this worker's providers."""
+        now_ms = self._now_ms()
+        waiting = await self._database.read(choices.batches_waiting, limit=WAITING_MAX)
+        self._again_at_ms = {each: self._again_at_ms.get(each, 0) for each in waiting}
+        by_turn = sorted(waiting, key=self._again_at_ms.__getitem__)[:BATCHES_MAX]
+        due = [each for each in by_turn if self._again_at_ms[each] <= now_ms]
+        if not due:
+            return 0
+        served = states.keys() | await self._database.read(workers.served_providers, now_ms)
+        paused = await self._database.read(pauses.all_pauses)
+        times = await self._database.read(self._times)
+        models = Models(
+            self._catalogue,
+            usable=lambda model: availability(model, states, served, paused, now_ms / 1000).reason is None,
+            seconds=lambda model: times.get(model.name, LATE_FACTOR * model.render_time_p50_seconds),
+            makes_links=self._makes_links,
+        )
+        chosen: Counter[str] = Counter()
+        for batch_id in due:
+            given = await self._database.transact(choose_models, batch_id, models, now_ms)
+            self._again_at_ms[batch_id] = now_ms + (0 if given else AGAIN_MS)
+            chosen.update(given)
+        for name, count in chosen.items():
+            log.info(telemetry.MODELS_CHOSEN, model=name, count=count)
+        return chosen.total()
+
+    def _times(self, connection: Connection) -> dict[str, float]:
+        """By what age the videos of models are there in 95 of 100 cases, as far as it was learned."""
+        found: dict[str, float] = {}
+        for learned in render_times.load(connection):
+            model: Model | None = self._catalogue.find(learned.model)
+            if model is None or learned.times.count < LEARNED_TASKS_MIN:
+                continue
+            estimate = Estimate(learned.times, typical=typical_task(model.render_time_p50_seconds))
+            found[model.name] = estimate.age_by_which_ended(LATE_SHARE)
+        return found
