@@ -43,7 +43,7 @@ browser: # the dashboard's tests need Debian's chromium; without it they are ski
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 AT_ONCE ?= $(shell [ $(CORES) -lt 8 ] && expr 1 + $(CORES) || echo 8)# tests mostly wait: more than there are cores
 test: setup browser ## run every test, AT_ONCE=n at a time: SQLite, a real PostgreSQL, real HTTP, real processes, a real browser
-	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --durations=50 --durations-min=1 $(TESTS) \
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder --durations=50 --durations-min=1 $(TESTS) \
 	|| { echo "FAILED above; what failed beside others is run once more, alone" >&2; \
 	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(TESTS); }
 
@@ -55,7 +55,7 @@ wide: setup ## draw other examples than `make test` does, in the tests that draw
 LOOPS ?= 8
 busy: setup browser ## run the tests beside busy loops, where none may fail for having to wait: LOOPS=n TESTS="tests/cli …"
 	@trap 'kill $$(jobs -p) 2>/dev/null' EXIT; for n in $$(seq $(LOOPS)); do (while :; do :; done) & done; \
-	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --durations=50 --durations-min=1 $(TESTS)
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder --durations=50 --durations-min=1 $(TESTS)
 
 check: setup ## run what CI checks before the tests: format, lint, types, layers, the sync client
 	$(BIN)/ruff format --check .

@@ -3,7 +3,7 @@
 import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,25 @@ settings.register_profile(
     "wide", derandomize=False, suppress_health_check=[HealthCheck.too_slow], deadline=None, print_blob=True
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+LONG_FIRST = (
+    *("proofs/", "store/test_machines.py", "test_tutorial.py", "test_readme.py", "cli/", "simulation/"),
+    *("api/test_openapi.py", "api/test_two_tenants.py", "store/test_upgrades.py", "dashboard/", "run/"),
+)
+"""Files whose few tests take long: one that started last would run alone while nothing else is left."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Long files first, after pytest has put what shares a database together; xdist keeps to this order."""
+    yield
+
+    def rank(item: pytest.Item) -> int:
+        path = item.nodeid.removeprefix("tests/")
+        return next((n for n, start in enumerate(LONG_FIRST) if path.startswith(start)), len(LONG_FIRST))
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
