@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rushes.domain.errors import DatabaseUnreachable
 from rushes.run import sent_record
 from rushes.run.adopt import Adoption
 from rushes.run.lane.lane import Lane
@@ -153,8 +154,9 @@ def test_this_kernel_has_a_name_for_its_run(tmp_path: Path) -> None:
     assert isinstance(sent_records(tmp_path), SentFiles if sys.platform == "linux" else NoRecords)
 
 
+@pytest.mark.parametrize("is_answered", [True, False], ids=["answered", "its answer is lost"])
 def test_who_takes_over_gives_back_what_was_never_sent_and_holds_the_rest(
-    database: Database, tmp_path: Path
+    is_answered: bool, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     books = Books(database)
     books.worker("dead")
@@ -175,7 +177,15 @@ def test_who_takes_over_gives_back_what_was_never_sent_and_holds_the_rest(
         context = context_of(database, records=files, now_ms=lambda: books.now_ms)
         lane = Lane(simulated_provider(), context)
         committing = asyncio.create_task(commit_into([], context.committer))
-        assert await Adoption(context, {PROVIDER: lane}).adopt(tasks_max=100) == 3
+        adoption = Adoption(context, {PROVIDER: lane})
+        if is_answered:
+            assert await adoption.adopt(tasks_max=100) == 3
+        else:
+            with monkeypatch.context() as patches:
+                patches.setattr(Database, "transact", losing_answers(Database.transact))
+                with pytest.raises(DatabaseUnreachable):
+                    await adoption.adopt(tasks_max=100)
+            assert await adoption.adopt(tasks_max=100) == 0, "there is nothing left to adopt"
         await context.committer.flushed()
         committing.cancel()
         return sorted((*lane.attempts.unconfirmed, *lane.attempts.polled))
@@ -191,3 +201,13 @@ def test_who_takes_over_gives_back_what_was_never_sent_and_holds_the_rest(
     (again,) = books.claim()
     assert (again.task_id, again.attempt) == (unsent.task_id, unsent.attempt + 1)
     assert_sound(books)
+
+
+def losing_answers(transact: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[None]]:
+    """What is to be committed is, and nobody hears of it."""
+
+    async def lost(database: Database, *arguments: Any, **options: Any) -> None:
+        await transact(database, *arguments, **options)
+        raise DatabaseUnreachable("the connection was lost after the commit was sent")
+
+    return lost

@@ -22,6 +22,7 @@ class Adoption:
     def __init__(self, context: WorkerContext, lanes: Mapping[str, Lane]) -> None:
         self._context = context
         self._lanes = lanes
+        self._claimed_by: Mapping[tuple[int, int], str] = {}
 
     async def adopt(self, *, tasks_max: int, shares: Shares | None = None) -> int:
         """Take over tasks of dead workers, at most `tasks_max`; returns how many.
@@ -44,13 +45,18 @@ class Adoption:
         return total
 
     async def _adopt(self, provider: str, tasks_max: int) -> int:
+        database, me = self._context.database, self._context.worker_id
+        if tasks_max > 0:
+            self._claimed_by = await database.read(
+                workers.unanswered_of_dead, me, now_ms=self._context.now_ms()
+            )
         total = 0
         while total < tasks_max:
             room = min(ADOPT_TASKS_MAX, tasks_max - total)
             try:
-                adopted = await self._context.database.transact(
+                adopted = await database.transact(
                     workers.adopt,
-                    self._context.worker_id,
+                    me,
                     providers=[provider],
                     now_ms=self._context.now_ms(),
                     limit=room,
@@ -70,8 +76,9 @@ class Adoption:
         """Give back what dead workers had claimed and certainly not sent; the rest stays unconfirmed."""
         claimed: dict[str, list[tuple[int, int]]] = {}
         for task in adopted:
-            if task.claimed_by is not None:
-                claimed.setdefault(task.claimed_by, []).append((task.task_id, task.attempt))
+            claimer = self._claimed_by.get((task.task_id, task.attempt))
+            if task.remote_task_id is None and claimer is not None:
+                claimed.setdefault(claimer, []).append((task.task_id, task.attempt))
         for worker_id, attempts in claimed.items():
             never_sent = self._context.records.never_sent(worker_id, attempts)
             for task_id, attempt in sorted(never_sent):
@@ -93,9 +100,10 @@ class Adoption:
         except StoreError:
             self._set_doubt(True)
             raise
-        for task in owned:
-            if task.task_id not in self._lanes[task.provider].attempts:
-                self._give(task)
+        unknown = [task for task in owned if task.task_id not in self._lanes[task.provider].attempts]
+        for task in unknown:
+            self._give(task)
+        self._return_never_sent(unknown)
 
     def _set_doubt(self, is_in_doubt: bool) -> None:
         for lane in self._lanes.values():

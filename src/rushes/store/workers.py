@@ -5,7 +5,8 @@ machines (docs/decisions/0004), on SQLite this machine's, which is `now_ms`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, delete
@@ -37,6 +38,9 @@ JOINING = -1
 
 RELEASED = "released"
 """The worker, never alive, that owns the tasks which a live one has given away."""
+
+DYING_MS: Final = 30_000
+"""Whose lease ends within this time may be dead when an adoption is committed: it takes less."""
 
 _REGISTER_LOCK = 0x6A6F696E
 """Held while registering, so that of two workers which join at once one sees the other ("join" in ASCII)."""
@@ -199,6 +203,23 @@ def any_dead(connection: Connection, worker_id: str, *, now_ms: int) -> bool:
     return found is not None
 
 
+def unanswered_of_dead(connection: Connection, worker_id: str, *, now_ms: int) -> dict[tuple[int, int], str]:
+    """Who has claimed what has no stored outcome, by `(task_id, attempt)`: other workers that are dead, or
+    may be when an adoption is committed.
+
+    To be read before it: afterwards nobody can tell any more, and its answer may be lost.
+    """
+    rows = connection.execute(
+        statement(
+            "SELECT t.id, t.attempt, t.worker_id FROM workers w JOIN video_tasks t ON t.worker_id = w.id"
+            " AND t.status = 'processing' AND t.remote_task_id IS NULL AND t.unconfirmed_at_ms IS NULL"
+            f" WHERE w.lease_expires_at_ms <= {lease_time(connection)} + :soon AND w.id <> :me"
+        ),
+        {"now": now_ms, "soon": DYING_MS, "me": worker_id},
+    )
+    return {(row.id, row.attempt): row.worker_id for row in rows}
+
+
 def adopt(
     connection: Connection, worker_id: str, *, providers: Sequence[str], now_ms: int, limit: int
 ) -> list[OwnedTask]:
@@ -248,15 +269,6 @@ def _take_over(
     now_ms: int,
     limit: int,
 ) -> list[OwnedTask]:
-    unanswered = set(
-        connection.scalars(
-            statement(
-                "SELECT id FROM video_tasks WHERE worker_id = :dead AND status = 'processing'"
-                " AND remote_task_id IS NULL AND unconfirmed_at_ms IS NULL"
-            ),
-            {"dead": dead_id},
-        )
-    )
     rows = connection.execute(
         statement(
             "WITH picked AS MATERIALIZED (SELECT id FROM video_tasks"
@@ -280,10 +292,7 @@ def _take_over(
             "limit": limit,
         },
     )
-    return [
-        replace(task, claimed_by=dead_id) if task.task_id in unanswered else task
-        for task in map(owned_task_from_row, rows)
-    ]
+    return list(map(owned_task_from_row, rows))
 
 
 def _if_unanswered(column: str, value: str) -> str:

@@ -41,10 +41,7 @@ class ClaimedTask:
 
 @dataclass(frozen=True, slots=True)
 class OwnedTask:
-    """A task in flight as its owner needs to know it.
-
-    `claimed_by` is the dead worker that it was taken from, where nothing is known of that one's submit.
-    """
+    """A task in flight as its owner needs to know it."""
 
     task_id: int
     batch_id: int
@@ -57,7 +54,6 @@ class OwnedTask:
     unconfirmed_at_ms: int | None
     host: str | None = None
     trouble: Trouble | None = None
-    claimed_by: str | None = None
 
 
 def owned_task_from_row(row: Row[Any]) -> OwnedTask:
