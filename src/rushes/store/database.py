@@ -176,12 +176,16 @@ class Database:
     def run_reading(
         self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """`read` for synchronous callers, in the calling thread."""
+        """`read` for synchronous callers, in the calling thread.
+
+        On PostgreSQL each statement sees what is committed then, so BEGIN and ROLLBACK would be two more
+        exchanges for nothing; what must see one moment calls `begin_snapshot`.
+        """
+        options: dict[str, Any] = {"rushes_reading": True}
+        if self.dialect == "postgresql" and not self._allows_long_statements:
+            options["isolation_level"] = "AUTOCOMMIT"
         try:
-            with (
-                self._bounded(),
-                self.engine.connect().execution_options(rushes_reading=True) as connection,
-            ):
+            with self._bounded(), self.engine.connect().execution_options(**options) as connection:
                 self._allow_long_statements(connection)
                 return function(connection, *args, **kwargs)
         except (DBAPIError, PoolTimeoutError) as error:
@@ -210,8 +214,12 @@ class Database:
             return contextlib.nullcontext()
         return until(time.monotonic() + self._seconds_max + ANSWER_SECONDS)
 
+    @property
+    def _allows_long_statements(self) -> bool:
+        return self.dialect == "postgresql" and self._seconds_max > self._statement_seconds
+
     def _allow_long_statements(self, connection: Connection) -> None:
-        if self.dialect == "postgresql" and self._seconds_max > self._statement_seconds:
+        if self._allows_long_statements:
             milliseconds = int(self._seconds_max * 1000)
             connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
 
@@ -383,8 +391,11 @@ def begin_snapshot(connection: Connection) -> None:
 
     On SQLite every reading transaction sees one moment's state by itself.
     """
-    if is_postgresql(connection):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    if not is_postgresql(connection):
+        return
+    is_begun = connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
+    begin = "SET TRANSACTION" if is_begun else "BEGIN"
+    connection.exec_driver_sql(f"{begin} ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 def lock_number(connection: Connection, number: int) -> None:

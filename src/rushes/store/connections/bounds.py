@@ -20,6 +20,9 @@ CONNECT_SECONDS_MAX: Final = 10.0
 POOL_SECONDS_MAX: Final = 5.0
 """How long a transaction waits for a connection of the pool."""
 
+PING_SECONDS: Final = 1.0
+"""After so long in the pool a connection is asked whether its server is still there, before it is used."""
+
 KEEPALIVE_IDLE_SECONDS: Final = 10
 KEEPALIVE_INTERVAL_SECONDS: Final = 5
 KEEPALIVES_MAX: Final = 3

@@ -6,12 +6,14 @@ too long (`statement_timeout`), the kernel gives up a peer that acknowledges not
 `tcp_user_timeout`), and the client ends a transaction whose time is over, whatever the others think.
 """
 
+import math
 import time
 from collections.abc import Generator, Mapping
 from typing import Any, Final, TypeVar
 
 import psycopg
 from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.exc import InvalidatePoolError
 
 from rushes.store.connections.bounds import (
     CONNECT_SECONDS_MAX,
@@ -19,11 +21,14 @@ from rushes.store.connections.bounds import (
     KEEPALIVE_INTERVAL_SECONDS,
     KEEPALIVES_MAX,
     LEASES_BY_ITS_CLOCK,
+    PING_SECONDS,
     POOL_SECONDS_MAX,
     deadline_of_this_thread,
 )
 
 T = TypeVar("T")
+
+_RESTS_SINCE: Final = "rushes_rests_since"
 
 OVERTIME: Final = "the database did not answer in time"
 
@@ -69,7 +74,6 @@ def postgresql_engine(
         pool_size=pool_size,
         max_overflow=2,
         pool_timeout=POOL_SECONDS_MAX,
-        pool_pre_ping=True,
         connect_args={name: value for name, value in bounds.items() if name not in url.query},
         execution_options={LEASES_BY_ITS_CLOCK: leases_by_its_clock},
     )
@@ -99,6 +103,20 @@ def postgresql_engine(
             f" SET statement_timeout = {int(seconds_max * 1000)}"
         )
         connection.commit()
+
+    @event.listens_for(engine, "checkin")
+    def _rests(_connection: Any, record: Any) -> None:
+        record.info[_RESTS_SINCE] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ping(connection: Any, record: Any, _proxy: object) -> None:
+        """One that has rested may have lost its server; the pool then opens another."""
+        if time.monotonic() - record.info.get(_RESTS_SINCE, math.inf) < PING_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg.Error as error:
+            raise InvalidatePoolError from error
 
     return engine
 
