@@ -104,21 +104,25 @@ def postgresql_engine(
         )
         connection.commit()
 
+    _ping_rested(engine)
+    return engine
+
+
+def _ping_rested(engine: Engine) -> None:
+    """Look at a connection before it is used when it has rested, and may have lost its server."""
+
     @event.listens_for(engine, "checkin")
     def _rests(_connection: Any, record: Any) -> None:
         record.info[_RESTS_SINCE] = time.monotonic()
 
     @event.listens_for(engine, "checkout")
     def _ping(connection: Any, record: Any, _proxy: object) -> None:
-        """One that has rested may have lost its server; the pool then opens another."""
         if time.monotonic() - record.info.get(_RESTS_SINCE, math.inf) < PING_SECONDS:
             return
         try:
             engine.dialect.do_ping(connection)
         except psycopg.Error as error:
-            raise InvalidatePoolError from error
-
-    return engine
+            raise InvalidatePoolError from error  # the pool opens another
 
 
 def _with_timeout(options: Mapping[str, Any], seconds: float) -> dict[str, Any]:
