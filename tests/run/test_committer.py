@@ -11,7 +11,9 @@ from sqlalchemy import Connection
 
 from rushes import telemetry
 from rushes.domain.errors import DatabaseUnreachable
+from rushes.domain.task import Failed, FailureType
 from rushes.run.commit import Committed, Committer, SettleOutcome
+from rushes.store import workers
 from rushes.store.database import Database
 from rushes.store.migrations import migrate
 from tests.books import WORKER, Books, video
@@ -183,3 +185,37 @@ def test_what_is_heard_under_anothers_id_while_it_is_committed_counts_for_nothin
         assert [row[0] for row in committer._group.verdicts] == [first.task_id]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("what", ["returned", "refused"])
+def test_an_attempt_whose_end_the_database_refuses_is_held_and_looked_up_again(
+    books: Books, what: str
+) -> None:
+    """It is in no lane any more: nobody else would ever follow it while its worker lives."""
+    (task,) = books.claim()
+    books.sql(
+        "CREATE TRIGGER picky BEFORE UPDATE OF status ON video_tasks WHEN NEW.status <> 'processing'"
+        " BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    answers: list[Committed] = []
+
+    async def scenario() -> None:
+        committer = Committer(books.database, worker_id=WORKER, now_ms=lambda: 2_000)
+        if what == "returned":
+            committer.returned(task.task_id, task.attempt)
+        else:
+            committer.refused(task.task_id, task.attempt, Failed("no", FailureType.PARAM_ERROR))
+        running = asyncio.create_task(commit_into(answers, committer))
+        async with asyncio.timeout(5):
+            await committer.flushed()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
+    assert [answer.ends for answer in answers] == [[(task.task_id, task.attempt, SettleOutcome.REFUSED)]]
+    assert books.row("SELECT status, unconfirmed_at_ms FROM video_tasks") == {
+        "status": "processing",
+        "unconfirmed_at_ms": 2_000,
+    }
+    owned = books.database.run_reading(workers.owned_in_flight, WORKER, providers=[task.provider])
+    assert [each.task_id for each in owned] == [task.task_id]

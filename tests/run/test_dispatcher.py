@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
-from rushes.domain.task import SubmitOutcome
+from rushes.domain.task import FailureType, Rejected, SubmitOutcome
 from rushes.providers.base import ProviderConfig, ProviderLimits, SubmitRequest
 from rushes.providers.families.grsai import GrsaiProvider
 from rushes.run.commit import COMMIT_INTERVAL_SECONDS
@@ -14,6 +15,7 @@ from rushes.run.lane import claim
 from rushes.run.lane.fairness import claim_fairly
 from rushes.run.lane.lane import Lane
 from rushes.run.lease import OwnLease
+from rushes.run.sent_record import NoRecord
 from rushes.simulator import SimulatorCore, SimulatorKnobs, SimulatorTransport
 from rushes.store.database import Database
 from rushes.store.tasks import turns
@@ -66,6 +68,7 @@ class Stage:
         answer_seconds: float = 0.0,
         config: WorkerConfig | None = None,
         lease: OwnLease | None = None,
+        **parts: Any,
     ) -> None:
         self.books = Books(database)
         self.books.worker()
@@ -86,6 +89,7 @@ class Stage:
         self.on_the_wire = 0
         self.sent_at: list[float] = []
         context = context_of(self.database, config=config, lease=lease, now_ms=self._now_ms)
+        context = replace(context, **parts)
         self.committer = context.committer
         self.lane = Lane(self._watched(provider, answer_seconds), context)
 
@@ -219,6 +223,33 @@ def test_a_request_that_cannot_be_made_leaves_its_task_pending_and_pauses_the_pr
         rows = stage.books.rows("SELECT status, unconfirmed_at_ms FROM video_tasks")
         assert rows == [{"status": "pending", "unconfirmed_at_ms": None}] * 2
         assert stage.lane.attempts.submitting_count == 0
+
+    asyncio.run(play())
+
+
+def test_a_claim_that_is_not_answered_before_a_stop_gives_its_tasks_back(database: Database) -> None:
+    """None of them was sent, and when the worker is gone nobody would know that."""
+
+    async def play() -> None:
+        stage = Stage(database, connections=4)
+        stage.books.accept(stage.account, [5] * 3)
+        answered = asyncio.Event()
+        stage.database.while_claiming = answered.wait
+        async with stage.at_work():
+            while not stage.database.claims:
+                await asyncio.sleep(0.01)
+            claims = stage.lane.claims
+            claims.stop()
+            await stage.lane.finish_submits(timeout_seconds=0.05)
+            assert claims.is_under_way, "the worker's record of what it sent must be kept"
+            await claims.return_lost()
+            await stage.committer.flushed()
+            rows = stage.books.rows("SELECT status, worker_id FROM video_tasks")
+            assert rows == [{"status": "pending", "worker_id": None}] * 3
+            answered.set()
+            while claims.is_under_way:
+                await asyncio.sleep(0.01)
+        assert stage.lane.submitted_total == 0
 
     asyncio.run(play())
 
@@ -373,3 +404,92 @@ def test_an_acceptance_is_stored_at_once_while_few_come(database: Database) -> N
 
     seconds = asyncio.run(play())
     assert sorted(seconds)[len(seconds) // 2] < COMMIT_INTERVAL_SECONDS / 2, seconds
+
+
+class Uploads:
+    """Files of submits: `until` they are ready, or why they never are."""
+
+    def __init__(self, *, until: asyncio.Event | None = None, refused: Any = None) -> None:
+        self._until, self._refused = until, refused
+        self.opening = 0
+
+    @asynccontextmanager
+    async def opened(self, *_arguments: Any) -> AsyncIterator[Any]:
+        self.opening += 1
+        if self._until is not None:
+            await self._until.wait()
+        yield {} if self._refused is None else self._refused
+
+
+def test_a_submit_that_waits_for_its_file_at_a_stop_is_given_back(database: Database) -> None:
+    async def play() -> None:
+        uploads = Uploads(until=asyncio.Event())
+        stage = Stage(database, connections=4, inputs=uploads)
+        stage.books.accept(stage.account, [5] * 2)
+        async with stage.at_work():
+            while uploads.opening < 2:
+                await asyncio.sleep(0.01)
+            stage.lane.claims.stop()
+            await stage.lane.finish_submits(timeout_seconds=0.05)
+            await stage.committer.flushed()
+        assert stage.lane.submitted_total == 0
+        rows = stage.books.rows("SELECT status, unconfirmed_at_ms FROM video_tasks")
+        assert rows == [{"status": "pending", "unconfirmed_at_ms": None}] * 2
+
+    asyncio.run(play())
+
+
+def test_a_submit_whose_file_is_refused_never_leaves_and_ends_its_task(database: Database) -> None:
+    async def play() -> None:
+        refused = Rejected("its file is too large", FailureType.PARAM_ERROR)
+        stage = Stage(database, connections=4, inputs=Uploads(refused=refused))
+        stage.books.accept(stage.account, [5])
+        async with stage.at_work():
+            while not stage.claimed():
+                await asyncio.sleep(0.01)
+            await stage.lane.finish_submits(timeout_seconds=5)
+            await stage.committer.flushed()
+        assert stage.lane.submitted_total == 0
+        row = stage.books.row("SELECT status, error FROM video_tasks")
+        assert row == {"status": "failed", "error": "its file is too large"}
+
+    asyncio.run(play())
+
+
+def test_nothing_leaves_that_the_record_denies_and_it_goes_back(database: Database) -> None:
+    async def play() -> None:
+        class Over(NoRecord):
+            def leaves(self, task_id: int, attempt: int) -> bool:
+                stage.lane.claims.stop()
+                return False
+
+        stage = Stage(database, connections=4, record=Over())
+        stage.books.accept(stage.account, [5])
+        async with stage.at_work():
+            while not stage.claimed():
+                await asyncio.sleep(0.01)
+            await stage.lane.finish_submits(timeout_seconds=5)
+            await stage.committer.flushed()
+        assert stage.sent_at == []
+        row = stage.books.row("SELECT status, unconfirmed_at_ms FROM video_tasks")
+        assert row == {"status": "pending", "unconfirmed_at_ms": None}
+
+    asyncio.run(play())
+
+
+def test_a_provider_that_raises_may_have_sent_the_task(database: Database, monkeypatch: Any) -> None:
+    async def play() -> None:
+        async def broken(_request: SubmitRequest) -> SubmitOutcome:
+            raise RuntimeError("a defect")
+
+        stage = Stage(database, connections=4)
+        monkeypatch.setattr(stage.lane.provider, "submit", broken)
+        stage.books.accept(stage.account, [5])
+        async with stage.at_work():
+            while not stage.lane.attempts.unconfirmed:
+                await asyncio.sleep(0.01)
+            await stage.committer.flushed()
+        row = stage.books.row("SELECT status, unconfirmed_at_ms IS NULL AS is_known FROM video_tasks")
+        assert (row["status"], bool(row["is_known"])) == ("processing", False)
+
+    asyncio.run(play())

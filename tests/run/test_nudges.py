@@ -48,3 +48,25 @@ def test_a_submit_that_is_decided_just_when_its_callback_is_looked_at_stops_nobo
         assert context.committer._group.accepted == [(2, 1, "r-2")]
 
     asyncio.run(scenario())
+
+
+def test_an_id_that_was_named_for_an_earlier_attempt_is_not_taken_for_the_next(database: Database) -> None:
+    """The first was given up and sent again, and its successor is of unknown outcome too."""
+
+    def unconfirmed(attempt: int) -> OwnedTask:
+        return OwnedTask(1, 1, attempt, "grsai", "sora-2", None, 0, 0, 0)
+
+    async def scenario() -> None:
+        context = context_of(database)
+        lane = Lane(Knows(), context)
+        lane.attempts.hold_unconfirmed(unconfirmed(1))
+        nudges = Nudges(database, worker_id="w", lanes={"grsai": lane}, committer=context.committer)
+        assert nudges.offer(1, attempt=1, remote_task_id="r-1")
+        lane.attempts.hold_unconfirmed(unconfirmed(2))
+        await nudges._confirm_candidates()
+        assert context.committer._group.accepted == []
+        assert nudges.offer(1, attempt=2, remote_task_id="r-2")
+        await nudges._confirm_candidates()
+        assert context.committer._group.accepted == [(1, 2, "r-2")]
+
+    asyncio.run(scenario())

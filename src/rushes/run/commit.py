@@ -1,6 +1,7 @@
 """Group commit: a worker gathers what it learns and commits it in groups, one transaction at a time."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -44,9 +45,9 @@ class SettleOutcome(StrEnum):
 class Committed:
     """What the database answered about a group of `size` outcomes; none when it refused the only one.
 
-    `ends` has `(task_id, attempt, outcome)` of each verdict, refusal and attempt given up; `unnamed` the
-    `(task_id, attempt)` of acceptances whose remote id the attempt cannot carry: it is another's, or the
-    database refuses it.
+    `ends` has `(task_id, attempt, outcome)` of each verdict, refusal and attempt given up, and of those that
+    the database does not take back; `unnamed` the `(task_id, attempt)` of acceptances whose remote id the
+    attempt cannot carry: it is another's, or the database refuses it.
     """
 
     size: int = 0
@@ -274,8 +275,12 @@ class Committer:
         for task_id, attempt, remote_task_id in group.accepted:
             return await self._keep_refused_id(task_id, attempt, remote_task_id, error)
         log.error(telemetry.SETTLE_REFUSED, group=repr(group), error=type(error).__name__)
-        ends: tuple[list[Any], ...] = (group.refused, group.verdicts, group.given_up, group.resubmitted)
-        rows = chain.from_iterable(ends)
+        ended: tuple[list[Any], ...] = (group.refused, group.verdicts, group.given_up, group.resubmitted)
+        unfollowed = [(row[0], row[1]) for row in chain(ended[0], group.returned)]
+        if unfollowed:  # no lane has them any more: held, they are looked up again, and given up at last
+            with contextlib.suppress(StatementRefused):
+                await self._commit(Group(unconfirmed=unfollowed))
+        rows = chain(*ended, group.returned)
         return Committed(ends=[(row[0], row[1], SettleOutcome.REFUSED) for row in rows])
 
     async def _keep_refused_id(

@@ -44,6 +44,7 @@ log = telemetry.logger()
 class _Candidate:
     """A remote id that a callback named for a submit of unknown outcome."""
 
+    attempt: int
     remote_task_id: str
     due: float
     named_at: float
@@ -143,8 +144,9 @@ class Nudges:
         if task is None or task.attempt != attempt or remote_task_id is None:
             return False
         known = self._candidates.get(task_id)
-        if known is None or known.remote_task_id != remote_task_id:
-            self._candidates[task_id] = _Candidate(remote_task_id, due=self._now(), named_at=self._now())
+        if known is None or (known.attempt, known.remote_task_id) != (attempt, remote_task_id):
+            now = self._now()
+            self._candidates[task_id] = _Candidate(attempt, remote_task_id, due=now, named_at=now)
         return True
 
     def _unconfirmed(self, task_id: int) -> OwnedTask | None:
@@ -159,7 +161,7 @@ class Nudges:
         for task_id, candidate in list(self._candidates.items()):
             # picked here: by the time that one is polled, it may have been found or given up
             task = self._unconfirmed(task_id)
-            if task is None:
+            if task is None or task.attempt != candidate.attempt:
                 del self._candidates[task_id]
             elif candidate.due <= now:
                 due.append((task, candidate))

@@ -136,10 +136,8 @@ class Claims:
         loop = asyncio.get_running_loop()
         self.found_nothing = False
         room = min(self.room(), CLAIM_TASKS_MAX)
-        if room <= 0 or not self._context.lease.permits_sending() or loop.time() < self.next_claim_at():
-            self._may_be_more = True
-            return []
-        count_max = self.limit.reserve(loop.time(), room)
+        may_claim = room > 0 and self._context.lease.permits_sending() and loop.time() >= self.next_claim_at()
+        count_max = self.limit.reserve(loop.time(), room) if may_claim else 0
         if count_max <= 0:
             self._may_be_more = True
             return []
@@ -204,15 +202,25 @@ class Claims:
         return claimed
 
     async def return_unstarted(self, *, timeout_seconds: float) -> None:
-        """Give back what a claim took that nobody waited for: none of it was sent."""
-        claiming, self._claiming = self._claiming, None
+        """Give back what a claim took that nobody waited for: none of it was sent.
+
+        One that is not answered in time may have been committed all the same: see `return_lost`.
+        """
+        claiming = self._claiming
         if claiming is None:
             return
         await asyncio.wait([claiming], timeout=timeout_seconds)
         if not claiming.done() or claiming.cancelled() or claiming.exception() is not None:
+            self._is_in_doubt = True
             return
+        self._claiming = None
         for task in claiming.result():
             self._context.committer.returned(task.task_id, task.attempt)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a claim has not been answered: what it takes is neither sent nor given back."""
+        return self._claiming is not None and not self._claiming.done()
 
     def _models_to_send(self) -> list[str] | None:
         """The provider's models whose waiting tasks may be sent now; those of all others are held."""

@@ -128,10 +128,9 @@ class Poller:
 
     def poll_again(self, task_id: int, *, delay_seconds: float) -> None:
         """Poll a task again whose verdict could not be stored."""
-        task = self.tasks.get(task_id)
-        if task is not None:
-            task.settling = False
-            self._push(task, self._now() + delay_seconds)
+        task = self.tasks[task_id]
+        task.settling = False
+        self._push(task, self._now() + delay_seconds)
 
     def nudge(self, task_id: int) -> bool:
         """Poll the task now, whatever its schedule says; False when it is not followed here."""
