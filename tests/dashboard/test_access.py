@@ -15,6 +15,14 @@ FOUND = """async () => (await axe.run(document, {resultTypes: ['violations']})).
     .filter(one => ['serious', 'critical'].includes(one.impact))
     .map(one => `${one.id}: ${one.nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(' | ')}`)"""
 
+BROKEN = """() => [...document.querySelectorAll('.stakes dd, .stat-value, .quote-lines dd')].filter(place => {
+    const range = document.createRange()
+    range.selectNodeContents(place)
+    const lines = new Set([...range.getClientRects()].map(box => Math.round(box.bottom / 8)))
+    return place.textContent.length < 12 && lines.size > 1
+}).map(place => place.textContent)"""
+"""A figure that is broken in two lines: 4,62 and 0."""
+
 
 @pytest.fixture(scope="module")
 def batch_id(serving: Serving) -> str:
@@ -57,6 +65,8 @@ def test_every_page_fits_and_has_no_serious_fault(
             page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{look}-{language}.png")
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 faults[f"{name} is too wide"] = page.evaluate("document.documentElement.scrollWidth")
+            if broken := page.evaluate(BROKEN):
+                faults[f"{name} breaks"] = broken
             page.evaluate(AXE)
             if found := page.evaluate(FOUND):
                 faults[name] = found

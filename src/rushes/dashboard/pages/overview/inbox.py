@@ -242,5 +242,6 @@ def _items(visit: Visit, found: Sequence[WantedItem]) -> Markup:
             caption=tr("Items that need somebody"),
             right=heads[5:],
             keys=[i.item_id for i in found],
+            class_="dense",
         )
     )
