@@ -178,8 +178,8 @@ class Database:
     ) -> T:
         """`read` for synchronous callers, in the calling thread.
 
-        On PostgreSQL each statement sees what is committed then, so BEGIN and ROLLBACK would be two more
-        exchanges for nothing; what must see one moment calls `begin_snapshot`.
+        On PostgreSQL each statement sees what is committed then, so a transaction would take two exchanges
+        more for nothing; what must see one moment calls `begin_snapshot`.
         """
         options: dict[str, Any] = {"rushes_reading": True}
         if self.dialect == "postgresql" and not self._allows_long_statements:
@@ -393,9 +393,9 @@ def begin_snapshot(connection: Connection) -> None:
     """
     if not is_postgresql(connection):
         return
-    is_begun = connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
-    begin = "SET TRANSACTION" if is_begun else "BEGIN"
-    connection.exec_driver_sql(f"{begin} ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    has_started = connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
+    how = "SET TRANSACTION" if has_started else "START TRANSACTION"
+    connection.exec_driver_sql(f"{how} ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 def lock_number(connection: Connection, number: int) -> None:
