@@ -277,6 +277,8 @@ class Worker:
         try:
             for lane in lanes:
                 lane.claims.stop()
+            for task in sending:
+                task.add_done_callback(_look_at_end)
             if sending:
                 await asyncio.wait(sending, timeout=self._submits_seconds)
             await asyncio.gather(
@@ -367,3 +369,10 @@ class Worker:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _look_at_end(sending: asyncio.Task[None]) -> None:
+    """Of a lane that may end when nobody waits for it any more: its last claim may find the lease lost."""
+    error = None if sending.cancelled() else sending.exception()
+    if error is not None and not isinstance(error, LeaseLost):
+        log.warning(telemetry.DATABASE_TROUBLE, error=f"a claim failed while the worker stopped: {error}")
