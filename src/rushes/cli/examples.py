@@ -284,6 +284,16 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
             "rushes models choose --among sora-2 --among veo-flash --credits-max 20",
             "rushes models choose --seed 7 --json",
         ),
+        "models repairs": (
+            "rushes models repairs",
+            "rushes models repairs --days 30",
+            "rushes models repairs --json",
+        ),
+        "models compare": (
+            "rushes models compare sora-2 veo-flash --prompts prompts.txt --credits-max 400",
+            "rushes models compare sora-2 veo-flash --prompts prompts.txt --credits-max 99 --duration 10",
+            "rushes models compare sora-2 veo-flash --prompts prompts.txt --credits-max 800 --json",
+        ),
         "models stats": (
             "rushes models stats",
             "rushes models stats --days 30 --prompts 50",

@@ -1,15 +1,13 @@
 """`Rushes`: all parts of the library in one class."""
 
-from rushes.library.batches import WithBatches
+from rushes.library.comparing import WithComparing
 from rushes.library.credits import WithCredits
 from rushes.library.operators import WithOperators
 from rushes.library.provenance import WithProvenance
-from rushes.library.runs import WithRuns
 from rushes.library.verdicts import WithVerdicts
-from rushes.library.work import WithWork
 
 
-class Rushes(WithOperators, WithCredits, WithWork, WithRuns, WithBatches, WithProvenance, WithVerdicts):
+class Rushes(WithOperators, WithCredits, WithComparing, WithProvenance, WithVerdicts):
     """Batches, credits and the worker, over one database: what the command line does, as a library.
 
         async with Rushes() as rushes:

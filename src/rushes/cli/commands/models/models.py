@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from rushes.cli.commands.models.choosing import choose
+from rushes.cli.commands.models.comparing import compare
 from rushes.cli.commands.models.figures import accepted, margin, repairs, stats
 from rushes.cli.named import KnownModel
 from rushes.cli.options import Json, Whole
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 app = App(name="models", help="List the models, and how often they pass.")
 app.command(choose)
+app.command(compare)
 app.command(stats)
 app.command(accepted)
 app.command(repairs)
