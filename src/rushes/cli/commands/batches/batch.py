@@ -393,7 +393,7 @@ def attempts(
 @app.command
 def rerolls(batch_id: BatchId, /, *, json: Json = False) -> None:
     """Show a batch's retry policy, and what its tries have cost."""
-    from rushes.cli.commands.models.figures import print_gains
+    from rushes.cli.commands.batches.gains import print_gains
     from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_facts, print_json, print_line
 

@@ -1,12 +1,12 @@
 """`rushes models stats`, `repairs`, `accepted` and `margin`: what was measured and earned here."""
 
 import time
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from rushes.cli.commands.batches.gains import percent, print_gains
 from rushes.cli.options import Json, Whole
 from rushes.domain.notation import counted
 
@@ -36,7 +36,7 @@ def stats(
                 model["model"],
                 model["tries"],
                 model["passed"],
-                _percent(model["pass_rate"]),
+                percent(model["pass_rate"]),
                 model["credits_settled"],
                 ", ".join(f"{count} {kind}" for kind, count in model["failures"].items()),
             )
@@ -50,7 +50,7 @@ def stats(
         if found["prompts"]:
             print_line("")
             rows_of_prompts = [
-                (shortened(one["prompt"]), one["tries"], one["passed"], _percent(one["pass_rate"]))
+                (shortened(one["prompt"]), one["tries"], one["passed"], percent(one["pass_rate"]))
                 for one in found["prompts"]
             ]
             print_table(("prompt", "tries", "passed", "rate"), rows_of_prompts, right="tries passed rate")
@@ -58,26 +58,6 @@ def stats(
             print_line(f"only the newest {counted(found['tries'], 'try', 'tries')} were counted")
 
     run_async(show_stats())
-
-
-def print_gains(gains: Sequence[Mapping[str, Any]]) -> None:
-    """What repairs have gained, and which of them does not pay."""
-    from rushes.cli.show import print_line, print_table
-
-    rows = [
-        (
-            gain["rule"],
-            f"{_percent(gain['with']['share'])} of {gain['with']['tries']}",
-            f"{_percent(gain['without']['share'])} of {gain['without']['tries']}",
-            " to ".join(_percent(bound) for bound in gain["gain_interval"]),
-            gain["pays"],
-        )
-        for gain in gains
-    ]
-    print_table(("repair", "passed with it", "without", "gain, 95 %", "pays"), rows)
-    lost = [gain["rule"] for gain in gains if gain["pays"] == "no"]
-    if lost:
-        print_line(f"does not pay: {', '.join(lost)}; leave it out")
 
 
 def repairs(
@@ -124,8 +104,8 @@ def accepted(
                 model["model"],
                 model["clips"],
                 model["accepted"],
-                _percent(model["accepted_share"]),
-                " to ".join(_percent(bound) for bound in model["accepted_share_interval"]),
+                percent(model["accepted_share"]),
+                " to ".join(percent(bound) for bound in model["accepted_share_interval"]),
                 model["credits_settled"],
                 "-" if model["cost_per_accepted"] is None else f"{model['cost_per_accepted']:g}",
             )
@@ -178,7 +158,3 @@ def print_margins(by: str, found: list[dict[str, Any]]) -> None:
     print_table(
         (by, "credits", "revenue", "providers charged", "unknown", "margin"), rows, right="credits unknown"
     )
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{100 * rate:.1f} %"
