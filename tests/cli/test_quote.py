@@ -89,3 +89,16 @@ def test_a_quote_names_items_that_are_there_twice(shell: Shell) -> None:
     reused = shell.call("quote", "p.txt", "--reuse")
     assert "4 items, 20 credits" in reused.stdout
     assert "20 credits saved: equal items take one file\n" in reused.stdout
+
+
+def test_a_quote_by_a_time_has_the_prices_of_the_cheap_lane_and_of_the_model(shell: Shell) -> None:
+    shell.write("rushes.toml", '[models.sora-flex]\nlane_of = "sora-2"\ncredits = 4\n')
+    shell.write("a.txt", "a kite\na boat\n")
+    asked = ("quote", "a.txt", "--model", "sora-2", "--by")
+    found = shell.call(*asked, "06:00", "--json").document
+    assert (found["credits"], found["credits_max"]) == (8, 20)
+    assert "2 items, 8 to 20 credits" in shell.call(*asked, "6:00").stdout
+    assert "--by" in shell.call(*asked, "25:00").one_line_error()
+    assert "must be in the future" in shell.call(*asked, "2020-01-01").one_line_error()
+    other = shell.call("quote", "a.txt", "--model", "veo-flash", "--by", "06:00")
+    assert "veo-flash has no cheap lane" in other.one_line_error()

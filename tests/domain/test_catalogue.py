@@ -354,6 +354,7 @@ def test_an_operator_names_a_model_of_their_own_like_one_that_is_there() -> None
     overrides: dict[str, dict[str, Any]] = {
         "wan": {"like": "openai-sora-2", "api_model": "Wan-AI/Wan2.2", "credits": 3},
         "x": {"like": "sora-2"},
+        "slow": {"lane_of": "sora-2", "credits": 4},
     }
     catalogue = DEFAULT_CATALOGUE.with_overrides(overrides)
     wan = catalogue.get("wan")
@@ -361,6 +362,9 @@ def test_an_operator_names_a_model_of_their_own_like_one_that_is_there() -> None
     assert wan.options == catalogue.get("openai-sora-2").options
     assert (catalogue.get("x").api_model, catalogue.get("x").provider) == ("x", "grsai")
     assert catalogue.get("sora-2").typical_credits == 10, "the one that it is like stays as it is"
+    lane = catalogue.get("slow")
+    assert (lane.lane_of, lane.made_by, lane.typical_credits) == ("sora-2", "sora-2", 4)
+    assert catalogue.get("x").made_by == "x"
 
 
 @pytest.mark.parametrize(
@@ -368,6 +372,8 @@ def test_an_operator_names_a_model_of_their_own_like_one_that_is_there() -> None
     [
         ("sora-2", {"like": "veo-pro"}, "already"),
         ("x", {"like": "nothing"}, "unknown model"),
+        ("x", {"lane_of": "nothing"}, "unknown model"),
+        ("x", {"lane_of": "sora-2", "like": "veo-pro"}, "leave `like` away"),
         ("x", {"like": 5}, "must be a name"),
         ("x", {"like": "sora-2", "api_model": ""}, "must be a name"),
         ("x\n", {"like": "sora-2"}, "must be printable"),

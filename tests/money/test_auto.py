@@ -11,6 +11,7 @@ from sqlalchemy import text
 from rushes.domain.acceptance.best_of import BestOf, read_acceptance
 from rushes.domain.acceptance.gate import GateRules
 from rushes.domain.acceptance.verdicts import Verdict
+from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.errors import InputError
 from rushes.domain.input.auto import AutoRule, read_auto, room
@@ -52,11 +53,12 @@ def accept(
     name: str = "bat_1",
     prompts: Sequence[str] = (),
     reuse: bool = False,
+    catalogue: Catalogue = DEFAULT_CATALOGUE,
 ) -> int:
     """A batch of items that leave their models open."""
     rule = rule or AutoRule(NAMES)
     drafts = [TaskDraft(prompt, "auto", {}) for prompt in prompts or [f"take {n}" for n in range(items)]]
-    priced = validate_drafts(drafts, DEFAULT_CATALOGUE, 0.0, auto=rule)
+    priced = validate_drafts(drafts, catalogue, 0.0, auto=rule)
     request = BatchRequest(
         account_id=1,
         request_scope="account:1",
@@ -374,3 +376,41 @@ def test_the_rule_is_kept_as_it_was_asked(books: Books) -> None:
         5,
         30,
     ]
+
+
+# --- lanes ------------------------------------------------------------------------------------------------
+
+LANED = DEFAULT_CATALOGUE.with_overrides(
+    {"sora-flex": {"lane_of": "sora-2", "credits": 4, "render_time_p50_seconds": 3600}}
+)
+
+
+def accept_in_lanes(books: Books, items: int, *, by_ms: int | None, name: str = "bat_1") -> int:
+    """A batch of items of one model, whose lane is open."""
+    rule = AutoRule(("sora-2",), finish_by_ms=by_ms)
+    return accept(books, items, rule=rule, name=name, catalogue=LANED)
+
+
+def test_the_cheap_lane_is_taken_while_its_videos_are_there_in_time_and_then_the_model(books: Books) -> None:
+    models = Models(LANED, seconds=lambda model: 2 * model.render_time_p50_seconds)
+    by_ms = books.now_ms + 7_200_000
+    accept_in_lanes(books, 20, by_ms=by_ms)
+    assert batch(books)["credits_reserved"] == 20 * 4
+    assert choose(books, models=models) == {"sora-flex": 20}, "nothing is learned by waiting for verdicts"
+    accept_in_lanes(books, 5, by_ms=by_ms, name="bat_2")
+    books.now_ms += 1
+    assert choose(books, 2, models=models) == {"sora-2": 5}, "it is too late for the lane by now"
+    assert batch(books, 2)["credits_reserved"] == 5 * PRICES["sora-2"]
+    assert_sound(books)
+
+
+def test_without_a_time_no_lane_is_taken_and_a_lanes_clips_count_as_its_models(books: Books) -> None:
+    accept_in_lanes(books, 3, by_ms=None)
+    assert batch(books)["credits_reserved"] == 3 * PRICES["sora-2"]
+    models = Models(LANED)
+    accept_in_lanes(books, 2, by_ms=books.now_ms + 10**7, name="bat_2")
+    assert choose(books, 2, models=models) == {"sora-flex": 2}
+    judge(books, {"sora-flex": 1.0}, random.Random(1))
+    assert choose(books, models=models) == {"sora-2": 3}
+    found = books.rows("SELECT choice FROM video_tasks WHERE model = 'sora-2'")
+    assert all("sora-2: 2 of 2 clips accepted" in row["choice"] for row in found)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from rushes.cli.files import STANDARD_INPUT, read_bounded
 from rushes.cli.named import ModelName
-from rushes.cli.options import AspectRatio, Duration, FileFormat, Moment, OptionValues, Whole
+from rushes.cli.options import AspectRatio, Duration, FileFormat, NextMoment, OptionValues, Whole
 
 if TYPE_CHECKING:
     from rushes.domain.catalogue.catalogue import Catalogue
@@ -103,9 +103,12 @@ class GivenAuto:
     auto_credits_max: Annotated[
         Whole | None, Parameter(help="With --model auto: what a clip may cost at most.")
     ] = None
-    auto_finish_by: Annotated[
-        Moment | None,
-        Parameter(help="With --model auto: only models whose videos are there by then, as far as is known."),
+    by: Annotated[
+        NextMoment | None,
+        Parameter(
+            help="06:00 (UTC) or a date or time: a model's cheap lane where its videos are there by then, and"
+            " the model where they are not; with --model auto only models whose videos are."
+        ),
     ] = None
     auto_seed: Annotated[Whole | None, Parameter(help="With --model auto: makes the draws repeatable.")] = (
         None
@@ -113,14 +116,30 @@ class GivenAuto:
 
     def document(self) -> dict[str, Any] | None:
         """The options as the API's object `auto`; what is wrong is found where all front ends look."""
-        by = self.auto_finish_by
         more = {
             "among": self.auto_among,
             "credits_max": self.auto_credits_max,
-            "finish_by": None if by is None else by.isoformat(),
+            "finish_by": None if self.by is None else self.by.isoformat(),
             "seed": self.auto_seed,
         }
         return {name: value for name, value in more.items() if value is not None} or None
+
+    def in_lanes(
+        self, drafts: "list[TaskDraft]", catalogue: "Catalogue"
+    ) -> "tuple[GivenAuto, list[TaskDraft]]":
+        """With --by, items of one model that has a cheap lane leave the lane open. Raises `InputError`."""
+        from rushes.domain.errors import InputError
+        from rushes.domain.input.auto import AUTO
+
+        names = {draft.model for draft in drafts}
+        if self.by is None or AUTO in names:
+            return self, drafts
+        if len(names) > 1:
+            raise InputError("takes items of one model, or --model auto", field="--by")
+        model = catalogue.get(names.pop())
+        if not any(lane.lane_of == model.name for lane in catalogue):
+            raise InputError(f"{model.name} has no cheap lane (`lane_of` in rushes.toml)", field="--by")
+        return replace(self, auto_among=[model.name]), [replace(draft, model=AUTO) for draft in drafts]
 
     def rule(self, catalogue: "Catalogue") -> "AutoRule":
         """The same as the rule by which a model is chosen. Raises `InputError`."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter, Token
@@ -24,6 +24,7 @@ ROWS_MAX = 10_000
 """Rows that one command lists."""
 
 _DIGITS = re.compile(r"[+-]?[0-9]+")
+_CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}")
 _SPAN = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -84,6 +85,18 @@ def _moment(_type: object, tokens: tuple[Token, ...]) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _next_moment(type_: object, tokens: tuple[Token, ...]) -> datetime:
+    """`06:00`, the next such time, or a date or time; in UTC unless it names a zone."""
+    if not _CLOCK.fullmatch(tokens[0].value):
+        return _moment(type_, tokens)
+    now = datetime.now(UTC)
+    try:
+        at = datetime.combine(now.date(), time.fromisoformat(tokens[0].value.zfill(5)), UTC)
+    except ValueError:
+        raise _refused(tokens[0], "must be a time such as 06:00") from None
+    return at if at > now else at + timedelta(days=1)
+
+
 def spread_values(arguments: Sequence[str]) -> list[str]:
     """`--item 0 1` as `--item 0 --item 1`, `--retry-on` too: a file or a batch that follows is no value."""
     from rushes.domain.task import FailureType
@@ -124,6 +137,7 @@ Expiry: TypeAlias = Annotated[
 ]
 Age: TypeAlias = Annotated[timedelta, Parameter(converter=_age, n_tokens=1)]
 Moment: TypeAlias = Annotated[datetime, Parameter(converter=_moment, n_tokens=1)]
+NextMoment: TypeAlias = Annotated[datetime, Parameter(converter=_next_moment, n_tokens=1)]
 FileFormat: TypeAlias = Annotated[
     Literal["text", "csv", "tsv", "jsonl", "json"] | None,
     Parameter(help="By default taken from the file's suffix, or seen in what comes through a pipe."),

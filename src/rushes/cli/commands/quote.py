@@ -47,7 +47,7 @@ def quote(
 
     settings = Settings.load()
     catalogue = settings.catalogue()
-    drafts = given.drafts(file, catalogue)
+    bounds, drafts = bounds.in_lanes(given.drafts(file, catalogue), catalogue)
     priced = price_drafts(drafts, settings, folder_of(file), auto=bounds.rule(catalogue))
     print_quote(priced, settings, as_json=json, account=account, reuse=reuse)
 

@@ -82,7 +82,8 @@ class Model:
     of `prompt_unit` (None: rushes' own limit). From `sunset_at` on, while `disabled` and while it is
     `unavailable` (which says why), the model takes no new tasks, and those that wait for it are not sent;
     what was sent before continues. `note` is a fact that a buyer should read first.
-    `limits` are the model's own. Raises `ValueError` for a price or deadline that cannot work.
+    `limits` are the model's own. `lane_of` names the model whose slow, cheap lane it is: it makes the same
+    clips, at its own price and times. Raises `ValueError` for a price or deadline that cannot work.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Model:
     prompt_unit: PromptUnit = field(kw_only=True, default="characters")
     note: str | None = field(kw_only=True, default=None)
     limits: ModelLimits | None = field(kw_only=True, default=None)
+    lane_of: str | None = field(kw_only=True, default=None)
 
     def __post_init__(self, credits: int | None) -> None:
         if credits is not None:
@@ -154,6 +156,11 @@ class Model:
         """What a video with these normalised options costs, at the model's price or at `credits`."""
         price = self.price_of(options) if credits is None else credits
         return Charge(price, self.completed(options), self.cost_of(options))
+
+    @property
+    def made_by(self) -> str:
+        """The model that makes its clips, whatever the lane."""
+        return self.lane_of or self.name
 
     @property
     def typical_credits(self) -> int:

@@ -2,7 +2,8 @@
 
 `credits` or `price`, `cost`, the times, the deadlines, `sunset_at`, `disabled`, `note`, `limits`, the
 prompt's length and the options of a model that is there; `removed = true` takes it away. With `like`, the
-name of a model, it is a new one: another `api_model` of the same provider, by default the name itself. With
+name of a model, it is a new one: another `api_model` of the same provider, by default the name itself;
+`lane_of` in its place says that it is that model's slow, cheap lane. With
 `provider` and `api_model` it is a new one of its own. What the provider charges for a new model must be
 stated again.
 """
@@ -39,13 +40,17 @@ OVERRIDABLE_FIELDS: Final = (
 )
 """What may be said of a model that is there; all else of it is a fact of its provider."""
 
-_NEW_FIELDS: Final = ("like", "provider", "api_model")
+_NEW_FIELDS: Final = ("like", "lane_of", "provider", "api_model")
 _PROMPT_UNITS: Final = ("characters", "utf16", "bytes")
 
 
 def is_new(name: str, values: Mapping[str, Any], there: Mapping[str, Model]) -> bool:
     """Whether the fields describe a model that is not there yet."""
-    return "like" in values or (name not in there and ("provider" in values or "api_model" in values))
+    return (
+        "like" in values
+        or "lane_of" in values
+        or (name not in there and ("provider" in values or "api_model" in values))
+    )
 
 
 def is_removed(values: Mapping[str, Any], origin: Origin) -> bool:
@@ -69,10 +74,17 @@ def new_model(
     given = dict(values)
     if name in there:
         raise origin.error("there is a model of this name already", "like")
-    if "like" in given:
-        like, api_model = given.pop("like"), given.pop("api_model", name)
+    if "like" in given or "lane_of" in given:
+        lane_of = given.pop("lane_of", None)
+        like, api_model = given.pop("like", lane_of), given.pop("api_model", name)
         _check_names(origin, like=like, api_model=api_model, name=name)
-        model = replace(find(str(like), origin), name=name, api_model=str(api_model), cost=None, note=None)
+        if lane_of not in (None, like):
+            raise origin.error(f"is the lane of {quoted(lane_of)} already: leave `like` away", "like")
+        known = find(str(like), origin)
+        if lane_of is not None and known.lane_of is not None:
+            raise origin.error(f"{known.name} is a lane itself", "lane_of")
+        lane = None if lane_of is None else known.name
+        model = replace(known, name=name, api_model=str(api_model), cost=None, note=None, lane_of=lane)
         return changed_model(model, given)
     provider, api_model = given.pop("provider", None), given.pop("api_model", None)
     _check_names(origin, provider=provider, api_model=api_model, name=name)

@@ -126,7 +126,8 @@ def candidates(
 ) -> list[Candidate]:
     """The models on sale at `now` (epoch seconds) that take these options, within the rule's bounds.
 
-    In the catalogue's order. `finish_by` is looked at when one is chosen, and prompts by `taking`.
+    In the catalogue's order, slow lanes only where there is a `finish_by`: that is looked at when one is
+    chosen, and prompts by `taking`.
     """
     found: list[Candidate] = []
     for model in _models_of(catalogue, rule):
@@ -151,8 +152,20 @@ def taking(found: Iterable[Candidate], prompt: str) -> list[Candidate]:
 
 def _models_of(catalogue: Catalogue, rule: AutoRule) -> Iterable[Model]:
     if rule.among is None:
-        return [model for model in catalogue if not is_second_home(model)]
-    return [model for name in rule.among if (model := catalogue.find(name)) is not None]
+        found = [model for model in catalogue if not is_second_home(model)]
+    else:
+        found = [model for name in rule.among if (model := catalogue.find(name)) is not None]
+        found += [model for model in catalogue if model.lane_of in rule.among and model not in found]
+    return [model for model in found if model.lane_of is None or rule.finish_by_ms is not None]
+
+
+def one_lane_each(found: Iterable[Candidate]) -> list[Candidate]:
+    """Of each model's lanes the cheapest: all make the same clips."""
+    cheapest_first = sorted(found, key=lambda one: (one.charge.credits, one.model.name))
+    lanes: dict[str, Candidate] = {}
+    for one in cheapest_first:
+        lanes.setdefault(one.model.made_by, one)
+    return list(lanes.values())
 
 
 def cheapest(found: Sequence[Candidate], rule: AutoRule, origin: Origin) -> Candidate:

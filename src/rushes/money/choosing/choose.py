@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Row
 
-from rushes.domain.acceptance.bandit import ranked, why
+from rushes.domain.acceptance.bandit import Record, ranked, why
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.catalogue.media import KnownUploads, uploads_in
 from rushes.domain.catalogue.model import Model
@@ -88,7 +88,8 @@ class _Choosing:
         self._rule = asked.auto or auto.NO_BOUNDS
         self._credits_max = None if asked.best_of is None else asked.best_of.credits_max
         account_id = batch.account_id
-        self._known = choices.records(connection, account_id, since_ms=now_ms - auto.LEARNED_MS)
+        known = choices.records(connection, account_id, since_ms=now_ms - auto.LEARNED_MS)
+        self._known = _of_all_lanes(known, models.catalogue)
         self._failing = choices.failing(
             connection, account_id, since_ms=now_ms - auto.FAILED_MS, failures=auto.FAILURES_MAX
         )
@@ -115,10 +116,15 @@ class _Choosing:
         left_seconds = (self._rule.finish_by_ms - self._now_ms) / 1000
         in_time = [each for each in found if self._models.seconds(each.model) <= left_seconds]
         # past that time, or with none that is fast enough, the fastest
-        return in_time or sorted(found, key=lambda each: self._models.seconds(each.model))[:1]
+        in_time = in_time or sorted(found, key=lambda each: self._models.seconds(each.model))[:1]
+        return auto.one_lane_each(in_time)
 
     def room(self, models: Mapping[str, Model]) -> int:
-        """How many of these models' clips may be bought now; all once there is no time for a second one."""
+        """How many of these models' clips may be bought now: all where there is nothing to learn, or no time
+        for a second clip.
+        """
+        if len({model.made_by for model in models.values()}) == 1:
+            return TASKS_MAX
         by_ms = self._rule.finish_by_ms
         slowest = max((self._models.seconds(model) for model in models.values()), default=0.0)
         if by_ms is not None and self._now_ms + 2000 * slowest > by_ms:
@@ -132,7 +138,8 @@ class _Choosing:
         )
         unjudged = choices.unjudged(self._connection, batch_id)
         open_clips = sendable + self._batch.processing + unjudged
-        decided = sum(record.clips for name, record in self._known.items() if name in models)
+        known = {model.made_by: self._known.get(name, Record()) for name, model in models.items()}
+        decided = sum(record.clips for record in known.values())
         return auto.room(decided=decided, open_clips=open_clips)
 
     def first_paid(
@@ -148,3 +155,14 @@ class _Choosing:
             if purse.pay(row, by_name[drawn.model]):
                 return by_name[drawn.model], why(drawn, order)
         return None
+
+
+def _of_all_lanes(records: Mapping[str, Record], catalogue: Catalogue) -> dict[str, Record]:
+    """The records of each model, with the clips of all its lanes."""
+    made: dict[str, Record] = {}
+    for name, record in records.items():
+        model = catalogue.find(name)
+        by = name if model is None else model.made_by
+        known = made.get(by, Record())
+        made[by] = Record(known.accepted + record.accepted, known.clips + record.clips)
+    return {model.name: made[model.made_by] for model in catalogue if model.made_by in made}

@@ -179,7 +179,7 @@ def run(
         with out_folder(ways.out):
             return run_async(_resume(settings, ways, ways.resume))
     catalogue = settings.catalogue()
-    drafts = given.drafts(file, catalogue)
+    bounds, drafts = bounds.in_lanes(given.drafts(file, catalogue), catalogue)
     if dry_run:
         priced = price_drafts(drafts, settings, folder_of(file), auto=bounds.rule(catalogue))
         print_quote(priced, settings, as_json=ways.json, account=ways.account, reuse=ways.reuse)
