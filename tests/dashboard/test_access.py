@@ -18,8 +18,8 @@ FOUND = """async () => (await axe.run(document, {resultTypes: ['violations']})).
 BROKEN = """() => [...document.querySelectorAll('.stakes dd, .stat-value, .quote-lines dd')].filter(place => {
     const range = document.createRange()
     range.selectNodeContents(place)
-    const lines = new Set([...range.getClientRects()].map(box => Math.round(box.bottom / 8)))
-    return place.textContent.length < 12 && lines.size > 1
+    const ends = [...range.getClientRects()].map(box => box.bottom)
+    return place.textContent.length < 12 && Math.max(...ends) - Math.min(...ends) > 10
 }).map(place => place.textContent)"""
 """A figure that is broken in two lines: 4,62 and 0."""
 
