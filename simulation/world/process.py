@@ -344,6 +344,7 @@ class ProcessTransport:
     ) -> Response:
         world, heard = self._process.world, Heard()
         witness = world.witness
+        follows = self._follows(sender, remote_task_id)  # or asks whether a callback has named the right one
         now, provider = world.loop.time(), self._provider
         world.checked(
             lambda: witness.poll_leaves(sender, provider, remote_task_id, now, is_asked_again=is_fresh)
@@ -360,13 +361,21 @@ class ProcessTransport:
             return msgspec.structs.replace(before[1], is_first=False)
         if _NO_SUCH_TASK in response.body:  # also when the service has mixed up two answers
             witness.missed(remote_task_id)
-        if heard.is_clear_end:
-            task = world.life.tasks[witness.attempt_of_remote[remote_task_id][0]]
-            if (task.remote_task_id, task.worker_id) == (remote_task_id, sender.worker_id):
-                witness.verdict_reached(sender, remote_task_id)  # it follows the task: nothing more to ask
+        if heard.is_clear_end and follows and self._follows(sender, remote_task_id):
+            witness.verdict_reached(sender, remote_task_id)  # nothing more to ask
         if share < world.odd_share:
             return msgspec.structs.replace(response, body=_ODD.sub(rb'"progress":"\1%"', response.body))
         return response
+
+    def _follows(self, sender: Sender, remote_task_id: str) -> bool:
+        """Whether the remote task is, as the database has it, that of a task of the sender's."""
+        world = self._process.world
+        named = world.witness.attempt_of_remote.get(remote_task_id)
+        task = None if named is None else world.life.tasks[named[0]]
+        return task is not None and (task.remote_task_id, task.worker_id) == (
+            remote_task_id,
+            sender.worker_id,
+        )
 
     async def _exchange(
         self, send: Callable[[], Awaitable[Response]], attempt: Attempt | None, heard: Heard
