@@ -23,10 +23,13 @@ from rushes.money.accept import BatchRequest, accept_batch, cancel_batch, priced
 from rushes.money.choosing.choose import Models, choose_models
 from rushes.money.rebuy import buy_next
 from rushes.money.retry import retry_item
+from rushes.read.holding import held_reasons
 from rushes.store import caps, ledger
 from rushes.store.acceptance import choices, gates, verdicts
 from rushes.store.acceptance.verdicts import Decision
+from rushes.store.action_log import Actor
 from rushes.store.database import Database
+from rushes.store.tasks import pauses
 from tests.books import Books, assert_sound, batch
 from tests.money.test_rebuy import end, undecided
 
@@ -251,6 +254,24 @@ def test_a_model_that_only_fails_is_left_out(books: Books) -> None:
     assert failing not in choose(books, 2)
     accept(books, 3, rule=AutoRule((failing,)), name="bat_3")
     assert choose(books, 3) == {failing: 3}, "while there is another"
+
+
+def test_what_waits_for_its_model_is_held_only_while_no_model_takes_tasks(books: Books) -> None:
+    accept(books, 1)
+    rows = books.rows("SELECT id, status, provider, model FROM video_tasks")
+
+    def reasons() -> list[str]:
+        return list(books.database.run_reading(held_reasons, rows, DEFAULT_CATALOGUE, books.now_ms).values())
+
+    assert reasons() == []
+    actor = Actor("a person", "here")
+    providers = sorted({model.provider for model in DEFAULT_CATALOGUE})
+    for provider in providers[1:]:
+        books.database.run(pauses.pause, provider, reason="closed", actor=actor, now_ms=1)
+    assert reasons() == []
+    books.database.run(pauses.pause, providers[0], reason="closed", actor=actor, now_ms=1)
+    (reason,) = reasons()
+    assert reason.endswith(" is paused")
 
 
 # --- equal items ------------------------------------------------------------------------------------------

@@ -105,8 +105,11 @@ class Holding:
             return None  # it waits for an equal item, wherever that stands
         known = self._catalogue.find(model)
         if known is None and model == AUTO:
-            holds = [self.hold(one.provider, one.name) for one in self._catalogue]
-            return None if None in holds else next((each for each in holds if each and each.state), holds[0])
+            on_sale = [one for one in self._catalogue if one.takes_new_tasks(self._now)]
+            holds = [held for one in on_sale if (held := self.hold(one.provider, one.name)) is not None]
+            if len(holds) < len(on_sale) or not holds:
+                return None
+            return min(holds, key=lambda held: held.kind is HoldKind.NO_WORKER)
         if known is None:
             return Hold(HoldKind.UNLISTED, provider, model)
         if known.is_retired(self._now) and known.sunset_at is not None:
