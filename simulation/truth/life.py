@@ -254,7 +254,7 @@ class Life:
         self.adoptions += 1
         self._tell_from_the_record(before)
         if after.remote_task_id is not None:
-            self._witness.adopted(after.remote_task_id, self._committer.worker_id)
+            self._witness.adopted(after.remote_task_id, self._committer.worker_id, self._now)
         if after.worker_id is None or after.worker_id != self._committer.worker_id:
             broken("ADOPTED_FOR_ANOTHER", f"task {after.id} by {self._committer.name}: {after.worker_id}")
         if self._leases.get(before.worker_id or "", 0) > 0:

@@ -20,6 +20,9 @@ Attempt = tuple[int, int]
 """A task's id and the number of its attempt."""
 
 WINDOW_SECONDS = 1.0
+ANSWER_SECONDS_MAX = 110.0
+"""How late the answer to a commit may come."""
+
 _ROUNDING = 1e-6
 
 
@@ -89,7 +92,7 @@ class Witness:
         self._nudges: dict[int, int] = {}
         self._just_adopted: set[str] = set()
         self._released_by: dict[str, str] = {}
-        self._taken_back: set[str] = set()
+        self._taken_back: dict[str, float] = {}
         self._may_ask_again: Counter[str] = Counter()
         self._missed: set[str] = set()
         self._asked_at_once: Counter[str] = Counter()
@@ -211,8 +214,7 @@ class Witness:
         One that was asked for before the worker gave the task away and took it back may come before it knows
         that the task is its own again; so may one that it asked for in between, before it has heard of either.
         """
-        if remote_task_id in self._taken_back:
-            self._taken_back.discard(remote_task_id)
+        if self._taken_back.pop(remote_task_id, None) is not None:
             return
         if sender.worker_id in self._polled_at.get(remote_task_id, {}):
             self._told_to[remote_task_id] = sender.worker_id
@@ -221,18 +223,22 @@ class Witness:
         """A callback came: one poll more of the task may come before its time."""
         self._nudges[task_id] = self._nudges.get(task_id, 0) + 1
 
+    def may_be_followed_anew(self, remote_task_id: str, now: float) -> bool:
+        """Whether its owner has just taken it back, and may not have heard that: it forgets then what it knew."""
+        return now < self._taken_back.get(remote_task_id, -inf) + ANSWER_SECONDS_MAX
+
     def released(self, remote_task_id: str, worker_id: str) -> None:
         """Its owner has given the task away."""
         self._released_by[remote_task_id] = worker_id
 
-    def adopted(self, remote_task_id: str, worker_id: str | None) -> None:
+    def adopted(self, remote_task_id: str, worker_id: str | None, now: float) -> None:
         """The task has a new owner, which polls it first when it likes, also when it is the old one, which has
         polled it before it heard that it was given away; and once more when a callback has come, for the
         owner before may have died between its poll and forgetting the callback."""
         self.adoptions[remote_task_id] += 1
-        self._taken_back.discard(remote_task_id)
+        self._taken_back.pop(remote_task_id, None)
         if self._released_by.pop(remote_task_id, None) == worker_id:
-            self._taken_back.add(remote_task_id)
+            self._taken_back[remote_task_id] = now
         self._polled_at.pop(remote_task_id, None)
         self._told_to.pop(remote_task_id, None)
         self._asked_at_once[remote_task_id] = 0

@@ -72,7 +72,8 @@ def _heard(provider_class: type[Any], process: Process) -> type[Any]:
                 remote_task_id,
                 process.worker_id,
             )
-            if task is not None and follows and not process.was_paused and not process.ticks:
+            is_known = follows and not world.witness.may_be_followed_anew(remote_task_id, world.loop.time())
+            if task is not None and is_known and not process.was_paused and not process.ticks:
                 hear = partial(
                     world.seen.heard,
                     process.worker_id,
