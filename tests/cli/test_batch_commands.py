@@ -62,6 +62,7 @@ def test_show_and_list_have_the_field_names_of_the_http_api(shell: Shell, batch_
     assert shown.pop("chains") == {"chains": 0, "items": 0, "waiting": 0}
     assert files["stored"] == shown["succeeded_count"]
     assert shown.pop("troubles") == []
+    assert shown.pop("models_chosen") == {}, "it did not leave the choice open"
     earned = shown.pop("earned")
     assert earned["credits_settled"] == shown["credits_settled"]
     assert (earned["revenue"], earned["margin"]) == (None, None), "no credit value is set"

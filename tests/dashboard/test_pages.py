@@ -215,7 +215,7 @@ def test_videos_are_rated_and_saved_together(page: Page, serving: Serving, finis
     expect(page.get_by_text("1 was judged by a person before, and that stands")).to_be_visible()
     expect(page.locator(".verdict.ok")).to_have_count(2)
     page.locator(".tile .screen").first.click()
-    expect(page.get_by_text("accepted · person:operator · person")).to_be_visible()
+    expect(page.get_by_text("good · person:operator · person")).to_be_visible()
     page.go_back()
     for index in indexes:
         page.get_by_label(f"Select item {index}", exact=True).check()

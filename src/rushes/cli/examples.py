@@ -291,7 +291,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
         ),
         "models compare": (
             "rushes models compare sora-2 veo-flash --prompts prompts.txt --credits-max 400",
-            "rushes models compare sora-2 veo-flash --prompts prompts.txt --credits-max 99 --duration 10",
+            "rushes models compare sora-2 veo-pro --prompts prompts.txt --credits-max 99 --aspect-ratio 9:16",
             "rushes models compare sora-2 veo-flash --prompts prompts.txt --credits-max 800 --json",
         ),
         "models stats": (
