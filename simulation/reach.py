@@ -16,6 +16,7 @@ from typing import Any
 from rushes.money import settle
 from rushes.run import adopt, commit, nudges, shares, tick, unconfirmed, upkeep, worker
 from rushes.run.lane import claim, fairness, lane, poll, send
+from simulation.exempt import EXEMPT
 
 ROOMS: dict[str, tuple[ModuleType, ...]] = {
     "dispatch": (claim, fairness, lane, send),
@@ -204,9 +205,6 @@ def _is_unreachable(body: Sequence[ast.stmt]) -> bool:
 
 
 # --- the table --------------------------------------------------------------------------------------------
-
-EXEMPT: dict[str, str] = {}
-"""Branches that need not be met so often, by `Branch.name`, and why."""
 
 
 @dataclass(frozen=True, slots=True)

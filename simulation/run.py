@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from rushes import telemetry
+from rushes.run.lane import poll
 from simulation.tempo import IDLE_TEMPO, Patches, patched
 from simulation.truth.broken import Broken
 from simulation.truth.journal import PostgresqlStore, SqliteStore, Store
@@ -91,6 +92,8 @@ def run(
             if not plan.production_tempo:
                 for owner, name, value in IDLE_TEMPO:
                     patches.set(owner, name, value)
+            if plan.gone_seconds is not None:
+                patches.set(poll, "GONE_SECONDS", plan.gone_seconds)
             if bug is not None:
                 bug(patches)
             store = SqliteStore(is_lean=is_lean) if database_url is None else PostgresqlStore(database_url)
@@ -180,6 +183,8 @@ def _listen(world: World) -> None:
 
     def hear(_logger: object, _method: str, event: Any) -> Any:
         code = LOGGED_AS.get(event["event"])
+        if event["event"] == telemetry.SETTLE_REFUSED and world.refusing.explains_a_log_line():
+            raise structlog.DropEvent
         if code is not None and event.get("error") != "Dead":
             world.fail(Broken(code, repr(event)))
         raise structlog.DropEvent

@@ -4,7 +4,7 @@ The database's own guards (primary keys, checks, triggers) stay in place: a bug 
 as a refused statement in the worker's log, which the simulation also counts as a failure.
 """
 
-from simulation.bugs import answers, dispatching, failover, money, ownership, rerolls, settling
+from simulation.bugs import answers, dispatching, failover, money, ownership, rerolls, settling, windows
 from simulation.bugs.bug import Bug
 
 BUGS: tuple[Bug, ...] = (
@@ -15,6 +15,7 @@ BUGS: tuple[Bug, ...] = (
     *ownership.BUGS,
     *dispatching.BUGS,
     *answers.BUGS,
+    *windows.BUGS,
 )
 
 __all__ = ["BUGS", "Bug"]

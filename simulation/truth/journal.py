@@ -116,6 +116,24 @@ Change = tuple[str, tuple[Any, ...]]
 """A table's name (or `DELETED` and its name) and the watched columns of the row as it is now."""
 
 
+def without_taken_back(changes: list[Change]) -> tuple[list[Change], list[TaskRow]]:
+    """The changes without remote ids that were stored and taken back in the same transaction, and the rows with
+    those: each is another attempt's."""
+    unnamed: set[tuple[int, int]] = set()
+    kept: list[Change] = []
+    taken_back: list[TaskRow] = []
+    for kind, row in reversed(changes):
+        if kind == "video_tasks":
+            task = TaskRow(*row)
+            if task.remote_task_id is not None and (task.id, task.attempt) in unnamed:
+                taken_back.append(task)
+                continue
+            if task.remote_task_id is None and task.unconfirmed_at_ms is not None:
+                unnamed.add((task.id, task.attempt))
+        kept.append((kind, row))
+    return kept[::-1], taken_back
+
+
 class SqliteStore:
     """A migrated SQLite database in memory, copied from a template, with its journal.
 

@@ -10,14 +10,15 @@ from math import inf
 from typing import Any
 
 from rushes.domain.catalogue.aliases import Alias
-from rushes.domain.catalogue.catalogue import Catalogue
-from rushes.domain.task import CANCELLED, SUBMIT_OUTCOME_UNKNOWN, TIMEOUT
+from rushes.domain.task import CANCELLED, SUBMIT_OUTCOME_UNKNOWN, TIMEOUT, FailureType
 from rushes.run.lane.limits import BURST_SHARE
 from rushes.simulator.fate import Outcome
 from rushes.store.workers import RELEASED
 from simulation.truth.books import Books
 from simulation.truth.broken import broken
-from simulation.truth.journal import DELETED, Change, TaskRow
+from simulation.truth.committer import Committer
+from simulation.truth.journal import DELETED, Change, TaskRow, without_taken_back
+from simulation.truth.model_rooms import ModelRooms
 from simulation.truth.rerolls import AllRerolls
 from simulation.truth.turns import Turns
 from simulation.truth.witness import Attempt, Witness
@@ -33,28 +34,10 @@ _OPEN = ("pending", "processing")
 _ROUNDING_SECONDS = 0.01
 
 
-class Committer:
-    """Who commits: the name of the process, and of a worker its identity and its models; None for users.
-
-    `never_handed(worker_id, attempt)` is what the records of its machine tell.
-    """
-
-    __slots__ = ("catalogue", "name", "never_handed", "worker_id")
-
-    def __init__(
-        self,
-        name: str,
-        worker_id: str | None,
-        catalogue: Catalogue | None = None,
-        never_handed: Callable[[str, Attempt], bool] = lambda _worker_id, _attempt: False,
-    ) -> None:
-        self.name, self.worker_id, self.catalogue = name, worker_id, catalogue
-        self.never_handed = never_handed
-
-
 class Life:
-    """All tasks. `told` has the verdicts that left the service, by remote task id; `epoch_ms` is the wall clock at virtual time 0; `clock_error_seconds()` tells how far
-    clocks have disagreed so far, so that checks which rest on wall clocks can allow for it."""
+    """All tasks. `told` has the verdicts that left the service, by remote task id; `epoch_ms` is the wall clock at
+    virtual time 0; `clock_error_seconds()` tells how far clocks have disagreed so far, so that checks which rest on
+    wall clocks can allow for it; `was_gone_at(now)` whether the provider had been down for so long that it was gone."""
 
     def __init__(
         self,
@@ -73,6 +56,8 @@ class Life:
         submits_per_second: float | None,
         clock_error_seconds: Callable[[], float],
         turns: Turns,
+        rooms: ModelRooms,
+        was_gone_at: Callable[[float], bool],
     ) -> None:
         self.tasks: dict[int, TaskRow] = {}
         self.claims: dict[Attempt, str] = {}
@@ -83,18 +68,15 @@ class Life:
         self.open_count = self.moved = self.waited_too_long = 0
         self.adoptions = self.settled = self.refunded = 0
         self._books, self._witness, self._told = books, witness, told
-        self._rerolls, self._turns = AllRerolls(), turns
+        self._rerolls, self._turns, self._rooms = AllRerolls(), turns, rooms
         self._epoch_ms, self._grace_seconds = epoch_ms, grace_seconds
         self._wait_seconds_max, self._alias = wait_seconds_max, alias
         self._resubmits, self._archives = resubmits, archives
-        self._hard_deadline_seconds = hard_deadline_seconds
-        self._in_flight_max = in_flight_max
+        self._hard_deadline_seconds, self._in_flight_max = hard_deadline_seconds, in_flight_max
         self._in_flight: Counter[str] = Counter()
-        self._clock_error_seconds = clock_error_seconds
-        self._leases: dict[str, int] = {}
-        self._resolved: dict[int, str] = {}
-        self._now = 0.0
-        self._committer = Committer("", None)
+        self._clock_error_seconds, self._was_gone_at = clock_error_seconds, was_gone_at
+        self._leases, self._resolved = dict[str, int](), dict[int, str]()
+        self._now, self._committer = 0.0, Committer("", None)
         self._ended: dict[int, TaskRow] = {}
         self._cancelled: list[TaskRow] = []
         self._claimed: list[TaskRow] = []
@@ -124,7 +106,14 @@ class Life:
         self._cancelled.clear()
         self._claimed.clear()
         self._seen = {"entries": [], "resolutions": [], "events": [], "files": []}
-        for kind, row in changes:
+        kept, taken_back = without_taken_back(changes)
+        for task in taken_back:
+            if self._witness.attempt_of_remote.get(task.remote_task_id or "") == (task.id, task.attempt):
+                broken(
+                    "ID_TAKEN_BACK",
+                    f"task {task.id}, attempt {task.attempt}: {task.remote_task_id} is its own",
+                )
+        for kind, row in kept:
             handler = self._handlers.get(kind)
             if handler is None:
                 broken("ROW_DELETED", f"{kind}: {row}")
@@ -172,6 +161,7 @@ class Life:
         if (before.model, before.provider) != (after.model, after.provider):
             self._is_moved(before, after)
             return
+        self._rooms.changed(before, after)
         if after.status == "processing":
             if before.status == "pending":
                 self._is_claimed(before, after)
@@ -357,7 +347,7 @@ class Life:
         if self._now < deadline:
             broken("TIMEOUT_EARLY", f"task {before.id} failed {deadline - self._now:.1f} s too early")
         last_poll_at = self._witness.last_poll_at.get(before.remote_task_id or "", -1.0)
-        if last_poll_at < deadline:
+        if last_poll_at < deadline and not self._was_gone_at(self._now):
             broken("TIMEOUT_WITHOUT_POLL", f"task {before.id}: last polled at {last_poll_at:.1f}")
 
     def _was_refused(self, before: TaskRow, after: TaskRow) -> bool:
@@ -385,6 +375,9 @@ class Life:
         told = self._told.get(remote.id)
         if told is None:
             broken("ENDED_WITHOUT_CAUSE", f"task {task.id} is {task.status}, the provider said nothing yet")
+        is_cancelled = task.failure_type == FailureType.CANCELLED
+        if is_cancelled and not (self._is_cancelled(task.batch_id) and remote.id in self._witness.drop_asked):
+            broken("CANCELLED_RENDERING", f"task {task.id}: nobody asked the provider to drop {remote.id}")
         if not any((outcome is Outcome.SUCCEEDED) == (task.status == "succeeded") for outcome in told):
             broken("VERDICT_WRONG", f"task {task.id} is {task.status}, the provider said {told}")
         if task.status == "succeeded" and not (task.video_url or "").endswith(f"/{remote.id}.mp4"):

@@ -38,6 +38,10 @@ class Submission:
     """Whether the answer that says why it was refused came to the worker whole: one that is late does not."""
     named_to: str | None = None
     """The worker identity that got the whole answer with the remote id."""
+    host: str = ""
+    """Where it was sent."""
+    has_left: bool = False
+    """Whether anything of it was written."""
 
 
 @dataclass(slots=True)
@@ -96,6 +100,9 @@ class Witness:
         self._may_ask_again: Counter[str] = Counter()
         self._missed: set[str] = set()
         self._asked_at_once: Counter[str] = Counter()
+        self.drop_asked: set[str] = set()
+        self.mixed_up: set[str] = set()
+        """Remote ids that were given to a second attempt as well, which asks for them until that is known."""
 
     def _traffic_of(self, name: str, provider: str) -> Traffic:
         return self._traffic.setdefault((name, provider), Traffic())
@@ -144,7 +151,14 @@ class Witness:
     # --- polls --------------------------------------------------------------------------------------
 
     def poll_leaves(
-        self, sender: Sender, provider: str, remote_task_id: str, now: float, *, is_asked_again: bool = False
+        self,
+        sender: Sender,
+        provider: str,
+        remote_task_id: str,
+        now: float,
+        *,
+        host: str = "",
+        is_asked_again: bool = False,
     ) -> None:
         """A poll is handed to the network. A question about an id that a callback has made up has no plan to
         keep; nor has one that `is_asked_again` over a fresh connection, which is the end of the poll before.
@@ -159,10 +173,15 @@ class Witness:
         self._hold("polls under way", traffic.polls_under_way, under_way_max)
         if remote_task_id not in self.attempt_of_remote or is_asked_again:
             return
+        submission = self.submissions.get(self.attempt_of_remote[remote_task_id])
+        if submission is not None and submission.host != host:
+            broken("ASKED_ELSEWHERE", f"{remote_task_id} was sent to {submission.host}, not to {host}")
         self.last_poll_at[remote_task_id] = now
         polled_at = self._polled_at.setdefault(remote_task_id, {})
         before = polled_at.get(sender.worker_id, -inf)
         polled_at[sender.worker_id] = now
+        if remote_task_id in self.mixed_up:
+            return
         if self._told_to.get(remote_task_id) == sender.worker_id:
             broken(
                 "VERDICT_DROPPED",
@@ -218,6 +237,19 @@ class Witness:
             return
         if sender.worker_id in self._polled_at.get(remote_task_id, {}):
             self._told_to[remote_task_id] = sender.worker_id
+
+    def verdict_refused(self, remote_task_id: str) -> None:
+        """The database does not take the task's end: its worker must ask again."""
+        self._told_to.pop(remote_task_id, None)
+
+    def refusal_refused(self, attempt: Attempt) -> None:
+        """The database does not take why the provider refused the attempt: nobody can keep that."""
+        self.submissions[attempt].is_refusal_told = False
+
+    def name_refused(self, attempt: Attempt) -> None:
+        """The database does not take the attempt's remote id: nobody can keep it."""
+        if attempt in self.submissions:
+            self.submissions[attempt].named_to = None
 
     def nudged(self, task_id: int) -> None:
         """A callback came: one poll more of the task may come before its time."""

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 
+from simulation.aims.rare import with_rare_aims
 from simulation.world.kinds import (
     Cancel,
     ClockJump,
@@ -79,7 +80,7 @@ def draw_faults(draw: random.Random, plan: Plan) -> list[Fault]:
     beside = random.Random(f"narrow aims {plan.seed}")  # the rest of a seed's faults stays what it was before
     if beside.random() < NARROW_SHARE * len(NARROW_AIMS) and plan.slots > 1:
         processes, faults = (), [*beside.choice(NARROW_AIMS)(beside, plan)]
-    faults = [*weather, *processes, *faults]
+    faults = with_rare_aims(plan, [*weather, *processes, *faults])
     return sorted(faults, key=lambda fault: getattr(fault, "at", 0.0))
 
 

@@ -14,13 +14,17 @@ from sqlalchemy import Connection, text
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.polling.schedule import overdue_interval_seconds
 from rushes.providers.http.transport import Response, TransportError
+from rushes.run.lane.poll import GONE_SECONDS
 from rushes.run.lane.remote_task import UNLISTED_SOFT_DEADLINE_SECONDS
 from rushes.simulator import Outcome, SimulatorKnobs
 from rushes.simulator.families.wire import Refusal
 from simulation.truth.books import Books
 from simulation.truth.broken import Broken, broken
+from simulation.truth.committer import Committer
 from simulation.truth.journal import Store
-from simulation.truth.life import Committer, Life
+from simulation.truth.life import Life
+from simulation.truth.model_rooms import ModelRooms
+from simulation.truth.refusing import Refusing
 from simulation.truth.seen import Seen
 from simulation.truth.turns import Turns
 from simulation.truth.witness import Attempt, Witness
@@ -44,6 +48,12 @@ LATE_SECONDS = (35.0, 300.0)
 
 TAIL_LINES = 400
 
+HOST, NEXT_HOST = "http://service.invalid", "http://next.invalid"
+"""Where the service is, and where it is after a move."""
+
+UNNOTICED_SECONDS = 150.0
+"""How long after an outage a poll may still fail that was asked in it, or was put off by it."""
+
 OVERDUE_INTERVAL_SECONDS = overdue_interval_seconds(POLL_INTERVAL_MIN_SECONDS, POLL_INTERVAL_MAX_SECONDS)
 """How often a task past its soft deadline is polled."""
 
@@ -64,15 +74,16 @@ class Ground:
         self.plan, self.faults, self.store, self.loop = plan, list(faults), store, loop
         self.epoch_ms = EPOCH_MS
         self.failure: Broken | None = None
-        self.failed_at = 0.0
-        self.in_chaos = True
+        self.failed_at, self.in_chaos = 0.0, True
         self.crashes: Counter[str] = Counter()
         self.pauses = self.commits = 0
         self.healed_at: float | None = None
         self.sender: Attempt | None = None
         self.sending_worker: str | None = None
         """Who writes the request that the service is about to see; None for one that comes late."""
-        self.catalogue: Catalogue = CATALOGUE
+        self.catalogue: Catalogue = plan.catalogue
+        self.host = HOST
+        self.moves = any(isinstance(fault, kinds.MovedHost) for fault in self.faults)
         self.tail: deque[tuple[float, str, tuple[object, ...]]] = deque(maxlen=TAIL_LINES)
         self._hash = hashlib.sha256()
         self._outside = contextvars.copy_context()
@@ -80,7 +91,9 @@ class Ground:
         self.burials: list[Callable[[], None]] = []
         self.clocks: list[Callable[[], float]] = []
         self.random = random.Random(f"world {plan.seed}")
-        self.late_share = self.swapped_share = self.odd_share = 0.0
+        self.late_share = self.swapped_share = self.odd_share = self.swapped_submits_share = 0.0
+        self.storm: kinds.CallbackStorm | None = None
+        self.slow_connects: kinds.SlowConnects | None = None
         self.is_buried = False
         self.outages: list[kinds.DatabaseOutage] = []
         self.stalled_until: dict[str, float] = {}  # by worker: when the last late answer to a group is here
@@ -111,9 +124,11 @@ class Ground:
             in_flight_max=plan.limits.in_flight_tasks_max,
             submits_per_second=plan.limits.submits_per_second,
             clock_error_seconds=self.clock_spread,
-            turns=Turns(plan.accounts),
+            turns=Turns(plan.accounts, [name for name, _ in plan.model_limits]),
+            rooms=ModelRooms(dict(plan.model_limits)),
+            was_gone_at=self._was_gone_at,
         )
-
+        self.refusing = Refusing(self.witness)
         self.seen = Seen(is_written=self._has_trouble, away_until=self._away_until)
 
     # --- the log and the checks ---------------------------------------------------------------------
@@ -248,6 +263,13 @@ class Ground:
         now = self.loop.time()
         ends = [outage.at + outage.seconds for outage in self.outages if outage.at <= now]
         return max(self.stalled_until.get(worker_id, 0.0), *ends, 0.0)
+
+    def _was_gone_at(self, now: float) -> bool:
+        """Whether the provider had been down for so long at that time that it was gone: an outage that has just
+        ended may not have been noticed yet."""
+        gone_seconds = GONE_SECONDS if self.plan.gone_seconds is None else self.plan.gone_seconds
+        outages = [f for f in self.faults if isinstance(f, kinds.ServiceOutage)]
+        return any(f.at + gone_seconds <= now <= f.at + f.seconds + UNNOTICED_SECONDS for f in outages)
 
     def _has_trouble(self, task_id: int) -> bool:
         def read(connection: Connection) -> bool:

@@ -36,11 +36,16 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The slot's process is asked to stop, as by SIGTERM, and started again later."""
+    """The slot's process is asked to stop, as by SIGTERM, and started again later.
+
+    With a `point` it is asked the `count`th time it comes there after `at`, else at once.
+    """
 
     at: float
     slot: int
     restart_seconds: float
+    point: str = ""
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,17 @@ class DatabaseOutage:
     at: float
     seconds: float
     after_commit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRows:
+    """From `at` on, up to `tasks` tasks get rows that the database refuses for `seconds`: all that a group tells of
+    the task in one of its lists of these `kinds`."""
+
+    at: float
+    seconds: float
+    kinds: tuple[str, ...]
+    tasks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +151,39 @@ class SwappedAnswers:
     """That share of polls is answered with the answer to the process's poll before, about another task."""
 
     share: float
+
+
+@dataclass(frozen=True, slots=True)
+class SwappedSubmits:
+    """That share of submits is answered with the acceptance of the process's submit before, another task's."""
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackStorm:
+    """That share of callbacks comes so many times, to one process, each so many seconds after the one before; of
+    those a share comes `foreign` first: it names the remote task of another attempt."""
+
+    share: float
+    times: int
+    seconds: float
+    foreign: float
+
+
+@dataclass(frozen=True, slots=True)
+class SlowConnects:
+    """That share of submits waits so long for its connection before the first byte is written."""
+
+    share: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MovedHost:
+    """The service has another address from then on: processes that start later use it. The old one still answers."""
+
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +237,17 @@ Fault = (
     | LostCommit
     | LateAnswer
     | DatabaseOutage
+    | RefusedRows
     | Cut
     | ServiceOutage
     | KeyDisabled
     | Weather
     | LateArrivals
     | SwappedAnswers
+    | SwappedSubmits
+    | CallbackStorm
+    | SlowConnects
+    | MovedHost
     | OddFields
     | Cancel
     | Retry

@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from rushes.domain.catalogue.aliases import AliasDefinition
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.catalogue.model import ModelLimits
 from rushes.domain.retries import PPM, LastModel, RetryPolicy, StopLoss
 from rushes.providers.base import ProviderLimits
 from rushes.run.context import UnconfirmedPolicy
@@ -47,6 +48,10 @@ CATALOGUE = DEFAULT_CATALOGUE.with_overrides(
     }
 )
 BATCH_TASKS_MAX = 400
+
+CRON_SHARE, MODEL_LIMITS_SHARE, CAN_DROP_SHARE, GONE_SHARE = 0.1, 0.12, 0.15, 0.06
+"""How many plans have processes that only make passes, models with limits of their own, a service that drops what
+waits, and an outage after which a provider is given up."""
 
 POLL_INTERVAL_MIN_SECONDS, POLL_INTERVAL_MAX_SECONDS = 2.0, 30.0
 REQUEST_TIMEOUT_SECONDS = 30.0
@@ -109,6 +114,18 @@ class Plan:
     """How many of the items are asked for under the alias."""
     wait_seconds_max: float = 3000.0
     failover_queue_max: int | None = None
+    model_limits: tuple[tuple[str, ModelLimits], ...] = ()
+    """Limits that models have of their own."""
+    can_drop: bool = False
+    """Whether the service can be asked to drop what it has not started to render."""
+    gone_seconds: float | None = None
+    """After how long an outage a provider is gone, when not after a day."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The models as this installation has them."""
+        limits = {name: {"limits": asdict(of_model)} for name, of_model in self.model_limits}
+        return CATALOGUE.with_overrides(limits) if limits else CATALOGUE
 
     @property
     def resubmits(self) -> bool:
@@ -153,7 +170,7 @@ def draw_plan(draw: random.Random, seed: int, tasks: int) -> Plan:
     accounts = draw.randint(1, 4)
     grace_seconds = draw.choice((60.0, 60.0, 200.0, 600.0))
     beside = random.Random(f"aliases {seed}")  # the rest of a seed's plan stays what it was before these
-    return Plan(
+    plan = Plan(
         alias_share=beside.choice((0.0, 0.3, 1.0)),
         wait_seconds_max=beside.choice((400.0, 1500.0, 3000.0)),
         failover_queue_max=beside.choice((None, None, 20)),
@@ -182,6 +199,28 @@ def draw_plan(draw: random.Random, seed: int, tasks: int) -> Plan:
         learns=draw.random() < 0.6,
         callback_late_seconds=draw.choice((40.0, grace_seconds)),
         slow_seconds=draw.choice((10.0, 20.0, 1.5 * REQUEST_TIMEOUT_SECONDS)),
+    )
+    return _with_rarities(plan)
+
+
+def _with_rarities(plan: Plan) -> Plan:
+    """What only some installations have, from a draw of its own."""
+    draw = random.Random(f"rarities {plan.seed}")
+    if draw.random() < CRON_SHARE:
+        plan = replace(plan, tickers=plan.slots if draw.random() < 0.5 else max(1, plan.slots - 1))
+    if draw.random() < MODEL_LIMITS_SHARE:
+        limited = draw.sample(plan.models, draw.randint(1, len(plan.models) - 1))
+        plan = replace(plan, model_limits=tuple((name, _model_limits(draw)) for name in limited))
+    if draw.random() < CAN_DROP_SHARE:
+        plan = replace(plan, can_drop=True)
+    if draw.random() < GONE_SHARE:
+        plan = replace(plan, gone_seconds=5400.0)
+    return plan
+
+
+def _model_limits(draw: random.Random) -> ModelLimits:
+    return ModelLimits(
+        in_flight_tasks_max=draw.choice((None, 5, 30)), submits_per_minute=draw.choice((20, 60, 200))
     )
 
 

@@ -8,33 +8,25 @@ before and after each commit, send and receive.
 import asyncio
 import contextvars
 import random
-import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
-from urllib.parse import parse_qs, urlsplit
 
-import msgspec
 from sqlalchemy import Connection
 
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.errors import DatabaseUnreachable, StatementRefused
 from rushes.domain.task import Failed
 from rushes.money.settle import Group, apply_group
-from rushes.providers.http.transport import Response, TransportError
 from rushes.run.worker import Worker
-from rushes.simulator import SimulatorTransport
-from rushes.simulator.families.grsai import GENERATE_PATH, RESULT_PATH, SORA_PATH, VEO_PATH
 from rushes.store.database import Database
 from simulation.truth.broken import Broken
-from simulation.truth.life import Committer
-from simulation.truth.witness import Attempt, Sender
+from simulation.truth.committer import Committer
+from simulation.truth.left_behind import check_record_dropped
+from simulation.truth.witness import Attempt
 from simulation.world.ground import Dead, Ground
 from simulation.world.loop import GATE
-from simulation.world.plan import REQUEST_TIMEOUT_SECONDS
 from simulation.world.records import Machine
-from simulation.world.service import Heard
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,6 +64,7 @@ class Process:
         self.catalogue: Catalogue | None = None
         self.steps = 0
         self.is_dead = self.is_paused = self.is_buried = False
+        self.host = world.host
         self.cut_until = -1.0
         self.cut_answers = False
         self.announced: Attempt | None = None
@@ -175,6 +168,11 @@ class Process:
             return answer
         return Answer(0.0, is_lost=True) if self.world.loses_answers() else None
 
+    def record_dropped(self, worker_id: str, handed: Collection[Attempt]) -> None:
+        """See `Holder`."""
+        tasks = self.world.life.tasks.values()
+        self.world.checked(lambda: check_record_dropped(tasks, worker_id, handed))
+
     async def vanish(self) -> None:
         """Wait for ever: the process died here."""
         await self.world.loop.create_future()
@@ -237,6 +235,8 @@ class ProcessDatabase(Database):
         self._must_be_reachable()
         names = names_of(function, args)
         await self._come_to("commit.before", names)
+        if args and isinstance(args[0], Group):
+            world.refusing.look(args[0], world.loop.time(), self._remote_of)
         result = world.store.run(function, *args, **kwargs)
         world.committed(process.name, names[0], process.committer)
         await self._come_to("commit.after", names)
@@ -249,6 +249,10 @@ class ProcessDatabase(Database):
                 raise DatabaseUnreachable("the connection was lost after the commit was sent")
         await world.loop.pause(0.2 * world.plan.commit_seconds * process.random.random())
         return result
+
+    def _remote_of(self, task_id: int) -> str | None:
+        task = self._process.world.life.tasks.get(task_id)
+        return None if task is None else task.remote_task_id
 
     async def _come_to(self, point: str, names: Sequence[str]) -> None:
         process = self._process
@@ -272,145 +276,3 @@ class ProcessDatabase(Database):
             raise Dead
         if self._process.world.database_is_away():
             raise DatabaseUnreachable("connection refused")
-
-
-_ODD = re.compile(rb'"progress":\s*(\d+)')
-_NO_SUCH_TASK = b"does not exist"
-_SUBMIT_PATHS = (SORA_PATH, VEO_PATH, GENERATE_PATH)
-
-
-class ProcessTransport:
-    """The way of one process to one provider's host: the simulated service in process, and its witness."""
-
-    def __init__(self, process: Process, provider: str) -> None:
-        self._process, self._provider = process, provider
-        self._last_answer: tuple[str, Response] | None = None
-        world = process.world
-        self._service = SimulatorTransport(world.service, clock=world.loop.time, sleep=self._answer_travels)
-
-    async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        timeout_seconds: float,
-        fresh: bool = False,
-    ) -> Response:
-        """See `Transport`."""
-        process = self._process
-        if process.is_dead:
-            raise Dead
-        target = urlsplit(url)
-        sender = Sender(process.worker_id, process.group)
-        send = partial(
-            self._service.request, method, url, headers=headers, body=body, timeout_seconds=timeout_seconds
-        )
-        if target.path in _SUBMIT_PATHS:
-            return await self._submit(sender, send)
-        if target.path == RESULT_PATH:
-            remote_task_id = msgspec.json.decode(body or b"{}")["id"]
-        else:
-            remote_task_id = parse_qs(target.query)["id"][0]
-        return await self._poll(sender, remote_task_id, send, is_fresh=fresh)
-
-    async def prepare(self, url: str, count: int) -> int:
-        """See `Transport`: there is nothing to open."""
-        return count
-
-    async def _submit(self, sender: Sender, send: Callable[[], Awaitable[Response]]) -> Response:
-        process, world = self._process, self._process.world
-        witness = world.witness
-        attempt, process.announced = process.announced, None
-        assert attempt is not None, "every submit asks for its callback URL first"
-        world.log("submit", process.name, *attempt)
-        world.checked(lambda: world.check_intent(sender.worker_id, attempt))
-        submission = world.checked(
-            lambda: witness.submit_leaves(sender, self._provider, attempt, world.loop.time())
-        )
-        try:
-            response = await self._exchange(send, attempt, Heard())
-        finally:
-            witness.submit_ends(sender, self._provider)
-        if submission.remote is not None and response.status == 200 and submission.remote.answered:
-            submission.named_to = sender.worker_id
-        refusal = submission.refusal
-        submission.is_refusal_told = refusal is not None and refusal.value.encode() in response.body
-        return response
-
-    async def _poll(
-        self, sender: Sender, remote_task_id: str, send: Callable[[], Awaitable[Response]], *, is_fresh: bool
-    ) -> Response:
-        world, heard = self._process.world, Heard()
-        witness = world.witness
-        follows = self._follows(sender, remote_task_id)  # or asks whether a callback has named the right one
-        now, provider = world.loop.time(), self._provider
-        world.checked(
-            lambda: witness.poll_leaves(sender, provider, remote_task_id, now, is_asked_again=is_fresh)
-        )
-        try:
-            response = await self._exchange(send, None, heard)
-        finally:
-            witness.poll_ends(sender, self._provider)
-        share = self._process.random.random()
-        before, self._last_answer = self._last_answer, (remote_task_id, response)
-        is_late = not is_fresh and share < world.swapped_share
-        if is_late and before is not None and before[0] != remote_task_id:
-            witness.answered_over_used(remote_task_id)
-            return msgspec.structs.replace(before[1], is_first=False)
-        if _NO_SUCH_TASK in response.body:  # also when the service has mixed up two answers
-            witness.missed(remote_task_id)
-        if heard.is_clear_end and follows and self._follows(sender, remote_task_id):
-            witness.verdict_reached(sender, remote_task_id)  # nothing more to ask
-        if share < world.odd_share:
-            return msgspec.structs.replace(response, body=_ODD.sub(rb'"progress":"\1%"', response.body))
-        return response
-
-    def _follows(self, sender: Sender, remote_task_id: str) -> bool:
-        """Whether the remote task is, as the database has it, that of a task of the sender's."""
-        world = self._process.world
-        named = world.witness.attempt_of_remote.get(remote_task_id)
-        task = None if named is None else world.life.tasks[named[0]]
-        return task is not None and (task.remote_task_id, task.worker_id) == (
-            remote_task_id,
-            sender.worker_id,
-        )
-
-    async def _exchange(
-        self, send: Callable[[], Awaitable[Response]], attempt: Attempt | None, heard: Heard
-    ) -> Response:
-        """The request's way to the service and the answer's way back, with all that can go wrong."""
-        process, world = self._process, self._process.world
-        await world.loop.pause(world.plan.wire_seconds * process.random.random())
-        if not process.reach("send.before"):
-            await process.vanish()
-        if process.is_paused:
-            await asyncio.sleep(0)  # it was stopped right here: the rest is kept until it goes on
-        now = world.loop.time()
-        if now < process.cut_until and not process.cut_answers:
-            raise TransportError("no route to host", may_have_been_received=False)
-        if attempt is not None and world.arrives_late(process.random):
-            world.deliver_later(send, attempt)
-            await world.loop.pause(REQUEST_TIMEOUT_SECONDS)
-            raise TransportError("timed out waiting for the answer", may_have_been_received=True)
-        # the service sees the request before any wait
-        world.sender, world.sending_worker, world.service.heard = attempt, process.worker_id, heard
-        try:
-            response = await send()
-        finally:
-            world.log("answer", process.name)
-        if world.loop.time() < process.cut_until:
-            raise TransportError("connection reset by peer", may_have_been_received=True)
-        for point in ("receive.after", "receive.after.submit") if attempt is not None else ("receive.after",):
-            if not process.reach(point):
-                await process.vanish()
-        return response
-
-    async def _answer_travels(self, seconds: float) -> None:
-        if not self._process.reach("send.after"):
-            await self._process.vanish()
-        await self._process.world.loop.pause(seconds)
-
-    async def close(self) -> None:
-        """Nothing is held."""

@@ -12,6 +12,9 @@ class Holder(Protocol):
 
     is_dead: bool
 
+    def record_dropped(self, worker_id: str, handed: Collection[Attempt]) -> None:
+        """Its worker says that nobody needs the record any more."""
+
 
 class Machine:
     """The records of the workers of one machine."""
@@ -38,9 +41,11 @@ class Machine:
 
     def end(self, worker_id: str, *, is_needed: bool) -> None:
         """The record is over."""
-        self._open.pop(worker_id, None)
+        holder = self._open.pop(worker_id, None)
         if not is_needed:
-            self._handed.pop(worker_id, None)
+            handed = self._handed.pop(worker_id, set())
+            if holder is not None:
+                holder.record_dropped(worker_id, handed)
 
 
 class Record:

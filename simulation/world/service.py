@@ -1,7 +1,7 @@
 """The simulated video service of the world: the real simulator's core, with an ear at its door."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rushes.simulator import Outcome, SimulatorCore, SimulatorKnobs
@@ -54,6 +54,20 @@ class Service(SimulatorCore):
         self.told.setdefault(task.id, set()).add(outcome)
         self.heard.is_clear_end = outcome in CLEAR_ENDS
         super()._tell_final(task, outcome, now)
+
+    def drop(self, task_id: str, now: float) -> bool:
+        """Forget a task that has not started to render; False when it has."""
+        task = self._tasks.get(task_id)
+        if (
+            task is None
+            or task.started_at is None
+            or (task.finished_at is not None and now >= task.finished_at)
+        ):
+            return False
+        if not self._beside.queues.waits(task, now):
+            return False
+        task.fate = replace(task.fate, outcome=Outcome.FORGOTTEN, render_seconds=now - task.started_at)
+        return True
 
     def be_out(self, *, start: float, seconds: float, kind: str) -> None:
         """Answer nothing from `start` on, for so long."""

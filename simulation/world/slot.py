@@ -1,14 +1,14 @@
 """Slots: the places of worker processes, their machines' clocks, and what happens to them."""
 
 import asyncio
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from rushes.domain.callback_tokens import callback_token
 from rushes.domain.errors import StoreError
 from rushes.domain.polling.learned_schedule import LearnedSchedule
 from rushes.domain.polling.schedule import LadderSchedule, PollSchedule
-from rushes.domain.task import PollResult
+from rushes.domain.task import CancelResult, PollResult
 from rushes.providers.base import Provider, ProviderConfig
 from rushes.providers.families.grsai import GrsaiProvider
 from rushes.providers.families.grsai_unified import GrsaiUnifiedProvider
@@ -25,10 +25,10 @@ from simulation.world.plan import (
     POLL_INTERVAL_MIN_SECONDS,
     REQUEST_TIMEOUT_SECONDS,
 )
-from simulation.world.process import Answer, Process, ProcessTransport
+from simulation.world.process import Answer, Process
 from simulation.world.records import Machine, Records
+from simulation.world.wire import ProcessTransport
 
-HOST = "http://service.invalid"
 CALLBACK_KEY = b"the simulation's callback key"
 TICK_PAUSE_SECONDS = 20.0
 TICK_BUDGET_SECONDS = 40.0
@@ -42,15 +42,19 @@ STOP_SPARE_SECONDS = 2.0
 _ROUNDING_SECONDS = 1e-6
 
 
-def providers(process: Process) -> dict[str, Provider]:
+def providers(process: Process, host: str) -> dict[str, Provider]:
     """The real providers, over the process's way to the network."""
     made: dict[str, Provider] = {}
     for provider_class in (GrsaiProvider, GrsaiUnifiedProvider):
-        provider = _heard(provider_class, process)(
+        transport = ProcessTransport(process, provider_class.name)
+        kind = _heard(provider_class, process)
+        if process.world.plan.can_drop:
+            kind = _dropping(kind, transport)
+        provider = kind(
             ProviderConfig(
-                host=HOST,
+                host=host,
                 api_key="simulated-key",
-                transport=ProcessTransport(process, provider_class.name),
+                transport=transport,
                 timeout_seconds=REQUEST_TIMEOUT_SECONDS,
                 limits=process.world.plan.limits,
             )
@@ -87,6 +91,16 @@ def _heard(provider_class: type[Any], process: Process) -> type[Any]:
             return result
 
     return Heard
+
+
+def _dropping(provider_class: type[Any], transport: ProcessTransport) -> type[Any]:
+    """The provider, of a service that can be asked to drop what waits."""
+
+    class Dropping(provider_class):  # type: ignore[misc]
+        async def cancel(self, remote_task_id: str) -> CancelResult:
+            return await transport.drop(remote_task_id)
+
+    return Dropping
 
 
 class _PunctualMeters(Meters):
@@ -147,7 +161,7 @@ class Slot:
         while not self._stop.is_set():
             process.worker = self._worker(process)
             try:
-                await tick(process.worker, budget_seconds=TICK_BUDGET_SECONDS)
+                await tick(process.worker, budget_seconds=TICK_BUDGET_SECONDS, stop=self._stop)
             except* (StoreError, LeaseLost):
                 pass  # what a cron job logs; the next pass goes on
             await asyncio.sleep(TICK_PAUSE_SECONDS * (0.5 + process.random.random()))
@@ -169,11 +183,15 @@ class Slot:
             if not plan.has_callbacks:
                 return None
             token = callback_token(CALLBACK_KEY, task_id=task_id, attempt=attempt)
-            return f"{HOST}/callbacks/{provider}/{token}"
+            return f"{process.host}/callbacks/{provider}/{token}"
 
+        at = cache(partial(providers, process))
+        own = at(process.host)
         return Worker(
             process.database,
-            providers(process),
+            own,
+            hosts=dict.fromkeys(own, process.host) if world.moves else None,
+            provider_at=lambda name, host: at(host)[name],
             catalogue=world.catalogue,
             schedule=self._schedule(),
             config=WorkerConfig(
@@ -242,6 +260,14 @@ class Slot:
         """SIGTERM, and a start later."""
         process = self.process
         if process is None or self._stop.is_set():
+            return
+        if fault.point:
+            process.arm(fault.point, fault.count, lambda: self._stopped(process, fault))
+        else:
+            self._stopped(process, fault)
+
+    def _stopped(self, process: Process, fault: Stop) -> None:
+        if not self.world.in_chaos or self._stop.is_set() or process.is_dead:
             return
         self.world.log("stop", process.name)
         self._stop.set()

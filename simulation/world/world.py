@@ -7,7 +7,7 @@ from typing import Any
 from simulation.truth.journal import Store
 from simulation.world import kinds
 from simulation.world.callbacks import Postman
-from simulation.world.ground import Ground
+from simulation.world.ground import NEXT_HOST, Ground
 from simulation.world.kinds import Fault
 from simulation.world.loop import NumberedTask, VirtualLoop
 from simulation.world.plan import Plan, without
@@ -43,7 +43,9 @@ class World(Ground):
         self.log("heal")
         self.in_chaos = False
         self.healed_at = self.loop.time()
-        self.late_share = self.swapped_share = self.odd_share = 0.0
+        self.late_share = self.swapped_share = self.odd_share = self.swapped_submits_share = 0.0
+        self.storm = self.slow_connects = None
+        self.refusing.end()
         self.outages.clear()
         self.service.use(self.plan.knobs())
         for slot in self.fleet.slots:
@@ -82,6 +84,12 @@ class World(Ground):
                 self.swapped_share = fault.share
             case kinds.OddFields():
                 self.odd_share = fault.share
+            case kinds.SwappedSubmits():
+                self.swapped_submits_share = fault.share
+            case kinds.CallbackStorm():
+                self.storm = fault
+            case kinds.SlowConnects():
+                self.slow_connects = fault
             case _:
                 self.at(fault.at, self._apply, fault)
 
@@ -101,6 +109,11 @@ class World(Ground):
                 self.fleet.slots[fault.slot].delay_answer(fault)
             case kinds.Cut():
                 self.fleet.slots[fault.slot].cut(fault)
+            case kinds.RefusedRows():
+                ends_at = fault.at + fault.seconds
+                self.refusing.begin(ends_at=ends_at, kinds=fault.kinds, tasks=fault.tasks)
+            case kinds.MovedHost():
+                self.host = NEXT_HOST
             case kinds.DatabaseOutage():
                 self.outages.append(fault)
             case kinds.ServiceOutage():

@@ -1,0 +1,38 @@
+"""Branches that the simulation need not meet, and why; the tests in brackets meet them.
+
+They are for speed or for reports alone, are about parts that a simulated world does not have (files, gates, HTTP's
+own connections), or contain errors that would be defects.
+"""
+
+_LINES = "a fast way of HTTP alone, which the simulated network does not have (tests/run/test_line_polls.py)"
+_FILES = "simulated tasks have no files to upload (tests/run/test_dispatcher.py)"
+_DEFECT = "contains what only a defect raises (tests/run/test_dispatcher.py)"
+_REPORT = "for reports alone (tests/run/test_hosts.py)"
+
+EXEMPT: dict[str, str] = {
+    "Poller._poll_forever: if line is None: no": _LINES,
+    "Poller._poll_forever: if (unasked := (await self._lines.poll(line, task, now))): yes": _LINES,
+    "Poller._poll_forever: if (unasked := (await self._lines.poll(line, task, now))): no": _LINES,
+    "Poller.next_task: if self._stopped: yes": _LINES,
+    "Poller.take_progress: if len(rows) == PROGRESS_ROWS_MAX: yes": (
+        "bounds the writes of a thousand tasks at once (tests/run/test_poller.py)"
+    ),
+    "Lane._send: except asyncio.CancelledError": _FILES,
+    "Lane._send: if isinstance(inputs, Throttled | Rejected): yes": _FILES,
+    "Lane.submit: except Exception": _DEFECT,
+    "Lane._send_with: except Exception": _DEFECT,
+    "Lane._send_with: if not context.record.leaves(task.task_id, task.attempt): yes": (
+        "the simulated record ends with its worker's last submit (tests/run/test_dispatcher.py)"
+    ),
+    "Lane._act: if not self.attempts.take_submitting(task.task_id): yes": _DEFECT,
+    "send: except Exception": _DEFECT,
+    "Committer.accepted: if stored != remote_task_id: yes": (
+        "simulated ids have no characters that databases refuse (tests/run/test_committer.py)"
+    ),
+    "finalize_batch_credits: if batch.cancelled_at_ms is None and gates.awaits_verdicts(connection, batch_id): yes": (
+        "simulated batches have no gates (tests/money/test_judge.py)"
+    ),
+    "Worker.provider_troubles: called": _REPORT,
+    "Worker.key_refusals: called": _REPORT,
+}
+"""By `Branch.name`."""
