@@ -7,6 +7,7 @@ own connections), or contain errors that would be defects.
 _LINES = "a fast way of HTTP alone, which the simulated network does not have (tests/run/test_line_polls.py)"
 _FILES = "simulated tasks have no files to upload (tests/run/test_dispatcher.py)"
 _DEFECT = "contains what only a defect raises (tests/run/test_dispatcher.py)"
+_REUSE = "no simulated item takes an equal one's file (tests/api/test_reuse.py)"
 _REPORT = "for reports alone (tests/run/test_hosts.py)"
 
 EXEMPT: dict[str, str] = {
@@ -32,6 +33,8 @@ EXEMPT: dict[str, str] = {
     "finalize_batch_credits: if batch.cancelled_at_ms is None and gates.awaits_verdicts(connection, batch_id): yes": (
         "simulated batches have no gates (tests/money/test_judge.py)"
     ),
+    "Committer.before_closing: called": _REUSE,
+    "Upkeep.end_reused: if not await database.read(reuse.any_open): no": _REUSE,
     "Worker.provider_troubles: called": _REPORT,
     "Worker.key_refusals: called": _REPORT,
 }
