@@ -132,7 +132,7 @@ def _remote_id_not_confirmed(patches: Patches) -> None:
 def _callback_trusted(patches: Patches) -> None:
     receive = callbacks.receive
 
-    async def settle_from_body(process: Process, callback: Any) -> None:
+    async def settle_from_body(process: Process, callback: Any, *, foreign: str | None = None) -> None:
         body = msgspec.json.decode(callback.body)
         worker = process.worker
         attempt = attempt_of_token(CALLBACK_KEY, callback.url.rsplit("/", 1)[1])
@@ -142,7 +142,7 @@ def _callback_trusted(patches: Patches) -> None:
         elif worker is not None and attempt is not None and body["status"] == "failed":
             worker.committer.verdict(*attempt, Failed("failed", FailureType.MODEL_ERROR))
         else:
-            await receive(process, callback)
+            await receive(process, callback, foreign=foreign)
 
     patches.set(callbacks, "receive", settle_from_body)
 
