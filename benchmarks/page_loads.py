@@ -62,6 +62,7 @@ def run(
                     where = f"{name}-{width}-{look}-{language[:2]}"
                     loads += 1
                     faults += [f"{where}: {fault}" for fault in _load(context, service, path, where, width)]
+            print(f"  {width} {look} {language}: {loads} loads, {len(faults)} faults", flush=True)
     data = {"load": load_average(), "loads": loads, "faults": faults}
     print(f"  {loads} page loads, {len(faults)} faults: {'met' if not faults else 'MISSED'}", flush=True)
     for fault in faults:
