@@ -11,10 +11,14 @@ from rushes.run.lane.claim import Claims
 from rushes.store.tasks import waiting
 from simulation.bugs.bug import Bug
 from simulation.tempo import Patches
+from simulation.world.plan import CATALOGUE
 
 
 def _held_tasks_sent(patches: Patches) -> None:
-    patches.set(Claims, "_models_to_send", lambda _self: None)
+    def all_models(self: Claims) -> list[str]:
+        return [model.name for model in CATALOGUE if model.provider == self._provider.name]
+
+    patches.set(Claims, "_models_to_send", all_models)
 
 
 def _sent_tasks_moved(patches: Patches) -> None:
