@@ -56,7 +56,7 @@ class Refusing:
         self.refused_alone += 1
         if kind == "accepted":
             self._witness.name_refused((row[0], row[1]))
-        elif kind == "refused":
+        elif kind in ("refused", "returned"):
             self._witness.refusal_refused((row[0], row[1]))
         elif kind == "verdicts" and remote_task_id is not None:
             self._witness.verdict_refused(remote_task_id)
