@@ -244,7 +244,8 @@ class Witness:
 
     def refusal_refused(self, attempt: Attempt) -> None:
         """The database does not take why the provider refused the attempt: nobody can keep that."""
-        self.submissions[attempt].is_refusal_told = False
+        if attempt in self.submissions:
+            self.submissions[attempt].is_refusal_told = False
 
     def name_refused(self, attempt: Attempt) -> None:
         """The database does not take the attempt's remote id: nobody can keep it."""
