@@ -349,6 +349,11 @@ def batch_path(root: str, batch_id: str) -> str:
     return f"{root}/batches/{quote(batch_id, safe='')}"
 
 
+def batch_link(root: str, batch_id: str, name: str) -> Markup:
+    """A link to it by its name, cut where a list has no room."""
+    return tag("a", name, href=batch_path(root, batch_id), class_="clip short", title=name)
+
+
 def filter_links(links: Sequence[tuple[str, str, bool]], *, label: str) -> Markup:
     """Choices of which one is taken: `(text, URL, is it the one)`."""
     return tag(

@@ -21,15 +21,11 @@ from rushes.domain.forecast import (
     seconds_until_done,
 )
 from rushes.domain.input.duplicates import REUSED_PROVIDER
-from rushes.domain.polling.render_times import Estimate, typical_task
 from rushes.read.batch_views import DONE, Eta, Wait, WaitKind
 from rushes.read.holding import Holding
 from rushes.store import render_times
 from rushes.store.tasks import waiting
 from rushes.store.tasks.waiting import OpenGroup
-
-LEARNED_TASKS_MIN: Final = 8
-"""From this many ended tasks on, what was learned of a model counts for more than the catalogue."""
 
 SIGMA_MAX: Final = 1.0
 """The widest spread that is believed."""
@@ -85,22 +81,14 @@ class Forecaster:
     def render_time(self, connection: Connection, model: str, now_ms: int) -> RenderTime:
         """What is believed of the model's render time."""
         if now_ms - self._learned_at_ms > BELIEFS_SECONDS * 1000:
-            self._learned = dict(self._read_learned(connection))
+            self._learned = {
+                model.name: RenderTime(estimate.median_seconds, min(estimate.sigma, SIGMA_MAX))
+                for model, estimate in render_times.estimates(connection, self._catalogue)
+            }
             self._learned_at_ms = now_ms
         known = self._catalogue.find(model)
         median = UNLISTED_MEDIAN_SECONDS if known is None else known.render_time_p50_seconds
         return self._learned.get(model) or RenderTime(median)
-
-    def _read_learned(self, connection: Connection) -> list[tuple[str, RenderTime]]:
-        found = []
-        for learned in render_times.load(connection):
-            model = self._catalogue.find(learned.model)
-            if model is None or model.provider != learned.provider or learned.times.count < LEARNED_TASKS_MIN:
-                continue
-            estimate = Estimate(learned.times, typical=typical_task(model.render_time_p50_seconds))
-            belief = RenderTime(estimate.median_seconds, min(estimate.sigma, SIGMA_MAX))
-            found.append((model.name, belief))
-        return found
 
     def pace(self, connection: Connection, provider: str, *, own_pending: int = 0) -> Pace:
         """How the provider takes what comes behind all that is open there but for `own_pending` tasks."""

@@ -37,6 +37,9 @@ class Adoption:
         rooms: Mapping[str, int] = dict.fromkeys(self._lanes, tasks_max)
         if shares is not None:
             rooms = shares.adoptable(await database.read(workers.survey, now_ms()))
+        if tasks_max > 0 and any(rooms.values()):
+            me = self._context.worker_id
+            self._claimed_by = await database.read(workers.unanswered_of_dead, me, now_ms=now_ms())
         total = 0
         for provider, room in rooms.items():
             total += await self._adopt(provider, min(room, tasks_max - total))
@@ -45,18 +48,13 @@ class Adoption:
         return total
 
     async def _adopt(self, provider: str, tasks_max: int) -> int:
-        database, me = self._context.database, self._context.worker_id
-        if tasks_max > 0:
-            self._claimed_by = await database.read(
-                workers.unanswered_of_dead, me, now_ms=self._context.now_ms()
-            )
         total = 0
         while total < tasks_max:
             room = min(ADOPT_TASKS_MAX, tasks_max - total)
             try:
-                adopted = await database.transact(
+                adopted = await self._context.database.transact(
                     workers.adopt,
-                    me,
+                    self._context.worker_id,
                     providers=[provider],
                     now_ms=self._context.now_ms(),
                     limit=room,

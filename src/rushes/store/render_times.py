@@ -5,14 +5,17 @@ learned. Saving the same twice, after a commit of unknown outcome, counts some t
 nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, select
 
+from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.catalogue.model import Model
 from rushes.domain.polling.learned_schedule import LearnedTimes
 from rushes.domain.polling.progress import ProgressTimes
-from rushes.domain.polling.render_times import LAYOUT, RenderTimes
+from rushes.domain.polling.render_times import LAYOUT, Estimate, RenderTimes, typical_task
 from rushes.store.database import statement
 from rushes.store.tables import schema
 
@@ -21,6 +24,12 @@ DECIMALS = 6
 
 MODELS_MAX = 10_000
 """How many rows are read at most."""
+
+LEARNED_TASKS_MIN: Final = 8
+"""From this many ended tasks on, what was learned of a model counts for more than the catalogue."""
+
+LATE_SHARE: Final = 0.95
+"""The share of a model's videos that are there by the age after which one is late."""
 
 table = schema.render_times
 
@@ -37,6 +46,15 @@ def load(connection: Connection) -> list[LearnedTimes]:
         .limit(MODELS_MAX)
     )
     return [LearnedTimes(row[0], row[1], *_decoded(*row[2:])) for row in rows]
+
+
+def estimates(connection: Connection, catalogue: Catalogue) -> Iterator[tuple[Model, Estimate]]:
+    """What was learned of the catalogue's models of which enough tasks have ended."""
+    for learned in load(connection):
+        model = catalogue.find(learned.model)
+        is_known = model is not None and model.provider == learned.provider
+        if model is not None and is_known and learned.times.count >= LEARNED_TASKS_MIN:
+            yield model, Estimate(learned.times, typical=typical_task(model.render_time_p50_seconds))
 
 
 def merge(connection: Connection, learned: Sequence[LearnedTimes], *, now_ms: int) -> list[LearnedTimes]:

@@ -12,6 +12,7 @@ from rushes.dashboard.pieces import (
     BATCH_STATUSES,
     about,
     batch_bar,
+    batch_link,
     batch_path,
     copied,
     empty,
@@ -313,13 +314,7 @@ def _items(visit: Visit, found: Sequence[FoundItem], search: str | None) -> Mark
             tag("span", item.prompt, class_="clip long", title=item.prompt),
             status_chip(item.status),
             words[item.found_by],
-            tag(
-                "a",
-                item.batch_name,
-                href=batch_path(visit.root, item.batch_id),
-                class_="clip short",
-                title=item.batch_name,
-            ),
+            batch_link(visit.root, item.batch_id, item.batch_name),
         ]
         for item in found
     ]

@@ -11,8 +11,6 @@ from sqlalchemy import Connection
 
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.notation import iso_time
-from rushes.domain.polling.render_times import Estimate, typical_task
-from rushes.read.forecasts import LEARNED_TASKS_MIN
 from rushes.read.scope import Scope
 from rushes.store import render_times
 from rushes.store.database import statement
@@ -25,9 +23,6 @@ PROMPTS_MAX: Final = 1000
 
 DAY_MS: Final = 86_400_000
 DAYS_MAX: Final = 365
-
-LATE_SHARE: Final = 0.95
-"""Of a model's renders, for how long they may take."""
 
 
 def pass_rates(
@@ -133,13 +128,9 @@ def model_history(
     rates = pass_rates(connection, scope, days=days, now_ms=now_ms, prompts_max=0)
     for one in rates["models"]:
         found[one["model"]] = nothing | {"tries": one["tries"], "pass_rate": one["pass_rate"]}
-    for learned in render_times.load(connection):
-        model = catalogue.find(learned.model)
-        if model is None or model.provider != learned.provider or learned.times.count < LEARNED_TASKS_MIN:
-            continue
-        estimate = Estimate(learned.times, typical=typical_task(model.render_time_p50_seconds))
+    for model, estimate in render_times.estimates(connection, catalogue):
         found[model.name] = found.get(model.name, nothing) | {
             "render_time_p50_seconds": round(estimate.median_seconds, 1),
-            "render_time_p95_seconds": round(estimate.age_by_which_ended(LATE_SHARE), 1),
+            "render_time_p95_seconds": round(estimate.age_by_which_ended(render_times.LATE_SHARE), 1),
         }
     return found

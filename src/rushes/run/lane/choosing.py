@@ -11,8 +11,6 @@ from sqlalchemy import Connection
 
 from rushes import telemetry
 from rushes.domain.catalogue.catalogue import Catalogue
-from rushes.domain.catalogue.model import Model
-from rushes.domain.polling.render_times import Estimate, typical_task
 from rushes.money.choosing.choose import Models, choose_models
 from rushes.providers.health import HealthState
 from rushes.run.failover import availability
@@ -28,8 +26,6 @@ BATCHES_MAX: Final = 50
 AGAIN_MS: Final = 3_000
 """When a batch is looked at again for which nothing could be chosen: it waits for verdicts, as a rule."""
 
-LATE_SHARE: Final = 0.95
-LEARNED_TASKS_MIN: Final = 8
 LATE_FACTOR: Final = 2.0
 """How much longer than its median a render takes in 95 of 100 cases, as long as nothing was learned."""
 
@@ -77,11 +73,7 @@ class Choosing:
 
     def _times(self, connection: Connection) -> dict[str, float]:
         """By what age the videos of models are there in 95 of 100 cases, as far as it was learned."""
-        found: dict[str, float] = {}
-        for learned in render_times.load(connection):
-            model: Model | None = self._catalogue.find(learned.model)
-            if model is None or learned.times.count < LEARNED_TASKS_MIN:
-                continue
-            estimate = Estimate(learned.times, typical=typical_task(model.render_time_p50_seconds))
-            found[model.name] = estimate.age_by_which_ended(LATE_SHARE)
-        return found
+        return {
+            model.name: estimate.age_by_which_ended(render_times.LATE_SHARE)
+            for model, estimate in render_times.estimates(connection, self._catalogue)
+        }

@@ -7,7 +7,7 @@ from rushes.dashboard.acting import act_link
 from rushes.dashboard.browsers import cookie_entries, cookie_text
 from rushes.dashboard.markup import Markup, joined, tag
 from rushes.dashboard.pages.batch.waits import hold_words
-from rushes.dashboard.pieces import batch_path, chip, empty, moment_of, number, table, url
+from rushes.dashboard.pieces import batch_link, chip, empty, moment_of, number, table, url
 from rushes.dashboard.visit import Page, Visit
 from rushes.dashboard.words import tr, tr_count
 from rushes.domain.errors import NotFound
@@ -219,13 +219,7 @@ def _items(visit: Visit, found: Sequence[WantedItem]) -> Markup:
     rows = [
         [
             tag("a", f"#{item.index}", href=f"{visit.root}/items/{item.item_id}"),
-            tag(
-                "a",
-                item.batch_name,
-                href=batch_path(visit.root, item.batch_id),
-                class_="clip short",
-                title=item.batch_name,
-            ),
+            batch_link(visit.root, item.batch_id, item.batch_name),
             item.model,
             item.provider,
             tag("span", item.reason or "–", class_="clip long", title=item.reason),
