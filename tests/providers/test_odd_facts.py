@@ -267,8 +267,10 @@ def test_the_simulator_says_what_every_provider_has_to_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_one_odd_value_beside_the_deciding_fields_changes_no_verdict(name: str) -> None:
+    cases = cases_of(name)  # made before: it runs a loop of its own
+
     async def run() -> None:
-        for case in cases_of(name):
+        for case in cases:
             for number, path in side_fields(case):
                 for value in ODD:
                     answers = list(case.answers)
@@ -331,9 +333,10 @@ def test_a_huge_cost_is_no_cost_and_the_success_is_taken(name: str) -> None:
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_an_odd_value_where_the_url_or_the_id_belongs_is_none(name: str) -> None:
     """What is read over an oddity never becomes an id, a URL or a verdict."""
+    cases = cases_of(name)
 
     async def run() -> None:
-        for case in cases_of(name):
+        for case in cases:
             if not isinstance(case.came_to, Succeeded | Accepted):
                 continue
             for number, answer in enumerate(case.answers):

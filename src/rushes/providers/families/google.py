@@ -43,6 +43,7 @@ from rushes.providers.answers import (
 )
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
 from rushes.providers.families.google_interactions import (
+    cancel_if_queued,
     failure,
     inline,
     interaction_body,
@@ -184,13 +185,7 @@ class GoogleProvider(HttpProvider):
         if not _INTERACTION.fullmatch(remote_task_id):
             return CancelRefused("only an interaction can be cancelled")
         url = f"{self.host}/v1/{remote_task_id}"
-
-        def standing(body: bytes) -> str | None:
-            status = interaction_in(body, _interaction_id(remote_task_id)).status
-            return None if status == "queued" else f"it is {status}"
-
-        cancel = ("POST", f"{url}/cancel", b"{}")
-        return await self.cancel_if_waiting(url, standing, cancel, too_late=(400, 409))
+        return await cancel_if_queued(self, url, _interaction_id(remote_task_id))
 
     def _operation_result(self, body: bytes, asked: str) -> PollResult:
         operation = _decode_progress(body)

@@ -2,6 +2,7 @@
 
     submit   POST …/interactions {model, input, background, response_format}  -> {id, status}
     poll     GET  …/interactions/{id}                                         -> {id, status, steps?, errors?}
+    cancel   POST …/interactions/{id}/cancel                                  -> {id, status}
 
 Checked against `_gaos/types/interactions` of google-genai 3.6.1.
 """
@@ -15,6 +16,7 @@ import msgspec
 from rushes.domain.task import (
     REMOTE_TASK_FAILED,
     SUCCEEDED_WITHOUT_VIDEO_URL,
+    CancelResult,
     Failed,
     FailureType,
     NoAnswer,
@@ -31,6 +33,7 @@ from rushes.providers.answers import (
     words_in,
 )
 from rushes.providers.base import SubmitRequest
+from rushes.providers.http_provider import HttpProvider
 from rushes.providers.inputs import InputFile
 
 _FIELDS: Final = {"aspect_ratio": "aspect_ratio", "duration": "duration", "resolution": "resolution"}
@@ -84,8 +87,7 @@ class VideoContent(msgspec.Struct, frozen=True):
     @property
     def is_inline(self) -> bool:
         """Whether its bytes stand in the answer."""
-        data = memoryview(self.data)
-        return len(data) > len('""') and bytes(data[:1]) == b'"'
+        return is_text(self.data)
 
     @property
     def base64(self) -> str:
@@ -105,6 +107,12 @@ _decode_text = msgspec.json.Decoder(str | None).decode
 _decode_steps = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
 _decode_kind = msgspec.json.Decoder(_Kind).decode
 _decode_output = msgspec.json.Decoder(_ModelOutput).decode
+
+
+def is_text(value: msgspec.Raw) -> bool:
+    """Whether a text stands there that is not empty; it may be megabytes of Base64, and is not decoded."""
+    data = memoryview(value)
+    return len(data) > len('""') and bytes(data[:1]) == b'"'
 
 
 # --- what is sent ---------------------------------------------------------------------------------------
@@ -186,6 +194,17 @@ def interaction_in(body: bytes, asked_id: str) -> Interaction:
     interaction = interaction_of(body)
     require_same_task(asked_id, interaction.id)
     return interaction
+
+
+async def cancel_if_queued(provider: HttpProvider, url: str, interaction_id: str) -> CancelResult:
+    """Cancel the interaction at that URL while it is queued."""
+
+    def standing(body: bytes) -> str | None:
+        status = interaction_in(body, interaction_id).status
+        return None if status == "queued" else f"it is {status}"
+
+    cancel = ("POST", f"{url}/cancel", b"{}")
+    return await provider.cancel_if_waiting(url, standing, cancel, too_late=(400, 409))
 
 
 def verdict_on(

@@ -58,11 +58,13 @@ from rushes.providers.base import (
 from rushes.providers.credentials import FetchedToken, ServiceAccount
 from rushes.providers.described import body_of, described_options
 from rushes.providers.families.google_interactions import (
+    cancel_if_queued,
     failure,
     inline,
     interaction_body,
     interaction_in,
     interaction_of,
+    is_text,
     last_video,
     started,
     verdict_on,
@@ -112,8 +114,7 @@ class _Video(msgspec.Struct, frozen=True, rename="camel"):
     @property
     def is_inline(self) -> bool:
         """Whether its bytes stand in the answer."""
-        data = memoryview(self.bytes_base64_encoded)
-        return len(data) > len('""') and bytes(data[:1]) == b'"'
+        return is_text(self.bytes_base64_encoded)
 
 
 class _Response(msgspec.Struct, frozen=True, rename="camel"):
@@ -304,14 +305,7 @@ class VertexProvider(HttpProvider):
         found = _INTERACTION.fullmatch(remote_task_id)
         if found is None:
             return CancelRefused("only an interaction can be cancelled")
-        interaction_id, url = found[1], f"{self.host}/v1beta1/{remote_task_id}"
-
-        def standing(body: bytes) -> str | None:
-            status = interaction_in(body, interaction_id).status
-            return None if status == "queued" else f"it is {status}"
-
-        cancel = ("POST", f"{url}/cancel", b"{}")
-        return await self.cancel_if_waiting(url, standing, cancel, too_late=(400, 409))
+        return await cancel_if_queued(self, f"{self.host}/v1beta1/{remote_task_id}", found[1])
 
     def _inline_file(self, address: str) -> InlineFile | None:
         """How a video is fetched that is in the answer about its task."""

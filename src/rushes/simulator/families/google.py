@@ -5,7 +5,7 @@ of moderation is not published; here it is a failed one whose error says so.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -173,7 +173,22 @@ _INTERNAL: Final = 13
 _HELD_BACK: Final = "The prompt could not be submitted: it contains words that violate our usage guidelines."
 
 
-class GoogleWire(Wire):
+class OmniWire(Wire):
+    """What the services that have Omni answer alike."""
+
+    def cancelled(self, call: CancelCall, came_to: Cancelling) -> SimResponse:
+        """The interaction; 400 when it has ended or renders."""
+        match came_to:
+            case Cancelling.DONE:
+                answer = {"id": call.task_id, "object": "interaction", "status": "cancelled"}
+                return SimResponse(200, _write(answer))
+            case Cancelling.NO_SUCH_TASK:
+                return self.no_such_task(call.task_id, call.detail)
+            case Cancelling.RUNNING | Cancelling.ENDED:
+                return rpc_error(400, "FAILED_PRECONDITION", "The interaction is not cancellable.")
+
+
+class GoogleWire(OmniWire):
     """An operation or an interaction for a submit and a poll; `{error: {code, message, status}}` else."""
 
     name = "google"
@@ -221,7 +236,7 @@ class GoogleWire(Wire):
         """google.rpc's error, with its reason in the details."""
         status, word, why = _REFUSALS[refusal]
         text = _HELD_BACK if refusal is Refusal.PROMPT else reason
-        return _error(status, word, text, [] if why is None else [why])
+        return rpc_error(status, word, text, [] if why is None else [why])
 
     def result(self, view: TaskView, detail: str) -> SimResponse:
         """The operation, or the interaction, as it stands."""
@@ -232,20 +247,9 @@ class GoogleWire(Wire):
         video = {"type": "video", "mime_type": "video/mp4", "uri": view.video_url}
         return SimResponse(200, _write(_veo(view) if is_veo else omni_interaction(view, video)))
 
-    def cancelled(self, call: CancelCall, came_to: Cancelling) -> SimResponse:
-        """The interaction; 400 when it has ended or renders."""
-        match came_to:
-            case Cancelling.DONE:
-                answer = {"id": call.task_id, "object": "interaction", "status": "cancelled"}
-                return SimResponse(200, _write(answer))
-            case Cancelling.NO_SUCH_TASK:
-                return self.no_such_task(call.task_id, call.detail)
-            case Cancelling.RUNNING | Cancelling.ENDED:
-                return _error(400, "FAILED_PRECONDITION", "The interaction is not cancellable.", [])
-
     def no_such_task(self, task_id: str, detail: str) -> SimResponse:
         """404 in the API's own words."""
-        return _error(404, "NOT_FOUND", f"Requested entity {task_id} was not found.", [])
+        return rpc_error(404, "NOT_FOUND", f"Requested entity {task_id} was not found.")
 
 
 def _submit_call(request: SimRequest) -> Call:
@@ -355,7 +359,8 @@ def omni_interaction(view: TaskView, video: Mapping[str, Any]) -> dict[str, Any]
     return answer if view.status is None else answer | {"status": view.status}
 
 
-def _error(status: int, word: str, message: str, reasons: list[str]) -> SimResponse:
+def rpc_error(status: int, word: str, message: str, reasons: Sequence[str] = ()) -> SimResponse:
+    """google.rpc's error, with these reasons in its details."""
     kind = "type.googleapis.com/google.rpc.ErrorInfo"
     details = [{"@type": kind, "reason": reason, "domain": "googleapis.com"} for reason in reasons]
     error: dict[str, Any] = {"code": status, "message": message, "status": word}

@@ -18,24 +18,24 @@ from rushes.simulator.families.google import (
     SECONDS_MAX,
     OmniBody,
     OmniFormat,
+    OmniWire,
     VideoConfig,
     interaction_of,
     omni_call,
     omni_interaction,
+    rpc_error,
 )
 from rushes.simulator.families.grsai import Prompt
 from rushes.simulator.families.wire import (
     UNREADABLE,
     Call,
     CancelCall,
-    Cancelling,
     FileCall,
     MalformedCall,
     PollCall,
     Refusal,
     SubmitCall,
     TokenCall,
-    Wire,
 )
 from rushes.simulator.fate import Family, Outcome
 from rushes.simulator.files import video_of
@@ -147,7 +147,7 @@ _REFUSALS: Final = {
 }
 
 
-class VertexWire(Wire):
+class VertexWire(OmniWire):
     """An operation or an interaction for a submit and a poll; `{error: {code, message, status}}` else."""
 
     name = "vertex"
@@ -223,7 +223,7 @@ class VertexWire(Wire):
         status, word = _REFUSALS.get(refusal, (400, "INVALID_ARGUMENT"))
         if reason == "there is no such model":
             status, word = 404, "NOT_FOUND"
-        return _error(status, word, _HELD_BACK if refusal is Refusal.PROMPT else reason)
+        return rpc_error(status, word, _HELD_BACK if refusal is Refusal.PROMPT else reason)
 
     def result(self, view: TaskView, detail: str) -> SimResponse:
         """The operation, or the interaction, as it stands."""
@@ -233,20 +233,9 @@ class VertexWire(Wire):
             return self.no_such_task(task.id, detail)
         return SimResponse(200, _write(_omni(view) if is_omni else _operation(view)))
 
-    def cancelled(self, call: CancelCall, came_to: Cancelling) -> SimResponse:
-        """The interaction; 400 when it has ended or renders."""
-        match came_to:
-            case Cancelling.DONE:
-                answer = {"id": call.task_id, "object": "interaction", "status": "cancelled"}
-                return SimResponse(200, _write(answer))
-            case Cancelling.NO_SUCH_TASK:
-                return self.no_such_task(call.task_id, call.detail)
-            case Cancelling.RUNNING | Cancelling.ENDED:
-                return _error(400, "FAILED_PRECONDITION", "The interaction is not cancellable.")
-
     def no_such_task(self, task_id: str, detail: str) -> SimResponse:
         """404 in Google's own words."""
-        return _error(404, "NOT_FOUND", f"The operation {task_id} was not found.")
+        return rpc_error(404, "NOT_FOUND", f"The operation {task_id} was not found.")
 
 
 _NO_OBJECT: Final = MalformedCall("expected alt=media", submit=False)
@@ -312,7 +301,3 @@ def _omni(view: TaskView) -> dict[str, Any]:
     else:
         video["uri"] = f"gs://{BUCKET}/out/{view.task.id}/sample_0.mp4"
     return omni_interaction(view, video)
-
-
-def _error(status: int, word: str, message: str) -> SimResponse:
-    return SimResponse(status, _write({"error": {"code": status, "message": message, "status": word}}))
