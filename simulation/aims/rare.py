@@ -196,10 +196,19 @@ def _claims_lost_beside_submits(draw: random.Random, plan: Plan) -> Iterator[Fau
             yield LostCommit(round(batch.at + 1, 3), slot, "claim_fairly", draw.randint(1, 4))
 
 
+def _lost_refunds(draw: random.Random, plan: Plan) -> Iterator[Fault]:
+    """Many renders fail, and nobody hears that their ends were stored: they are committed once more."""
+    yield Weather(draw.choice(("error", "output_moderation")), round(draw.uniform(0.2, 0.5), 4))
+    for share in (0.1, 0.2, 0.3, 0.45, 0.6, 0.8):
+        for slot in range(plan.slots):
+            at = plan.chaos_seconds * (share + 0.1 * draw.random())
+            yield LostCommit(round(at, 3), slot, "refund", draw.randint(1, 3), draw.choice((0.0, 3.0)))
+
+
 RARE_AIMS: tuple[Callable[[random.Random, Plan], Iterator[Fault]], ...] = (
     *(_stopped_with_claims, _stopped_with_submits, _lease_lost_with_submits, _lost_adoptions),
     *(_refused_rows, _swapped_submits, _callback_storms, _moved_host, _stopped_before_it_began),
-    *(_many_cancels, _asked_at_the_end, _claims_lost_beside_submits),
+    *(_many_cancels, _asked_at_the_end, _claims_lost_beside_submits, _lost_refunds),
 )
 
 

@@ -23,7 +23,7 @@ from rushes.domain.credits import (
     entry_hash,
     reserve,
 )
-from rushes.domain.errors import InsufficientCredits
+from rushes.domain.errors import InsufficientCredits, MoreThanHeld
 
 
 def permanent(lot_id: int, remaining: int) -> Lot:
@@ -107,11 +107,10 @@ def test_settles_take_from_the_front_and_refunds_from_the_end() -> None:
     assert [(line.settled, line.refunded) for line in held.lines] == [(3, 0), (2, 1), (0, 5)]
 
 
-def test_more_than_is_held_is_a_bug_and_never_booked() -> None:
-    held = reservation(3)
-    with pytest.raises(AssertionError):
-        held.settle(4)
-    with pytest.raises(AssertionError):
+def test_more_than_is_held_is_never_booked() -> None:
+    with pytest.raises(MoreThanHeld, match="settle of 4 credits, 1 more than are held"):
+        reservation(3).settle(4)
+    with pytest.raises(MoreThanHeld, match="refund of 4 credits, 1 more than are held"):
         reservation(3).refund(4)
 
 

@@ -219,3 +219,36 @@ def test_an_attempt_whose_end_the_database_refuses_is_held_and_looked_up_again(
     }
     owned = books.database.run_reading(workers.owned_in_flight, WORKER, providers=[task.provider])
     assert [each.task_id for each in owned] == [task.task_id]
+
+
+def test_a_batch_whose_reservation_is_wrong_stops_nobody_elses_tasks(books: Books) -> None:
+    """Somebody has edited rows by hand: the worker names the task and settles all others."""
+    books.accept(1, [10, 10], name="bat_2")
+    wrong, *sound = books.claim()
+    books.sql("UPDATE batch_reservations SET reserved = 4 WHERE batch_id = :id", id=wrong.batch_id)
+    answers: list[Committed] = []
+
+    async def scenario() -> None:
+        committer = Committer(books.database, worker_id=WORKER, now_ms=lambda: 2_000)
+        for task in (wrong, *sound):
+            committer.verdict(task.task_id, task.attempt, Failed("no", FailureType.NETWORK))
+        running = asyncio.create_task(commit_into(answers, committer))
+        async with asyncio.timeout(5):
+            await committer.flushed()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    with structlog.testing.capture_logs() as lines:
+        asyncio.run(scenario())
+    ends = {end[0]: end[2] for answer in answers for end in answer.ends}
+    assert ends == {
+        wrong.task_id: SettleOutcome.REFUSED,
+        **{task.task_id: SettleOutcome.SETTLED for task in sound},
+    }
+    (named,) = [line for line in lines if line["event"] == telemetry.SETTLE_REFUSED]
+    assert named["error"] == "MoreThanHeld"
+    assert books.rows("SELECT status FROM video_tasks ORDER BY id") == [
+        {"status": "processing"},
+        {"status": "failed"},
+        {"status": "failed"},
+    ]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from rushes.domain.errors import InsufficientCredits
+from rushes.domain.errors import InsufficientCredits, MoreThanHeld
 
 CREDITS_MAX = 10**15
 """The largest balance or grant: far under 2**63, so sums of balances fit a 64-bit column."""
@@ -136,7 +136,10 @@ class Reservation:
         return sum(line.held for line in self.lines)
 
     def settle(self, amount: int) -> list[Part]:
-        """Keep `amount` credits, from the front. The parts say which lots they were taken from."""
+        """Keep `amount` credits, from the front. The parts say which lots they were taken from.
+
+        Raises `MoreThanHeld`, as `refund` does.
+        """
         return self._resolve(amount, self.lines, ResolutionKind.SETTLE)
 
     def refund(self, amount: int) -> list[Part]:
@@ -158,7 +161,8 @@ class Reservation:
                 line.refunded += part
             parts.append(Part(line.lot_id, part))
             missing -= part
-        assert missing == 0, f"{kind} of {amount} credits, {missing} more than are held"
+        if missing:
+            raise MoreThanHeld(f"{kind} of {amount} credits, {missing} more than are held")
         return parts
 
 

@@ -25,6 +25,7 @@
     │   ├── DatabaseFull         no space is left
     │   ├── DatabaseDamaged      the SQLite file is damaged, or no database
     │   ├── StatementRefused     a constraint, or a value that the database does not take
+    │   │   └── MoreThanHeld     a batch does not hold the credits that are to be kept or given back
     │   └── SchemaOutdated       run `rushes migrate`, or a newer rushes
     ├── LeaseLost                the worker starts again under a new id, never as it was
     ├── TimeStampRefused         an authority's time stamp that is none, or does not fit
@@ -240,6 +241,12 @@ class StatementRefused(StoreError):
     """The database refused a value or a statement; the same again would be refused again."""
 
     code = "STATEMENT_REFUSED"
+
+
+class MoreThanHeld(StatementRefused):
+    """A batch's reservation holds less than is to be settled or refunded: its rows are wrong, see `rushes audit`."""
+
+    code = "MORE_THAN_HELD"
 
 
 class SchemaOutdated(StoreError):
