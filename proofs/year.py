@@ -51,6 +51,9 @@ KEY = Ed25519PrivateKey.from_private_bytes(b"year" * 8)
 def add_options(command: argparse.ArgumentParser) -> None:
     """Where the rows are made."""
     command.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    command.add_argument(
+        "--batch-tasks", type=int, default=BATCH_TASKS, metavar="N", help="tasks of each batch"
+    )
     command.add_argument("--vacuum", action="store_true", help="also give the freed room back, and time it")
 
 
@@ -77,7 +80,7 @@ def run(options: argparse.Namespace) -> ProofResult:
 
 
 def _prove(database: Database, options: argparse.Namespace, found: ProofResult) -> None:
-    year = _Year(database)
+    year = _Year(database, options.batch_tasks)
     began = time.monotonic()
     year.make(options.tasks)
     found.fact("seconds to make the rows", time.monotonic() - began)
@@ -118,8 +121,8 @@ def _prove(database: Database, options: argparse.Namespace, found: ProofResult) 
 
 
 class _Year:
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self, database: Database, batch_tasks: int) -> None:
+        self.database, self._batch_tasks = database, batch_tasks
         self.now_ms = 1_700_000_000_000
         self.measured = 0
         self._numbers = itertools.count()
@@ -131,11 +134,11 @@ class _Year:
 
     def make(self, tasks: int) -> None:
         """Batches of the accounts in turn, evenly over the year; one video of ten is refused."""
-        batches = max(1, tasks // BATCH_TASKS)
+        batches = max(1, tasks // self._batch_tasks)
         for number in range(batches):
             self.now_ms += DAYS * DAY_MS // batches
-            self._accept(number, min(BATCH_TASKS, tasks))
-            self._settle(self._claim(BATCH_TASKS))
+            self._accept(number, min(self._batch_tasks, tasks))
+            self._settle(self._claim(self._batch_tasks))
 
     def _accept(self, number: int, tasks: int) -> None:
         account_id = self._accounts[number % ACCOUNTS]
