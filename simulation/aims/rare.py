@@ -25,11 +25,11 @@ from simulation.world.kinds import (
 )
 from simulation.world.plan import Plan, PlannedBatch
 
-RARE_SHARE = 0.09
+RARE_SHARE = 0.18
 """How many plans get each of the aims."""
 
 REFUSED_KINDS = (
-    *(("accepted",), ("unconfirmed",), ("verdicts",), ("refused",)),
+    *(("accepted",), ("unconfirmed",), ("accepted", "unconfirmed"), ("verdicts",), ("refused",)),
     *(("returned",), ("given_up", "resubmitted"), ("progress", "verdicts")),
 )
 """Of what the database refuses rows, all of it for the same tasks."""
@@ -125,8 +125,7 @@ def _lost_adoptions(draw: random.Random, plan: Plan) -> Iterator[Fault]:
 
 
 def _refused_rows(draw: random.Random, plan: Plan) -> Iterator[Fault]:
-    """A constraint of the database refuses what it is told of some tasks, one kind after the other: an attempt that it
-    lets neither be named nor held is followed again only by its worker's successor."""
+    """A constraint of the database refuses what it is told of some tasks, one kind after the other."""
     yield Weather("submit_reset_after", round(draw.uniform(0.02, 0.1), 4))
     yield Weather("submit_throttled", round(draw.uniform(0.02, 0.1), 4))
     yield Weather("submit_rejected", round(draw.uniform(0.02, 0.1), 4))

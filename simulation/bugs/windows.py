@@ -12,6 +12,7 @@ from rushes.money.settle import Group
 from rushes.run.asking.cancelling import Cancelling
 from rushes.run.commit import Committed, Committer, SettleOutcome
 from rushes.run.lane import poll
+from rushes.run.lane.attempts import Attempts
 from rushes.run.lane.claim import Claims
 from rushes.run.lane.lane import Lane
 from rushes.run.lane.remote_task import RemoteTask
@@ -88,6 +89,13 @@ def _gone_too_soon(patches: Patches) -> None:
     patches.set(poll, "GONE_SECONDS", 600.0)
 
 
+def _held_is_given_back(patches: Patches) -> None:
+    def submitting(self: Attempts) -> set[tuple[int, int]]:
+        return {(task.task_id, task.attempt) for task in (*self.claimed.values(), *self.sending.values())}
+
+    patches.set(Attempts, "known", submitting)
+
+
 BUGS = (
     Bug(
         "late claim forgotten",
@@ -103,6 +111,11 @@ BUGS = (
         "refused id polled on",
         "a remote id that the database refuses is polled as if it were stored",
         _refused_id_polled_on,
+    ),
+    Bug(
+        "held is given back",
+        "a worker that has lost a claim gives back what it holds as well (found here, 2026-11)",
+        _held_is_given_back,
     ),
     Bug("id of another kept", "a remote id that another attempt has is stored again", _id_of_another_kept),
     Bug("asked at the new host", "a task is asked for where its provider is now", _asked_at_the_new_host),

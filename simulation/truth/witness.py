@@ -101,6 +101,8 @@ class Witness:
         self._missed: set[str] = set()
         self._asked_at_once: Counter[str] = Counter()
         self.drop_asked: set[str] = set()
+        self.were_refused_a_name: set[int] = set()
+        """Tasks that were unconfirmed for a while, also where the database does not say so."""
         self.mixed_up: set[str] = set()
         """Remote ids that were given to a second attempt as well, which asks for them until that is known."""
 
@@ -249,6 +251,7 @@ class Witness:
 
     def name_refused(self, attempt: Attempt) -> None:
         """The database does not take the attempt's remote id: nobody can keep it."""
+        self.were_refused_a_name.add(attempt[0])
         if attempt in self.submissions:
             self.submissions[attempt].named_to = None
 

@@ -53,7 +53,8 @@ def check_ended_in_time(world: World) -> None:
         ended_at = world.life.finished_at[task.id]
         if ended_at <= world.healed_at or task.dispatched_at_ms is None:
             continue
-        grace_seconds = world.plan.grace_seconds if task.id in world.life.were_unconfirmed else 0.0
+        was_unknown = task.id in world.life.were_unconfirmed | world.witness.were_refused_a_name
+        grace_seconds = world.plan.grace_seconds if was_unknown else 0.0
         deadline = _deadline(world, task, task.dispatched_at_ms) + spread
         last = max(deadline, ready_at) + grace_seconds + 2 * round_seconds + held_seconds
         if ended_at > last:

@@ -37,9 +37,7 @@ def one_unconfirmed(database: Database) -> tuple[Books, OwnedTask, str]:
     books.grant(books.account(), 10)
     books.accept(1, [5])
     (claimed,) = books.claim()
-    unconfirmed = OwnedTask(
-        claimed.task_id, claimed.batch_id, 1, PROVIDER, "sora-2", None, 0, 1_000, unconfirmed_at_ms=1_000
-    )
+    unconfirmed = OwnedTask(claimed.task_id, 1, PROVIDER, "sora-2", None, 0, 1_000, unconfirmed_at_ms=1_000)
     return books, unconfirmed, claimed.submit_key
 
 

@@ -32,7 +32,7 @@ def test_a_submit_that_is_decided_just_when_its_callback_is_looked_at_stops_nobo
     database: Database,
 ) -> None:
     def unconfirmed(task_id: int) -> OwnedTask:
-        return OwnedTask(task_id, 1, 1, "grsai", "sora-2", None, 0, 0, 0)
+        return OwnedTask(task_id, 1, "grsai", "sora-2", None, 0, 0, 0)
 
     async def scenario() -> None:
         context = context_of(database)
@@ -54,7 +54,7 @@ def test_an_id_that_was_named_for_an_earlier_attempt_is_not_taken_for_the_next(d
     """The first was given up and sent again, and its successor is of unknown outcome too."""
 
     def unconfirmed(attempt: int) -> OwnedTask:
-        return OwnedTask(1, 1, attempt, "grsai", "sora-2", None, 0, 0, 0)
+        return OwnedTask(1, attempt, "grsai", "sora-2", None, 0, 0, 0)
 
     async def scenario() -> None:
         context = context_of(database)

@@ -11,6 +11,7 @@ from simulation.world.kinds import (
     Crash,
     Fault,
     LateAnswer,
+    LostCommit,
     MovedHost,
     RefusedRows,
     SlowConnects,
@@ -42,6 +43,14 @@ FOUND_WITH: dict[str, tuple[int, Sequence[Fault], str]] = {
         ],
         "RECORD_DROPPED",
     ),
+    "held is given back": (
+        9,
+        [
+            RefusedRows(0.0, 400.0, ("accepted", "unconfirmed"), 20),
+            *(LostCommit(5.0 * number, 0, "claim_fairly", 1) for number in range(1, 40)),
+        ],
+        "RETURNED_IN_DOUBT",
+    ),
 }
 """By the bug's name a seed for the plan, the faults that open its window, and what the bug is found as."""
 
@@ -61,11 +70,12 @@ def test_the_window_breaks_no_promise_and_the_bug_in_it_is_found(name: str) -> N
     [
         [RefusedRows(0.0, 200.0, ("refused",), 10), Weather("submit_rejected", 0.4)],
         [RefusedRows(0.0, 200.0, ("verdicts",), 10)],
+        [RefusedRows(0.0, 200.0, ("accepted", "unconfirmed"), 20), Weather("submit_reset_after", 0.3)],
         [RefusedRows(0.0, 200.0, ("given_up", "resubmitted"), 10), Weather("submit_reset_after", 0.3)],
         [CallbackStorm(1.0, 5, 0.1, 0.5), Weather("submit_accepted_then_reset", 0.5)],
         [SlowConnects(1.0, 15.0), *(Stop(t, slot, 1.0) for slot in range(2) for t in (45.0, 90.0))],
     ],
-    ids=["refusals", "verdicts", "given up", "callbacks", "slow connects"],
+    ids=["refusals", "verdicts", "names and holds", "given up", "callbacks", "slow connects"],
 )
 def test_what_is_refused_repeated_or_cut_short_breaks_no_promise(faults: Sequence[Fault]) -> None:
     result = run(4, tasks=TASKS, faults=faults)

@@ -244,7 +244,7 @@ class StatementRefused(StoreError):
 
 
 class MoreThanHeld(StatementRefused):
-    """A batch's reservation holds less than is to be settled or refunded: its rows are wrong, see `rushes audit`."""
+    """A batch's reservation holds less than is to be kept or given back: its rows are wrong."""
 
     code = "MORE_THAN_HELD"
 

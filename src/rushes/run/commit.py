@@ -266,9 +266,10 @@ class Committer:
 
     def _drop_heard(self, task_id: int, attempt: int) -> None:
         """What was asked under the id counts for nothing, also what was heard since it was handed over."""
-        group, key = self._group, (task_id, attempt)
-        group.verdicts = [row for row in group.verdicts if row[:2] != key]
-        group.progress = [row for row in group.progress if row[:2] != key]
+        key = (task_id, attempt)
+        for group in (self._group, *self._in_hand):
+            group.verdicts = [row for row in group.verdicts if row[:2] != key]
+            group.progress = [row for row in group.progress if row[:2] != key]
 
     async def _refused(self, group: Group, error: Exception) -> Committed:
         """The database refuses this one outcome."""

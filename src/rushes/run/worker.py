@@ -249,7 +249,7 @@ class Worker:
 
     def _answer(self, committed: Committed) -> None:
         lanes = self.lanes.values()
-        is_in_doubt = bool(committed.unnamed)
+        is_in_doubt = False
         for task_id, attempt in committed.unnamed:
             for lane in lanes:
                 lane.unname(task_id, attempt)

@@ -18,7 +18,7 @@ from rushes.store.tables import schema
 from rushes.store.tasks import OwnedTask, hand_over_if_owned, owned_task_from_row, wait_for_own_transactions
 
 _ADOPTED_COLUMNS = (
-    "id, batch_id, attempt, provider, model, remote_task_id, progress, dispatched_at_ms, unconfirmed_at_ms,"
+    "id, attempt, provider, model, remote_task_id, progress, dispatched_at_ms, unconfirmed_at_ms,"
     " host, trouble_kind, trouble_reason, trouble_count, trouble_since_ms, trouble_at_ms"
 )
 

@@ -6,6 +6,7 @@ claim ──> claimed ──> sending ──> polled ──> (ended)
              └───────────┴──────> (returned: it certainly did not leave, its task is pending again)
 """
 
+from collections.abc import Iterable
 from itertools import chain
 
 from rushes.run.lane.remote_task import RemoteTask
@@ -64,9 +65,13 @@ class Attempts:
         claimed = self.claimed.pop(task_id, None)
         return (self.sending.pop(task_id, None) or claimed) is not None
 
-    def submitting_ids(self) -> set[int]:
-        """Tasks whose submit has no answer yet."""
-        return set(chain(self.claimed, self.sending))
+    def known(self) -> set[tuple[int, int]]:
+        """The `(task_id, attempt)` of all of them."""
+        tables: tuple[Iterable[ClaimedTask | OwnedTask | RemoteTask], ...] = (
+            *(self.claimed.values(), self.sending.values()),
+            *(self.unconfirmed.values(), self.polled.values()),
+        )
+        return {(task.task_id, task.attempt) for task in chain.from_iterable(tables)}
 
     def hold_unconfirmed(self, task: OwnedTask) -> None:
         """Nobody knows whether the provider took it."""

@@ -234,18 +234,18 @@ class Claims:
     async def return_lost(self) -> None:
         """Give back what a claim took whose answer was lost, if there was one. Raises `StoreError`.
 
-        Those tasks were never sent: a claim's tasks are only sent once the answer is here.
+        Those tasks were never sent: a claim's tasks are only sent once the answer is here. All others of
+        this worker are in its table, also those whose hold the database has refused.
         """
         if self._is_in_doubt:
             await self._return_lost_claims()
 
     async def _return_lost_claims(self) -> None:
-        known, committer = self._attempts.submitting_ids(), self._context.committer
+        known, committer = self._attempts.known(), self._context.committer
         await committer.flushed()
         rows = await self._context.database.read(
             tasks.owned_without_remote_id, provider=self._provider.name, worker_id=self._context.worker_id
         )
-        for task_id, attempt in rows:
-            if task_id not in known:
-                committer.returned(task_id, attempt)
+        for task_id, attempt in set(rows) - known:
+            committer.returned(task_id, attempt)
         self._is_in_doubt = False

@@ -251,7 +251,6 @@ class Lane:
     def _unconfirmed(self, task: ClaimedTask) -> OwnedTask:
         return OwnedTask(
             task_id=task.task_id,
-            batch_id=task.batch_id,
             attempt=task.attempt,
             provider=task.provider,
             model=task.model,
@@ -354,9 +353,27 @@ class Lane:
         return True
 
     def unname(self, task_id: int, attempt: int) -> None:
-        """What is polled under the id is another attempt's: from now on this one is unconfirmed."""
-        if self._polls(task_id, attempt):
-            self.poller.forget(task_id)
+        """What is polled under the id is another attempt's, or it cannot be stored: this one is unconfirmed.
+
+        Here at least: the database may have refused to hold it, too.
+        """
+        if not self._polls(task_id, attempt):
+            return
+        task, now_ms = self.attempts.polled[task_id], self._context.now_ms()
+        self.poller.forget(task_id)
+        self.attempts.hold_unconfirmed(
+            OwnedTask(
+                task_id=task_id,
+                attempt=attempt,
+                provider=self.provider.name,
+                model=task.model,
+                remote_task_id=None,
+                progress=task.progress,
+                dispatched_at_ms=now_ms - int((self._now() - task.sent_at) * 1000),
+                unconfirmed_at_ms=now_ms,
+                host=self._place.host if task.host is None else task.host,
+            )
+        )
 
     def _polls(self, task_id: int, attempt: int) -> bool:
         polled = self.attempts.polled.get(task_id)

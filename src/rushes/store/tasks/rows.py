@@ -44,7 +44,6 @@ class OwnedTask:
     """A task in flight as its owner needs to know it."""
 
     task_id: int
-    batch_id: int
     attempt: int
     provider: str
     model: str
