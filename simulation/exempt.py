@@ -34,7 +34,23 @@ EXEMPT: dict[str, str] = {
         "simulated batches have no gates (tests/money/test_judge.py)"
     ),
     "Committer.before_closing: called": _REUSE,
+    "Nudges._nudge: if len(self._last_nudged) >= REMEMBERED_MAX: yes": (
+        "bounds what is remembered of ten thousand callbacks (tests/run/test_nudges.py)"
+    ),
+    "Nudges._drop: if self._candidates.get(task_id) is candidate: no": (
+        "simulated callbacks name no second id within one answer (tests/run/test_nudges.py)"
+    ),
+    "TickReport.as_dict: called": "for reports alone (tests/cli/test_operate.py)",
+    "Upkeep.store_progress: if committer.takes_troubles: no": (
+        "bounds what a database that is away costs with a thousand tasks in trouble (tests/run/test_unanswered.py)"
+    ),
     "Upkeep.end_reused: if not await database.read(reuse.any_open): no": _REUSE,
+    "Worker.register: if not error.retryable: yes": (
+        "the simulated disk is never full (tests/run/test_full_disk.py)"
+    ),
+    "_look_at_end: if error is not None and (not isinstance(error, LeaseLost)): yes": (
+        "a simulated claim that fails is looked at by who waits for it (tests/run/test_bounded_stops.py)"
+    ),
     "Worker.provider_troubles: called": _REPORT,
     "Worker.key_refusals: called": _REPORT,
 }

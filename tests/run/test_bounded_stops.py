@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from proofs.silent_proxy import SilentProxy
 from sqlalchemy import make_url
+from structlog.testing import capture_logs
 
 from rushes.domain.errors import DatabaseUnreachable
 from rushes.library import Rushes
+from rushes.run.worker import _look_at_end
 from rushes.simulator import running_simulator
+from rushes.store.workers import LeaseLost
 from tests.harness import FAST, assert_money_adds_up, items, knobs, run_for, rushes_on
 
 BUDGET_SECONDS = 4.0
@@ -99,3 +102,20 @@ def test_a_stop_gives_back_what_waits_for_the_limit_and_has_not_left(database_ur
         assert batch["failed_count"] == 0
 
     asyncio.run(scenario())
+
+
+def test_what_a_lane_raises_while_nobody_waits_for_it_is_logged() -> None:
+    async def scenario() -> list[str]:
+        async def lane(error: Exception) -> None:
+            raise error
+
+        tasks = [
+            asyncio.create_task(lane(error)) for error in (DatabaseUnreachable("away"), LeaseLost("over"))
+        ]
+        await asyncio.wait(tasks)
+        with capture_logs() as lines:
+            for task in tasks:
+                _look_at_end(task)
+        return [line["error"] for line in lines]
+
+    assert asyncio.run(scenario()) == ["a claim failed while the worker stopped: away"]

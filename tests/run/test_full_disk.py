@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+import pytest
 from sqlalchemy import Connection
 
 from rushes.domain.errors import DatabaseFull
@@ -59,5 +60,24 @@ def test_a_worker_whose_lease_ran_out_on_a_full_disk_goes_on_when_there_is_space
                 batch = await running
         assert_money_adds_up(batch)
         assert batch["status"] == "succeeded"
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_meets_a_full_disk_when_it_starts_says_so_and_ends(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'small.db'}"
+
+    async def scenario() -> None:
+        with running_simulator(FAST) as simulator:
+            async with rushes_on(url, simulator.base_url) as rushes:
+                batch = await rushes.create_batch(items(1))
+                rushes.database.close()
+                small = rushes.database = SmallDatabase(url)
+                small.full = True
+                with pytest.raises(DatabaseFull):
+                    await run_for(rushes, batch["batch_id"])
+                small.full = False
+                assert not await small.read(lambda connection: bool(workers.standings(connection, 0)))
+                assert (await rushes.batch(batch["batch_id"]))["pending_count"] == 1
 
     asyncio.run(scenario())

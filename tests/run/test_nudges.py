@@ -2,8 +2,11 @@
 
 import asyncio
 
-from rushes.domain.task import PollResult, Processing, SubmitOutcome
+import pytest
+
+from rushes.domain.task import Failed, FailureType, PollResult, Processing, SubmitOutcome
 from rushes.providers.base import ProviderLimits, ResultFiles, SubmitRequest
+from rushes.run.context import WorkerConfig
 from rushes.run.lane.lane import Lane
 from rushes.run.nudges import Nudges
 from rushes.store.database import Database
@@ -68,5 +71,53 @@ def test_an_id_that_was_named_for_an_earlier_attempt_is_not_taken_for_the_next(d
         assert nudges.offer(1, attempt=2, remote_task_id="r-2")
         await nudges._confirm_candidates()
         assert context.committer._group.accepted == [(1, 2, "r-2")]
+
+    asyncio.run(scenario())
+
+
+def test_what_was_nudged_lately_is_all_that_is_remembered(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        context = context_of(database)
+        lane = Lane(Knows(), context)
+        monkeypatch.setattr("rushes.run.nudges.REMEMBERED_MAX", 3)
+        monkeypatch.setattr(lane.poller, "nudge", lambda task_id: True)
+        nudges = Nudges(database, worker_id="w", lanes={"grsai": lane}, committer=context.committer)
+        times = iter((0.0, 1.0, 2.0, 2.1, 2.2))
+        monkeypatch.setattr(nudges, "_now", lambda: next(times))
+        assert all(nudges._nudge(task_id) for task_id in (1, 2, 3, 4, 5))
+        # when the fourth came, only the third was less than half a second old
+        assert nudges._last_nudged == {3: 2.0, 4: 2.1, 5: 2.2}
+
+    asyncio.run(scenario())
+
+
+def test_a_second_callback_names_another_id_while_the_first_is_looked_at(database: Database) -> None:
+    """What is known of the first says nothing of the second, which is looked at next."""
+
+    asked: list[str] = []
+    offered_to: list[Nudges] = []
+
+    class KnowsTheSecond(Knows):
+        async def poll_remote_task(self, remote_task_id: str) -> PollResult:
+            asked.append(remote_task_id)
+            if remote_task_id == "r-2":
+                return Processing(1)
+            assert offered_to[0].offer(1, attempt=1, remote_task_id="r-2")
+            return Failed("no such task", FailureType.NOT_FOUND)
+
+    async def scenario() -> None:
+        context = context_of(database, config=WorkerConfig(not_found_grace_seconds=0.0))
+        lane = Lane(KnowsTheSecond(), context)
+        lane.attempts.hold_unconfirmed(OwnedTask(1, 1, "grsai", "sora-2", None, 0, 0, 0))
+        nudges = Nudges(database, worker_id="w", lanes={"grsai": lane}, committer=context.committer)
+        offered_to.append(nudges)
+        assert nudges.offer(1, attempt=1, remote_task_id="r-1")
+        await nudges._confirm_candidates()
+        assert context.committer._group.accepted == []
+        await nudges._confirm_candidates()
+        assert context.committer._group.accepted == [(1, 1, "r-2")]
+        assert asked == ["r-1", "r-2"]
 
     asyncio.run(scenario())

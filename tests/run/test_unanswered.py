@@ -17,7 +17,11 @@ from rushes.read import views
 from rushes.read.installation import troubles
 from rushes.read.items import export_page
 from rushes.read.scope import OPERATOR
+from rushes.run.commit import GROUP_TASKS_MAX
+from rushes.run.lane.lane import Lane
 from rushes.run.lane.unanswered import GROWN_ROWS_MAX, NEW_ROWS_MAX, Unanswered
+from rushes.run.shares import Shares
+from rushes.run.upkeep import Upkeep
 from rushes.simulator import running_simulator
 from rushes.store import batches, workers
 from rushes.store.database import Database
@@ -26,6 +30,7 @@ from rushes.store.tasks import ClaimedTask
 from tests.books import PROVIDER, WORKER, Books
 from tests.conftest import DIALECTS
 from tests.harness import items, knobs, rushes_on
+from tests.run.lanes import context_of
 from tests.run.test_poller import SlowAnswers, poller_of, task
 
 BUSY = NoAnswer("HTTP 503", 503)
@@ -166,6 +171,30 @@ def test_a_poller_notes_what_was_no_answer_until_one_is() -> None:
 
 
 # --- in the database ------------------------------------------------------------------------------------
+
+
+def test_while_none_is_stored_no_more_are_brought(database: Database) -> None:
+    """The database is away for long: what the group keeps in memory is bounded, and nothing is lost."""
+
+    async def scenario() -> None:
+        context = context_of(database)
+        lane = Lane(SlowAnswers(0.0), context)
+        lanes = {lane.provider.name: lane}
+        shares = Shares(database, worker_id=WORKER, now_ms=context.now_ms, lanes=lanes)
+        upkeep = Upkeep(context, lanes, shares=shares)
+        troubles = lane.poller.unanswered
+        for task_id in range(GROUP_TASKS_MAX):
+            seen(troubles, task_id, 1.0)
+        upkeep.store_progress()
+        assert len(context.committer._group.troubles) == GROUP_TASKS_MAX
+        seen(troubles, GROUP_TASKS_MAX, 1.0)
+        upkeep.store_progress()
+        assert len(context.committer._group.troubles) == GROUP_TASKS_MAX
+        context.committer._take()  # the database is back
+        upkeep.store_progress()
+        assert [row.task_id for row in context.committer._group.troubles] == [GROUP_TASKS_MAX]
+
+    asyncio.run(scenario())
 
 
 def test_a_trouble_is_stored_and_cleared_by_its_owner_only(books: Books) -> None:

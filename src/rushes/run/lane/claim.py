@@ -222,7 +222,7 @@ class Claims:
         """Whether a claim has not been answered: what it takes is neither sent nor given back."""
         return self._claiming is not None and not self._claiming.done()
 
-    def _models_to_send(self) -> list[str] | None:
+    def _models_to_send(self) -> list[str]:
         """The provider's models whose waiting tasks may be sent now; those of all others are held."""
         now_seconds = self._context.now_ms() / 1000
         return [

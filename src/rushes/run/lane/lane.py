@@ -177,9 +177,7 @@ class Lane:
             return Sent(HELD_BACK, says_of_provider=False)
         claims.limit.use(self._now())
         self.attempts.start_sending(task)
-        model = context.catalogue.find(task.model)
-        if model is None:
-            return await self._send_with(task, None, {})
+        model = context.catalogue.get(task.model)  # a claim takes only what is listed
         opened = context.inputs.opened(self.provider, model, task.options)
         async with contextlib.AsyncExitStack() as stack:
             try:
@@ -190,16 +188,16 @@ class Lane:
                 return Sent(inputs)
             return await self._send_with(task, model, inputs)
 
-    async def _send_with(self, task: ClaimedTask, model: Model | None, inputs: Inputs) -> Sent:
+    async def _send_with(self, task: ClaimedTask, model: Model, inputs: Inputs) -> Sent:
         """The request leaves, with these files."""
         context = self._context
         try:
             request = SubmitRequest(
                 api_model=task.api_model,
                 prompt=task.prompt,
-                options=task.options if model is None else model.without_media(task.options),
+                options=model.without_media(task.options),
                 callback_url=context.config.callback_url(self.provider.name, task.task_id, task.attempt),
-                wires={} if model is None else model.wires,
+                wires=model.wires,
                 inputs=inputs,
                 submit_key=task.submit_key,
             )
