@@ -8,6 +8,7 @@ _LINES = "a fast way of HTTP alone, which the simulated network does not have (t
 _FILES = "simulated tasks have no files to upload (tests/run/test_dispatcher.py)"
 _DEFECT = "contains what only a defect raises (tests/run/test_dispatcher.py)"
 _REUSE = "no simulated item takes an equal one's file (tests/api/test_reuse.py)"
+_GONE = "met once for each worker and outage of a day (tests/run/test_late_ends.py)"
 _REPORT = "for reports alone (tests/run/test_hosts.py)"
 
 EXEMPT: dict[str, str] = {
@@ -27,6 +28,12 @@ EXEMPT: dict[str, str] = {
     ),
     "Lane._act: if not self.attempts.take_submitting(task.task_id): yes": _DEFECT,
     "send: except Exception": _DEFECT,
+    "Poller._ask_later: if self._health.polls_unanswered_seconds(now) >= GONE_SECONDS: yes": _GONE,
+    "Poller._conclude_unanswered: called": _GONE,
+    "Poller._conclude_unanswered: if is_over and task.host is None and (not task.settling): no": _GONE,
+    "_worked_off: if error is not None and (not isinstance(error, StoreError)): yes": (
+        "a pass is over before another takes its lease, but for one that sleeps (tests/run/test_lease.py)"
+    ),
     "Committer.accepted: if stored != remote_task_id: yes": (
         "simulated ids have no characters that databases refuse (tests/run/test_committer.py)"
     ),

@@ -25,7 +25,7 @@ from simulation.world.kinds import (
 )
 from simulation.world.plan import Plan, PlannedBatch
 
-RARE_SHARE = 0.18
+RARE_SHARE = 0.3
 """How many plans get each of the aims."""
 
 REFUSED_KINDS = (
@@ -88,7 +88,7 @@ def _stopped_with_claims(draw: random.Random, plan: Plan) -> Iterator[Fault]:
     """Workers are asked to stop while a claim of theirs is under way, whose answer then takes its time."""
     for batch in _some(draw, plan, 12):
         slot, at = _slot(draw, plan), round(max(0.0, batch.at - 0.3), 3)
-        yield LateAnswer(at, slot, "claim_fairly", 1, round(draw.uniform(2, 12), 3))
+        yield LateAnswer(at, slot, "claim_fairly", 1, round(draw.choice((1.0, 12.0)) * draw.random(), 3))
         yield Stop(at, slot, round(5 * draw.random(), 3), "commit.before.claim_fairly")
 
 
@@ -132,7 +132,7 @@ def _refused_rows(draw: random.Random, plan: Plan) -> Iterator[Fault]:
     span = 0.15 * plan.chaos_seconds
     for number, what in enumerate(draw.sample(REFUSED_KINDS, 4)):
         at, seconds = round(number * span, 3), round(span * draw.uniform(0.3, 0.99), 3)
-        yield RefusedRows(at, seconds, what, draw.choice((1, 8, 30)))
+        yield RefusedRows(at, seconds, what, draw.choice((8, 30, 100)))
 
 
 def _swapped_submits(draw: random.Random, _plan: Plan) -> Iterator[Fault]:
@@ -149,7 +149,7 @@ def _callback_storms(draw: random.Random, _plan: Plan) -> Iterator[Fault]:
         round(draw.uniform(0.1, 0.5), 4),
     )
     yield Weather("submit_accepted_then_reset", round(draw.uniform(0.05, 0.3), 4))
-    yield Weather("callback_forged", round(draw.uniform(0.1, 0.5), 4))
+    yield Weather("callback_forged", round(draw.uniform(0.3, 0.8), 4))
 
 
 def _moved_host(draw: random.Random, plan: Plan) -> Iterator[Fault]:

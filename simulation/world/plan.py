@@ -1,7 +1,7 @@
 """What a seed decides besides its faults: the size and shape of the installation and of its work."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from rushes.domain.catalogue.aliases import AliasDefinition
@@ -49,9 +49,12 @@ CATALOGUE = DEFAULT_CATALOGUE.with_overrides(
 )
 BATCH_TASKS_MAX = 400
 
-CRON_SHARE, MODEL_LIMITS_SHARE, CAN_DROP_SHARE, GONE_SHARE = 0.1, 0.12, 0.15, 0.06
+CRON_SHARE, MODEL_LIMITS_SHARE, CAN_DROP_SHARE, GONE_SHARE = 0.25, 0.12, 0.3, 0.1
 """How many plans have processes that only make passes, models with limits of their own, a service that drops what
 waits, and an outage after which a provider is given up."""
+
+SMALL_SHARE, SMALL_TASKS_MAX = 0.1, 2
+"""How many plans have only batches of so many tasks, which are tried again: the last end of one may open it again."""
 
 POLL_INTERVAL_MIN_SECONDS, POLL_INTERVAL_MAX_SECONDS = 2.0, 30.0
 REQUEST_TIMEOUT_SECONDS = 30.0
@@ -215,7 +218,18 @@ def _with_rarities(plan: Plan) -> Plan:
         plan = replace(plan, can_drop=True)
     if draw.random() < GONE_SHARE:
         plan = replace(plan, gone_seconds=5400.0)
+    if draw.random() < SMALL_SHARE:
+        plan = replace(plan, batches=tuple(_in_small(draw, plan.batches)))
     return plan
+
+
+def _in_small(draw: random.Random, batches: Sequence[PlannedBatch]) -> Iterator[PlannedBatch]:
+    for batch in batches:
+        left = batch.tasks
+        while left:
+            tasks = min(left, draw.randint(1, SMALL_TASKS_MAX))
+            yield replace(batch, tasks=tasks, retries_max=batch.retries_max or 2, doubles=False)
+            left -= tasks
 
 
 def _model_limits(draw: random.Random) -> ModelLimits:

@@ -10,6 +10,7 @@ before by its own clock. So at any moment a worker counts at least those who sen
 are at most the whole.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -27,6 +28,10 @@ UNEVEN_TASKS = 8
 
 RELEASE_TASKS_MAX = 10_000
 """Tasks given away in one transaction; a worker takes as many transactions as it needs."""
+
+TURN_SECONDS = 1.0
+"""How often a pass looks whether it is the oldest, and how long after the one before it starts: rates are by the
+second."""
 
 PATIENCE_PASSES = 3
 """How often a worker sees tasks without an owner beyond its own share before it takes them all the same."""
@@ -115,8 +120,30 @@ class Shares:
             return
         self._waits_until = until
         for lane in self._lanes.values():
-            if _is_limited(lane.limits):
-                lane.use_rates(submits_per_second=0.0, polls_per_second=0.0)
+            submits, polls = lane.limits.submits_per_second, lane.limits.polls_per_second
+            lane.use_rates(
+                submits_per_second=None if submits is None else 0.0,
+                polls_per_second=None if polls is None else 0.0,
+            )
+
+    async def take_turn(self, *, until: float) -> None:
+        """Wait: of passes that overlap the oldest uses the limits, and when it has ended the next.
+
+        No longer than `until`, and not at all where a worker lives, which uses them. Raises `StoreError`.
+        """
+        loop = asyncio.get_running_loop()
+        while self._waits_until is not None and loop.time() < until - TURN_SECONDS:
+            standings = await self._database.read(workers.standings, self._now_ms())
+            if any(standing.holds for standing in standings):
+                return
+            await asyncio.sleep(TURN_SECONDS)
+            if standings and standings[0].worker_id == self._worker_id:
+                self._waits_until = None
+                for lane in self._lanes.values():
+                    lane.use_rates(
+                        submits_per_second=lane.limits.submits_per_second,
+                        polls_per_second=lane.limits.polls_per_second,
+                    )
 
     async def keep(self, standings: list[Standing], now: float) -> None:
         """The lease was renewed: keep to the shares that follow, and give away what is above them."""

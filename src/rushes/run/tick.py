@@ -1,8 +1,9 @@
 """One bounded pass of a worker: dispatch, poll, settle, and give everything back for the next pass."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from rushes import telemetry
@@ -81,10 +82,12 @@ async def _register_by(worker: Worker, until: float, stop: asyncio.Event) -> boo
 async def _pass_once(worker: Worker, tasks_max: int, until: float, stop: asyncio.Event) -> bool:
     """Adopt, poll and submit until all is done, `until`, or `stop`, and store what came of it.
 
+    What can wait is done beside the polls: on a slow database a pass would else be over before it has polled.
     False when the database was away. A claim and a submit are never cancelled, see `Lane.claim_and_send`.
     """
     stopping = asyncio.create_task(stop.wait())
     adopting = asyncio.create_task(_adopt(worker, tasks_max))
+    beside: list[asyncio.Task[None]] = []
     polling: list[asyncio.Task[None]] = []
     sending: list[asyncio.Task[None]] = []
     ok = False
@@ -92,17 +95,27 @@ async def _pass_once(worker: Worker, tasks_max: int, until: float, stop: asyncio
         ok = await _worked_off([adopting], stopping, until)
         if ok:
             lanes = worker.lanes.values()
-            sending = [
-                asyncio.create_task(lane.claim_and_send_some(tasks_max=tasks_max, until=until))
-                for lane in lanes
+            beside = [
+                asyncio.create_task(_clean_up(worker)),
+                turn := asyncio.create_task(worker.shares.take_turn(until=until)),
             ]
-            polling = [asyncio.create_task(lane.poll_each_once(until=until)) for lane in lanes]
-            ok = await _worked_off([*polling, *sending], stopping, until)
+
+            async def in_turn(per_second: float | None, work: Callable[[], Awaitable[None]]) -> None:
+                if per_second is not None:
+                    await asyncio.wait([turn])
+                await work()
+
+            for lane in lanes:
+                send = partial(lane.claim_and_send_some, tasks_max=tasks_max, until=until)
+                sending.append(asyncio.create_task(in_turn(lane.limits.submits_per_second, send)))
+                poll = partial(lane.poll_each_once, until=until)
+                polling.append(asyncio.create_task(in_turn(lane.limits.polls_per_second, poll)))
+            ok = await _worked_off([*polling, *sending, *beside], stopping, until)
     finally:
         worker.lease.end()
-        for task in (stopping, adopting, *polling):
+        for task in (stopping, adopting, *polling, *beside):
             task.cancel()
-        await asyncio.gather(stopping, adopting, *polling, return_exceptions=True)
+        await asyncio.gather(stopping, adopting, *polling, *beside, return_exceptions=True)
         stored = await worker.finish(sending, commit_seconds=LAST_COMMIT_SECONDS)
     return ok and stored
 
@@ -129,8 +142,6 @@ async def _worked_off(
 
 async def _adopt(worker: Worker, tasks_max: int) -> None:
     upkeep = worker.upkeep
-    await upkeep.clean_up()
-    await upkeep.end_reused()
     await upkeep.adoption.adopt(tasks_max=tasks_max)
     if worker.config.takes_callbacks:
         await worker.nudges.check()
@@ -140,6 +151,11 @@ async def _adopt(worker: Worker, tasks_max: int) -> None:
     await worker.committer.flushed()
     await upkeep.unconfirmed.follow_up()
     await upkeep.move_waiting()
+
+
+async def _clean_up(worker: Worker) -> None:
+    await worker.upkeep.clean_up()
+    await worker.upkeep.end_reused()
 
 
 def _fill_in(report: TickReport, worker: Worker, *, started: float, settled_before: int) -> None:

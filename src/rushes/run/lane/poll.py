@@ -94,6 +94,7 @@ class Poller:
         self.budget = PollBudget(self.limit.sustained_per_second)
         self._provider_at = provider_at
         self._moved: dict[int, RemoteTask] = {}
+        self._elsewhere: set[int] = set()
         self._heap: list[tuple[float, int, RemoteTask]] = []
         self._idle: list[asyncio.Future[None]] = []
         self._alarm: asyncio.TimerHandle | None = None
@@ -114,6 +115,8 @@ class Poller:
         now = self._now()
         self.forget(task.task_id)
         self.tasks[task.task_id] = task
+        if task.host is not None:
+            self._elsewhere.add(task.task_id)
         delay = self._delay_seconds(task, now, None) if first_delay_seconds is None else first_delay_seconds
         self._push(task, min(now + delay, max(now, task.hard_deadline)))
 
@@ -122,6 +125,7 @@ class Poller:
         task = self.tasks.pop(task_id, None)
         if task is not None:
             self._moved.pop(task_id, None)
+            self._elsewhere.discard(task_id)
             self.unanswered.forget(task_id)
             task.rate = self.budget.exchange(task.rate, 0.0)
             task.settling = True  # its heap entry is skipped when it comes up
@@ -230,6 +234,14 @@ class Poller:
                 self._set_alarm(due)
                 return None
             permitted_at = self._permitted_at(now)
+            if permitted_at <= now and task.host is None:
+                # asked last: while the provider is tried, what is let through is the poll that tries it
+                permitted_at = self._health.polls_held_until(now)
+                if permitted_at > now and self._elsewhere:
+                    heapq.heapreplace(
+                        heap, (permitted_at, number, task)
+                    )  # what is at another host need not wait
+                    continue
             if permitted_at > now:
                 self._set_alarm(min(permitted_at, now + HOLD_SECONDS_MAX))
                 return None
@@ -240,12 +252,8 @@ class Poller:
         return None
 
     def _permitted_at(self, now: float) -> float:
-        """When the next poll may go: `now`, or later."""
-        if not self._lease.is_held():
-            return now + HOLD_SECONDS_MAX
-        at = self.limit.permitted_at(now)
-        # asked last: while the provider is tried, being let through makes this poll the one that tries
-        return at if at > now else self._health.polls_held_until(now)
+        """When the lease and the limit let the next poll go: `now`, or later."""
+        return self.limit.permitted_at(now) if self._lease.is_held() else now + HOLD_SECONDS_MAX
 
     def _set_alarm(self, at: float) -> None:
         """Wake an idle poller at `at`, and not before; inf for not at all."""
