@@ -76,6 +76,22 @@ def test_a_host_of_before_that_is_silent_ends_its_tasks_by_their_deadline_and_ho
     asyncio.run(scenario())
 
 
+def test_an_outage_of_the_host_of_now_holds_up_nothing_at_the_host_of_before(database_url: str) -> None:
+    """What tries the host of now must be asked there: another host's answer says nothing of it."""
+
+    async def scenario() -> None:
+        with running_simulator(knobs(render_seconds=4.0, seed=8)) as before:
+            old = await send(database_url, before.base_url, 12)
+            with running_simulator(knobs(render_seconds=30.0, seed=9)) as now:
+                await send(database_url, now.base_url, 12)
+            async with rushes_on(
+                database_url, now.base_url, {"RUSHES_POLL_INTERVAL_MAX_SECONDS": "1"}
+            ) as rushes:
+                assert (await run_for(rushes, old, seconds_max=30.0))["status"] == "succeeded"
+
+    asyncio.run(scenario())
+
+
 def open_transports() -> int:
     """Transports of this process that nobody has closed."""
     return sum(isinstance(each, HttpTransport) and not each._closed for each in gc.get_objects())

@@ -316,6 +316,27 @@ def test_the_providers_limits_are_held(database_url: str) -> None:
     asyncio.run(scenario())
 
 
+def test_passes_that_overlap_take_turns_at_a_limited_provider(database_url: str) -> None:
+    async def scenario() -> None:
+        with running_simulator(FAST) as simulator:
+            environment = {"RUSHES_SUBMITS_PER_SECOND": "40", "RUSHES_POLLS_PER_SECOND": "40"}
+            async with rushes_on(database_url, simulator.base_url, environment) as rushes:
+                await rushes.create_batch(items(60))
+                first = asyncio.create_task(tick(rushes.worker(), tasks_max=10))
+                async with asyncio.timeout(10):
+                    while not simulator.report().submits:
+                        await asyncio.sleep(0.01)
+                reports = await asyncio.gather(
+                    first, *(tick(rushes.worker(), tasks_max=10) for _ in range(2))
+                )
+                # each had its turn, although others lived when it started
+                assert all(report.dispatch["submitted"] >= 10 for report in reports), reports
+                assert simulator.report().submits == sum(each.dispatch["submitted"] for each in reports)
+                assert (await rushes.audit()).ok
+
+    asyncio.run(scenario())
+
+
 def test_ticks_alone_complete_a_batch(database_url: str) -> None:
     async def scenario() -> None:
         with running_simulator(FAST) as simulator:

@@ -30,8 +30,7 @@ RELEASE_TASKS_MAX = 10_000
 """Tasks given away in one transaction; a worker takes as many transactions as it needs."""
 
 TURN_SECONDS = 1.0
-"""How often a pass looks whether it is the oldest, and how long after the one before it starts: rates are by the
-second."""
+"""How often a pass looks whether it is the oldest, and how long after the one before it starts."""
 
 PATIENCE_PASSES = 3
 """How often a worker sees tasks without an owner beyond its own share before it takes them all the same."""
