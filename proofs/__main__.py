@@ -31,6 +31,7 @@ PROOFS = {
     "looks": "proofs.looks",
     "accepted": "proofs.accepted",
     "chains": "proofs.chains",
+    "deadlines": "proofs.deadlines",
     "attack": "proofs.attack",
     "container": "proofs.container",
     "rotation": "proofs.rotation",

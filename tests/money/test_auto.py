@@ -21,6 +21,7 @@ from rushes.domain.retries import NO_RETRIES, RetryPolicy
 from rushes.money import reuse
 from rushes.money.accept import BatchRequest, accept_batch, cancel_batch, priced_tasks
 from rushes.money.choosing.choose import Models, choose_models
+from rushes.money.choosing.turns import Times
 from rushes.money.rebuy import buy_next
 from rushes.money.retry import retry_item
 from rushes.read.holding import held_reasons
@@ -177,7 +178,7 @@ def test_bounds_of_the_rule_hold_and_a_model_that_is_down_is_not_chosen(books: B
 
 def test_a_time_to_finish_by_leaves_slow_models_out_and_waits_for_no_verdict(books: Books) -> None:
     seconds = dict(zip(NAMES, (100.0, 400.0, 90.0), strict=True))
-    models = Models(DEFAULT_CATALOGUE, seconds=lambda model: seconds[model.name])
+    models = Models(DEFAULT_CATALOGUE, times=lambda model: Times(seconds[model.name], seconds[model.name]))
     accept(books, 20, rule=AutoRule(NAMES, finish_by_ms=books.now_ms + 150_000))
     given = choose(books, models=models)
     assert sum(given.values()) == 20
@@ -413,7 +414,7 @@ def accept_in_lanes(books: Books, items: int, *, by_ms: int | None, name: str = 
 
 
 def test_the_cheap_lane_is_taken_while_its_videos_are_there_in_time_and_then_the_model(books: Books) -> None:
-    models = Models(LANED, seconds=lambda model: 2 * model.render_time_p50_seconds)
+    models = Models(LANED)
     by_ms = books.now_ms + 7_200_000
     accept_in_lanes(books, 20, by_ms=by_ms)
     assert batch(books)["credits_reserved"] == 20 * 4

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from rushes import telemetry
 from rushes.domain.errors import StoreError
+from rushes.domain.forecast import Pace
 from rushes.domain.polling.learned_schedule import LearnedSchedule
 from rushes.money.accept import fail_unfollowed, fail_waiting, sweep_cancelled
 from rushes.money.rebuy import give_up_verdicts
@@ -58,6 +59,10 @@ class Upkeep:
             catalogue=context.catalogue,
             now_ms=context.now_ms,
             makes_links=context.config.takes_callbacks,
+            paces={
+                name: Pace(lane.limits.submits_per_second, lane.limits.in_flight_tasks_max)
+                for name, lane in lanes.items()
+            },
         )
 
     async def run(self) -> None:

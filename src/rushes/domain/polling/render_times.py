@@ -168,6 +168,11 @@ class Estimate:
         return bin_edge_seconds(_position_of_hazard(self.hazard, self.hazard_before, wanted))
 
 
+def mean_seconds(estimate: Estimate) -> float:
+    """How long a render takes on average: of the log-normal with the same median and spread."""
+    return estimate.median_seconds * math.exp(estimate.sigma**2 / 2)
+
+
 class Tally:
     """What was seen since the last `take`: raw counts, cheap to add to."""
 

@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ from rushes.domain.catalogue.model import Model
 from rushes.domain.input import auto
 from rushes.domain.input.auto import Candidate, Chosen
 from rushes.money.choosing.purse import Purse, price_of
+from rushes.money.choosing.turns import NO_LIMITS, NO_QUEUES, Queues, Times, Turns, believed
 from rushes.store import batches, ledger
 from rushes.store.acceptance import choices, gates
 from rushes.store.batches import BatchCounters
@@ -31,16 +33,20 @@ from rushes.store.tasks.charges import charge_row
 TASKS_MAX: Final = 500
 """Tasks whose models one transaction chooses."""
 
+SOON_SECONDS: Final = 10.0
+"""By a time to finish by, lanes are chosen for what is sent this soon: later more is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What may be chosen now. `usable` says whether a model can take tasks at the moment, `seconds` by when
-    (as an age, in 95 of 100 cases) its video is there; `makes_links` is as for uploads.
+    """What may be chosen now. `usable` says whether a model can take tasks at the moment, `times` how long
+    its renders take, `queues` what waits at providers. `makes_links` is as for uploads.
     """
 
     catalogue: Catalogue
     usable: Callable[[Model], bool] = lambda _model: True
-    seconds: Callable[[Model], float] = lambda model: model.render_time_p50_seconds
+    times: Callable[[Model], Times] = believed
+    queues: Queues = NO_QUEUES
     makes_links: bool = False
 
 
@@ -59,15 +65,19 @@ def choose_models(connection: Connection, batch_id: int, models: Models, now_ms:
     candidates = [choosing.candidates(row) for row in rows]
     count = choosing.room({each.model.name: each.model for of_row in candidates for each in of_row})
     purse = Purse.of(connection, batch, [each for of_row in candidates for each in of_row], now_ms)
+    behind = choices.count_waiting(connection, batch_id)
     chosen: list[tuple[object, ...]] = []
     given: Counter[str] = Counter()
     for row, of_row in zip(rows, candidates, strict=True):
-        if len(chosen) >= count:
+        behind -= 1
+        in_time = choosing.in_time(of_row, behind)
+        if len(chosen) >= count or not choosing.is_due(in_time):
             break
-        found = choosing.first_paid(row, of_row, purse)
+        found = choosing.first_paid(row, in_time, purse)
         if found is None:
             continue
         candidate, reason = found
+        choosing.take_turn(candidate.model)
         model, charge = candidate.model, charge_row(candidate.charge, msgspec.json.decode(row.options))
         why_chosen = choices.encode_chosen(Chosen(reason, row.credits))
         named = (model.name, model.provider, model.api_model)
@@ -94,6 +104,13 @@ class _Choosing:
             connection, account_id, since_ms=now_ms - auto.FAILED_MS, failures=auto.FAILURES_MAX
         )
         self._found: dict[str, list[Candidate]] = {}
+        by_ms = self._rule.finish_by_ms
+        self._left_seconds = inf if by_ms is None else (by_ms - now_ms) / 1000
+        self._turns: dict[str, Turns] = {}
+        self._to_be_sent = choices.to_be_sent(connection, batch.batch_id)
+        self._unsent = sum(self._to_be_sent.values())
+        if by_ms is not None:
+            self._turns = models.queues.turns(batch.batch_id, account_id)
 
     def candidates(self, row: Row[Any]) -> list[Candidate]:
         """The models that the task may be given now, with their prices."""
@@ -111,13 +128,61 @@ class _Choosing:
         found = auto.candidates(self._models.catalogue, self._rule, options, self._now_ms / 1000, known)
         found = [each for each in found if self._models.usable(each.model)]
         found = [each for each in found if each.model.name not in self._failing] or found
-        if self._rule.finish_by_ms is None:
+        if self._rule.finish_by_ms is None or not found:
             return found
-        left_seconds = (self._rule.finish_by_ms - self._now_ms) / 1000
-        in_time = [each for each in found if self._models.seconds(each.model) <= left_seconds]
-        # past that time, or with none that is fast enough, the fastest
-        in_time = in_time or sorted(found, key=lambda each: self._models.seconds(each.model))[:1]
-        return auto.one_lane_each(in_time)
+        return [each for each in found if self._late_seconds(each) <= self._left_seconds] or [
+            min(found, key=self._late_seconds)  # past that time, or with none that is fast enough
+        ]
+
+    # --- by a time to finish by ---------------------------------------------------------------------------
+
+    def _late_seconds(self, candidate: Candidate) -> float:
+        return self._models.times(candidate.model).late_seconds
+
+    def _turns_at(self, model: Model) -> Turns:
+        return self._turns.get(model.provider, NO_LIMITS)
+
+    def in_time(self, found: Sequence[Candidate], behind: int) -> list[Candidate]:
+        """Those whose video is there in time once it had its turn, one lane of each model; if none, the
+        fastest. Where one leaves too little time for those `behind` it, it is not in time either.
+        """
+        if self._rule.finish_by_ms is None or not found:
+            return list(found)
+        fastest = min(found, key=lambda each: self._start_seconds(each) + self._late_seconds(each))
+        fits = [
+            each
+            for each in found
+            if self._start_seconds(each) + self._late_seconds(each) <= self._left_seconds
+            and self._leaves_time(each, fastest, behind)
+        ]
+        return auto.one_lane_each(fits or [fastest])
+
+    def _start_seconds(self, candidate: Candidate) -> float:
+        return self._turns_at(candidate.model).start_seconds()
+
+    def _leaves_time(self, candidate: Candidate, fastest: Candidate, behind: int) -> bool:
+        turns, times = self._turns_at(fastest.model), self._models.times(fastest.model)
+        if candidate.model.provider == fastest.model.provider:
+            turns = turns.after(self._models.times(candidate.model).mean_seconds)
+        by_seconds = self._left_seconds - times.late_seconds
+        return turns.all_start_by(by_seconds, count=behind, each_seconds=times.mean_seconds)
+
+    def is_due(self, found: Sequence[Candidate]) -> bool:
+        """Whether one of them would be sent soon; without a time to finish by everything is due.
+
+        A few wait to be sent at any time, so that others do not have all the turns.
+        """
+        if not self._turns or not found or self._unsent < auto.OPEN_CLIPS_MIN:
+            return True
+        return min(map(self._start_seconds, found)) <= SOON_SECONDS
+
+    def take_turn(self, model: Model) -> None:
+        """The batch's next task at the model's provider is this one."""
+        self._unsent += 1
+        if turns := self._turns.get(model.provider):
+            turns.take(self._models.times(model).mean_seconds)
+
+    # --- how many, and which ------------------------------------------------------------------------------
 
     def room(self, models: Mapping[str, Model]) -> int:
         """How many of these models' clips may be bought now: all where there is nothing to learn, or no time
@@ -126,14 +191,14 @@ class _Choosing:
         if len({model.made_by for model in models.values()}) == 1:
             return TASKS_MAX
         by_ms = self._rule.finish_by_ms
-        slowest = max((self._models.seconds(model) for model in models.values()), default=0.0)
+        slowest = max((self._models.times(model).late_seconds for model in models.values()), default=0.0)
         if by_ms is not None and self._now_ms + 2000 * slowest > by_ms:
             return TASKS_MAX
         batch_id, catalogue = self._batch.batch_id, self._models.catalogue
         # what waits for a model that takes nothing now brings no verdict, so nothing waits for it
         sendable = sum(
             count
-            for name, count in choices.to_be_sent(self._connection, batch_id).items()
+            for name, count in self._to_be_sent.items()
             if (model := catalogue.find(name)) is not None and self._models.usable(model)
         )
         unjudged = choices.unjudged(self._connection, batch_id)

@@ -5,16 +5,17 @@ Any worker does it for all, once a second; see `rushes.money.choosing.choose`.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
-
-from sqlalchemy import Connection
 
 from rushes import telemetry
 from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.forecast import Pace
 from rushes.money.choosing.choose import Models, choose_models
+from rushes.money.choosing.turns import queues_of, times_of
 from rushes.providers.health import HealthState
 from rushes.run.failover import availability
-from rushes.store import render_times, workers
+from rushes.store import workers
 from rushes.store.acceptance import choices
 from rushes.store.database import Database
 from rushes.store.tasks import pauses
@@ -26,19 +27,23 @@ BATCHES_MAX: Final = 50
 AGAIN_MS: Final = 3_000
 """When a batch is looked at again for which nothing could be chosen: it waits for verdicts, as a rule."""
 
-LATE_FACTOR: Final = 2.0
-"""How much longer than its median a render takes in 95 of 100 cases, as long as nothing was learned."""
-
 log = telemetry.logger()
 
 
 class Choosing:
-    """Chooses the models of waiting tasks."""
+    """Chooses the models of waiting tasks; `paces` are what their providers allow."""
 
     def __init__(
-        self, database: Database, *, catalogue: Catalogue, now_ms: Callable[[], int], makes_links: bool
+        self,
+        database: Database,
+        *,
+        catalogue: Catalogue,
+        now_ms: Callable[[], int],
+        makes_links: bool,
+        paces: Mapping[str, Pace] = MappingProxyType({}),
     ) -> None:
         self._database = database
+        self._paces = paces
         self._catalogue = catalogue
         self._now_ms = now_ms
         self._makes_links = makes_links
@@ -55,11 +60,13 @@ class Choosing:
             return 0
         served = states.keys() | await self._database.read(workers.served_providers, now_ms)
         paused = await self._database.read(pauses.all_pauses)
-        times = await self._database.read(self._times)
+        times = await self._database.read(times_of, self._catalogue)
+        queues = await self._database.read(queues_of, self._catalogue, self._paces, times, now_ms)
         models = Models(
             self._catalogue,
             usable=lambda model: availability(model, states, served, paused, now_ms / 1000).reason is None,
-            seconds=lambda model: times.get(model.name, LATE_FACTOR * model.render_time_p50_seconds),
+            times=times,
+            queues=queues,
             makes_links=self._makes_links,
         )
         chosen: Counter[str] = Counter()
@@ -70,10 +77,3 @@ class Choosing:
         for name, count in chosen.items():
             log.info(telemetry.MODELS_CHOSEN, model=name, count=count)
         return chosen.total()
-
-    def _times(self, connection: Connection) -> dict[str, float]:
-        """By what age the videos of models are there in 95 of 100 cases, as far as it was learned."""
-        return {
-            model.name: estimate.age_by_which_ended(render_times.LATE_SHARE)
-            for model, estimate in render_times.estimates(connection, self._catalogue)
-        }

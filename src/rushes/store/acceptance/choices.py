@@ -59,6 +59,15 @@ def lock_waiting(connection: Connection, batch_id: int, *, limit: int) -> Sequen
     ).all()
 
 
+def count_waiting(connection: Connection, batch_id: int) -> int:
+    """How many of the batch's tasks have no model yet."""
+    found = connection.scalar(
+        statement(f"SELECT COUNT(*) FROM video_tasks WHERE {_WAITS} AND batch_id = :batch_id"),
+        {"batch_id": batch_id},
+    )
+    return int(found or 0)
+
+
 def to_be_sent(connection: Connection, batch_id: int) -> dict[str, int]:
     """The batch's tasks that have a model and wait to be sent, by model."""
     rows = connection.execute(

@@ -195,6 +195,33 @@ def open_groups(connection: Connection, batch_ids: Sequence[int]) -> list[OpenGr
     return [OpenGroup(row[0], row[1], row[2], row[3], int(row[4]), int(row[5])) for row in rows]
 
 
+class AtProvider(NamedTuple):
+    """Open tasks of all accounts at one provider: sent about `at_ms`, None of those that wait to be sent.
+
+    Only of these is known whose they are.
+    """
+
+    provider: str
+    model: str
+    task_count: int
+    at_ms: int | None
+    account_id: int | None
+    batch_id: int | None
+
+
+def open_at_providers(connection: Connection) -> list[AtProvider]:
+    """All that waits for a provider or is there; there, those together that were sent within a minute."""
+    rows = connection.execute(
+        statement(
+            "SELECT provider, model, COUNT(*) AS tasks, CAST(NULL AS bigint) AS at_ms, account_id, batch_id"
+            f" FROM video_tasks WHERE {CLAIMABLE} GROUP BY provider, model, account_id, batch_id"
+            " UNION ALL SELECT provider, model, COUNT(*), MAX(dispatched_at_ms), NULL, NULL FROM video_tasks"
+            " WHERE status = 'processing' GROUP BY provider, model, dispatched_at_ms / 60000"
+        )
+    )
+    return [AtProvider(*row) for row in rows]
+
+
 def in_flight_by_provider(connection: Connection) -> dict[str, int]:
     """Tasks of all accounts that are at a provider, or may be."""
     rows = connection.execute(
