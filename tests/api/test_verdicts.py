@@ -1,6 +1,7 @@
 """Verdicts over HTTP: a gate's on every clip, a person's once, and what follows from both."""
 
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -95,5 +96,16 @@ def test_auto_in_a_batch_is_bounded_quoted_and_chosen_over_http(database_url: st
         ):
             refused = tenant.http.post("/v1/batches", json=wrong)
             assert (refused.status_code, refused.json()["field"]) == (422, field)
+        soon = datetime.now(UTC) + timedelta(seconds=10)
+        for path in ("/v1/quotes", "/v1/batches"):
+            for by, why in (("2020-01-01T00:00:00Z", "has passed"), (soon.isoformat(), "cannot be met")):
+                late = {"items": items, "auto": {**rule, "finish_by": by}}
+                refused = tenant.http.post(path, json=late)
+                assert (refused.status_code, refused.json()["field"]) == (422, "auto.finish_by")
+                assert f"{why}: the earliest is " in refused.json()["message"]
+        earliest = refused.json()["message"].split("the earliest is ")[1].split(",")[0]
+        at = datetime.fromisoformat(earliest) + timedelta(minutes=1)
+        in_time = {"items": items, "auto": {**rule, "finish_by": at.isoformat()}}
+        assert tenant.http.post("/v1/quotes", json=in_time).status_code == 200
         video = tenant.http.post("/v1/videos", json={"prompt": "a", "model": "auto"})
         assert video.status_code == 422, "a single video has no gate to learn from"

@@ -1,6 +1,8 @@
 """`rushes quote` and `rushes run --dry-run`: the price before anything is made."""
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
 
 from tests.cli.process import Shell
 
@@ -95,10 +97,28 @@ def test_a_quote_by_a_time_has_the_prices_of_the_cheap_lane_and_of_the_model(she
     shell.write("rushes.toml", '[models.sora-flex]\nlane_of = "sora-2"\ncredits = 4\n')
     shell.write("a.txt", "a kite\na boat\n")
     asked = ("quote", "a.txt", "--model", "sora-2", "--by")
-    found = shell.call(*asked, "06:00", "--json").document
+    in_time = (datetime.now(UTC) + timedelta(hours=12)).strftime("%H:%M")
+    found = shell.call(*asked, in_time, "--json").document
     assert (found["credits"], found["credits_max"]) == (8, 20)
-    assert "2 items, 8 to 20 credits" in shell.call(*asked, "6:00").stdout
+    assert "2 items, 8 to 20 credits" in shell.call(*asked, in_time.removeprefix("0")).stdout
     assert "--by" in shell.call(*asked, "25:00").one_line_error()
-    assert "must be in the future" in shell.call(*asked, "2020-01-01").one_line_error()
     other = shell.call("quote", "a.txt", "--model", "veo-flash", "--by", "06:00")
     assert "veo-flash has no cheap lane" in other.one_line_error()
+
+
+def test_a_time_that_has_passed_or_cannot_be_met_is_refused_with_the_earliest(shell: Shell) -> None:
+    shell.write("rushes.toml", '[models.sora-flex]\nlane_of = "sora-2"\ncredits = 4\n')
+    shell.write("a.txt", "a kite\na boat\n")
+    soon = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+    for command in ("quote", "run"):
+        asked = (command, "a.txt", "--model", "sora-2", "--by")
+        passed = shell.call(*asked, "2020-01-01").one_line_error()
+        found = re.search(r"auto.finish_by: has passed: the earliest is (\S+Z), when 2 videos", passed)
+        assert found, passed
+        assert "cannot be met: the earliest is" in shell.call(*asked, soon).one_line_error()
+    asked = ("quote", "a.txt", "--model", "sora-2", "--by")
+    later = datetime.fromisoformat(found[1]) + timedelta(minutes=2)
+    assert shell.call(*asked, later.isoformat()).code == 0
+    assert shell.call("init").code == 0
+    assert "has passed: the earliest is" in shell.call(*asked, "2020-01-01").one_line_error()
+    assert shell.call(*asked, later.isoformat()).code == 0

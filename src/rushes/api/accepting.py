@@ -131,3 +131,16 @@ async def read_batch(
         body = await asyncio.to_thread(read)
         known = await known_uploads(caller, parts, body.given)
         return body, await asyncio.to_thread(check, body, parts.catalogue, known)
+
+
+async def reachable(caller: KeyOwner, parts: ApiParts, new: NewBatch) -> NewBatch | InputError:
+    """The batch, or the error for a time to finish by that has passed or cannot be met."""
+    if new.acceptance.auto is None or new.acceptance.auto.finish_by_ms is None:
+        return new
+    try:
+        await parts.database.read(
+            parts.forecaster.check_reachable, new.drafts, caller.account_id, parts.now_ms()
+        )
+    except InputError as refused:
+        return refused
+    return new

@@ -10,6 +10,7 @@ from rushes.api.accepting import (
     IdempotencyKey,
     accept_and_answer,
     keep_files,
+    reachable,
     read_batch,
     replay_of,
     request_id_of_batch,
@@ -124,6 +125,8 @@ async def new_batch(
         )
     if isinstance(new, NewBatch) and new.reuse and parts.objects is None:
         new = InputError("this service keeps no files that could be reused", field="reuse")
+    if isinstance(new, NewBatch):
+        new = await reachable(caller, parts, new)
     if isinstance(new, InputError):
         return ok_answer(await replay_of(caller, parts, new, request_id, body.drafts, *body.facts))
     new_id = parts.new_batch_id()
@@ -164,6 +167,8 @@ async def new_batch(
 async def make_quote(request: Request, caller: Caller, parts: Parts) -> Response:
     """What the same body would cost as a batch, and when it would be done. Writes nothing."""
     _body, new = await read_batch(request, caller, parts, QUOTE_FIELDS)
+    if isinstance(new, NewBatch):
+        new = await reachable(caller, parts, new)
     if isinstance(new, InputError):
         raise new
     found = await parts.database.read(

@@ -92,6 +92,7 @@ class WithBatches(Reading):
             rule = read_auto(auto, self.catalogue, now_ms)
             given, known, priced = await self._priced(drafts, account, folder, now_ms, rule)
             policy, acceptance = self.asked_of(priced, known, retries, gate, accept, now_ms, rule)
+            await self.check_reachable(priced, account=account)
         except InputError as refused:
             asked = await self._as_uploaded(drafts, account, folder)
             return await self._replay_of(account, request_id, asked, *facts) or _raised(refused)
@@ -173,6 +174,16 @@ class WithBatches(Reading):
             return bought_before(connection, owner, priced, now_ms=wall_clock_ms())
 
         return await self.database.read(run)
+
+    async def check_reachable(self, priced: Sequence[PricedDraft], *, account: str = DEFAULT_ACCOUNT) -> None:
+        """Raise `InputError`, naming the earliest, for a time to finish by that cannot be met."""
+
+        def run(connection: Connection) -> None:
+            owner = ledger.account_id_if_any(connection, account)
+            self.forecaster.check_reachable(connection, priced, owner, wall_clock_ms())
+
+        if any(draft.bounds is not None and draft.bounds.finish_by_ms is not None for draft in priced):
+            await self.database.read(run)
 
     def _drafts_of(
         self,

@@ -21,6 +21,8 @@ from rushes.domain.forecast import (
     seconds_until_done,
 )
 from rushes.domain.input.duplicates import REUSED_PROVIDER
+from rushes.domain.input.priced import PricedDraft
+from rushes.money.choosing import reach
 from rushes.read.batch_views import DONE, Eta, Wait, WaitKind
 from rushes.read.holding import Holding
 from rushes.store import render_times
@@ -97,6 +99,18 @@ class Forecaster:
         if limits.in_flight_tasks_max:
             ahead = max(0, waiting.open_tasks_by_provider(connection).get(provider, 0) - own_pending)
         return Pace(limits.submits_per_second, limits.in_flight_tasks_max, ahead)
+
+    def check_reachable(
+        self, connection: Connection, drafts: Sequence[PricedDraft], account_id: int | None, now_ms: int
+    ) -> None:
+        """Raise `InputError` where the drafts' time to finish by has passed or cannot be met."""
+        paces = {
+            name: Pace(pace.submits_per_second, pace.in_flight_tasks_max)
+            for name, pace in self._pace_of.items()
+        }
+        reach.check_reachable(
+            connection, drafts, account_id=account_id, catalogue=self._catalogue, paces=paces, now_ms=now_ms
+        )
 
     def in_flight_tasks_max(self, provider: str) -> int | None:
         """How many tasks may be at the provider at a time; None where no limit is known."""

@@ -1,6 +1,7 @@
 """`rushes quote`: what a file of prompts would cost, without a key, credits or the network."""
 
 import math
+import time
 from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,7 +50,31 @@ def quote(
     catalogue = settings.catalogue()
     bounds, drafts = bounds.in_lanes(given.drafts(file, catalogue), catalogue)
     priced = price_drafts(drafts, settings, folder_of(file), auto=bounds.rule(catalogue))
+    check_reachable(settings, priced, account)
     print_quote(priced, settings, as_json=json, account=account, reuse=reuse)
+
+
+def check_reachable(settings: "Settings", drafts: "Sequence[PricedDraft]", account: str) -> None:
+    """Raise `InputError`, naming the earliest time, for a --by that has passed or cannot be met."""
+    from rushes.cli.session import opened, run_async
+    from rushes.database_wiring import missing_sqlite_file
+
+    async def look() -> None:
+        async with opened(settings=settings) as rushes:
+            await rushes.check_reachable(drafts, account=account)
+
+    check_reachable_without_database(settings, drafts)
+    if missing_sqlite_file(settings) is None and any(draft.bounds is not None for draft in drafts):
+        run_async(look())
+
+
+def check_reachable_without_database(settings: "Settings", drafts: "Sequence[PricedDraft]") -> None:
+    """The same where there is no database yet, by the catalogue's times."""
+    from rushes.database_wiring import missing_sqlite_file
+    from rushes.money.choosing.reach import refuse_unreachable
+
+    if missing_sqlite_file(settings) is not None:
+        refuse_unreachable(drafts, now_ms=int(time.time() * 1000))
 
 
 def bought_before(

@@ -82,7 +82,10 @@ def read_auto(value: object, catalogue: Catalogue, now_ms: int) -> AutoRule | No
     return AutoRule(
         _among(value.get("among"), catalogue, now_ms / 1000),
         _whole(value.get("credits_max"), "credits_max", CREDITS_MAX),
-        deadline_ms(value.get("finish_by"), now_ms, Origin(path="auto"), name="finish_by"),
+        # what has passed is refused with the earliest time: see `money.choosing.reach`
+        deadline_ms(
+            value.get("finish_by"), now_ms, Origin(path="auto"), name="finish_by", may_have_passed=True
+        ),
         _whole(value.get("seed"), "seed", SEED_MAX),
     )
 

@@ -30,9 +30,15 @@ def epoch_ms(text: str) -> int:
 
 
 def deadline_ms(
-    value: object, now_ms: int, origin: Origin = NOWHERE, *, name: str = "deadline"
+    value: object,
+    now_ms: int,
+    origin: Origin = NOWHERE,
+    *,
+    name: str = "deadline",
+    may_have_passed: bool = False,
 ) -> int | None:
-    """A number of seconds from now, or a time; None for None. Raises `InputError` for one that has passed.
+    """A number of seconds from now, or a time; None for None. Raises `InputError` for one that has passed,
+    unless that is said elsewhere.
 
     `name` is the field's.
     """
@@ -47,7 +53,7 @@ def deadline_ms(
         raise origin.error(f"must be seconds or an ISO 8601 time, not {quoted(value)}", name)
     else:
         at_ms = now_ms + min(value, 2 * DEADLINE_SECONDS_MAX) * 1000
-    if at_ms <= now_ms:
+    if at_ms <= now_ms and not may_have_passed:
         raise origin.error("must be in the future", name)
     if at_ms > now_ms + DEADLINE_SECONDS_MAX * 1000:
         raise origin.error(f"must be within {DEADLINE_SECONDS_MAX} seconds from now", name)

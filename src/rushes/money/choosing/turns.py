@@ -24,6 +24,9 @@ from rushes.store.tasks.waiting import AtProvider
 LATE_FACTOR: Final = 2.0
 """How much longer than its median a render takes in 95 of 100 cases, as long as nothing was learned."""
 
+LEARNED_SHARE: Final = 0.99
+"""Up to this part of the longest age that is learned, what was learned is all that counts."""
+
 LEFT_SHARE: Final = 0.25
 """What is still to come, of the average, of a render that has taken longer than that already."""
 
@@ -55,7 +58,7 @@ def believed(model: Model, estimate: Estimate | None = None) -> Times:
         return typical
     late = estimate.age_by_which_ended(render_times.LATE_SHARE)
     mean = mean_seconds(estimate)
-    if late < SECONDS_MAX:
+    if late < LEARNED_SHARE * SECONDS_MAX:
         return Times(mean, late)
     return Times(max(mean, typical.mean_seconds), max(late, typical.late_seconds))
 
@@ -147,7 +150,7 @@ class Queues:
     seconds: Callable[[AtProvider], float]
     """How long one of the group keeps its place from now on, or once it is sent."""
 
-    def turns(self, batch_id: int | None, account_id: int) -> dict[str, Turns]:
+    def turns(self, batch_id: int | None, account_id: int | None) -> dict[str, Turns]:
         """The batch's turns behind what of its own waits; those of a new one without an id.
 
         Accounts take turns, and the batches of each do, as `rushes.run.lane.fairness` serves them.

@@ -53,7 +53,8 @@ def require_keys(settings: "Settings", priced: "Sequence[PricedDraft]") -> None:
 
 
 def check_asked(settings: "Settings", priced: "Sequence[PricedDraft]", asked: Mapping[str, Any]) -> None:
-    """Raise `InputError` for a policy of retries, a gate or a best-of that cannot be."""
+    """Raise `InputError` for a policy of retries, a gate, a best-of or a time to finish by that cannot be."""
+    from rushes.cli.commands.quote import check_reachable_without_database
     from rushes.domain.acceptance.best_of import read_acceptance
     from rushes.domain.input.auto import read_auto
     from rushes.domain.retries import read_policy
@@ -63,6 +64,7 @@ def check_asked(settings: "Settings", priced: "Sequence[PricedDraft]", asked: Ma
     rule = read_auto(asked["auto"], catalogue, int(time.time() * 1000))
     read_policy(asked["retries"], catalogue, priced, time.time(), buys_clips=accept is not None)
     read_acceptance(asked["gate"], accept, gate_rules(settings), priced, rule)
+    check_reachable_without_database(settings, priced)
 
 
 def refuse_without_credits(*, required: int, grant: int | None, account: str) -> None:

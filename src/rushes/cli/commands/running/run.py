@@ -157,7 +157,7 @@ def run(
     Says what it costs, submits every prompt once, stores the videos and copies them into a folder. Started
     again with the same prompts it resumes, and buys nothing twice. Ctrl-C stops cleanly.
     """
-    from rushes.cli.commands.quote import print_quote
+    from rushes.cli.commands.quote import check_reachable, print_quote
     from rushes.cli.commands.running.before import out_folder
     from rushes.cli.session import run_async
     from rushes.cli.usage import UsageError
@@ -182,6 +182,7 @@ def run(
     bounds, drafts = bounds.in_lanes(given.drafts(file, catalogue), catalogue)
     if dry_run:
         priced = price_drafts(drafts, settings, folder_of(file), auto=bounds.rule(catalogue))
+        check_reachable(settings, priced, ways.account)
         print_quote(priced, settings, as_json=ways.json, account=ways.account, reuse=ways.reuse)
         return 0
     asked = {
