@@ -114,10 +114,10 @@ def test_a_time_that_has_passed_or_cannot_be_met_is_refused_with_the_earliest(sh
         asked = (command, "a.txt", "--model", "sora-2", "--by")
         passed = shell.call(*asked, "2020-01-01").one_line_error()
         found = re.search(r"auto.finish_by: has passed: the earliest is (\S+Z), when 2 videos", passed)
-        assert found, passed
+        assert found is not None, passed
+        later = datetime.fromisoformat(found[1]) + timedelta(minutes=2)
         assert "cannot be met: the earliest is" in shell.call(*asked, soon).one_line_error()
     asked = ("quote", "a.txt", "--model", "sora-2", "--by")
-    later = datetime.fromisoformat(found[1]) + timedelta(minutes=2)
     assert shell.call(*asked, later.isoformat()).code == 0
     assert shell.call("init").code == 0
     assert "has passed: the earliest is" in shell.call(*asked, "2020-01-01").one_line_error()

@@ -8,6 +8,7 @@ from proofs.accepted import empty_books
 from proofs.deadlines import FAST, LAWS, PRICES, SLOW, Outcome, bound, by_law, learned, run_way, without_turns
 
 from proofs import deadlines
+from rushes.domain.forecast import Pace
 
 ITEMS, PLACES, HOURS = 30, 5, 4.0
 
@@ -16,7 +17,7 @@ ITEMS, PLACES, HOURS = 30, 5, 4.0
 def renders(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[float]]:
     """Of each item by lane, at a provider with few places."""
     monkeypatch.setattr(deadlines, "PLACES", PLACES)
-    monkeypatch.setattr(deadlines, "PACES", {deadlines.PROVIDER: deadlines.Pace(None, PLACES)})
+    monkeypatch.setattr(deadlines, "PACES", {deadlines.PROVIDER: Pace(None, PLACES)})
     draw = random.Random(5)
     return {name: [law.draw(draw) for _ in range(ITEMS)] for name, law in LAWS.items()}
 
