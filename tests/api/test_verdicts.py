@@ -84,6 +84,10 @@ def test_auto_in_a_batch_is_bounded_quoted_and_chosen_over_http(database_url: st
         assert {item["model"] for item in made} <= {"sora-2", "veo-flash"}
         assert all(item["alias"] == "auto" for item in made)
         assert all("credits per accepted clip drawn" in item["model_choice"] for item in made)
+        more = {"items": items, "auto": rule, "accept": {"n_max": 3}}
+        (known,) = tenant.http.post("/v1/quotes", json=more).json()["accept"]["models"]
+        assert known["chance"] in (None, 1.0), "of a model with 8 clips or more all were accepted"
+        assert quoted["accept"] is None
         batch = tenant.get(f"/v1/batches/{batch_id}")
         prices = {"sora-2": 10, "veo-flash": 15}
         assert batch["credits_settled"] == sum(prices[item["model"]] for item in made)

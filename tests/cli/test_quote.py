@@ -4,6 +4,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 
+from rushes.cli.commands.quote import expected_lines
 from tests.cli.process import Shell
 
 ITEMS = [
@@ -27,6 +28,7 @@ def test_a_quote_needs_no_database_and_tells_credits_and_costs(shell: Shell) -> 
             "bought_before": [],
             "reuse_saves_credits": 0,
             "credits_with_reuse": 325,
+            "accept": None,
             "credits": 325,
             "credits_max": 325,
             "total": 4,
@@ -122,3 +124,34 @@ def test_a_time_that_has_passed_or_cannot_be_met_is_refused_with_the_earliest(sh
     assert shell.call("init").code == 0
     assert "has passed: the earliest is" in shell.call(*asked, "2020-01-01").one_line_error()
     assert shell.call(*asked, later.isoformat()).code == 0
+
+
+def test_best_of_n_without_a_history_is_unknown_yet(shell: Shell) -> None:
+    shell.write("a.txt", "a kite\na boat\n")
+    for command in (("quote",), ("run", "--dry-run")):
+        asked = (*command, "a.txt", "--model", "sora-2", "--best-of", "3")
+        assert "best of 3, sora-2: unknown yet, 0 of 0 clips accepted\n" in shell.call(*asked).stdout
+        found = shell.call(*asked, "--json").document["accept"]
+        assert (found["n_max"], found["expected_credits"]) == (3, None)
+    assert shell.call("init").code == 0
+    assert "unknown yet" in shell.call("quote", "a.txt", "--best-of", "3").stdout
+    assert shell.call("quote", "a.txt", "--json").document["accept"] is None
+    low = shell.call("quote", "a.txt", "--model", "sora-2", "--best-of", "3", "--clip-credits-max", "9")
+    assert "9 is less than one clip of item 0 costs" in low.one_line_error()
+
+
+def test_the_line_says_cost_chance_and_count() -> None:
+    model = {
+        "model": "sora-2",
+        "items": 40,
+        "clips": 50,
+        "accepted": 40,
+        "credits_per_item": 12.4,
+        "chance": 0.992,
+        "chance_interval": [0.9635, 0.9986],
+    }
+    found = {"n_max": 3, "expected_credits": 496.0, "expected_accepted": 39.7, "models": [model]}
+    assert expected_lines(found) == [
+        "best of 3: 40 items expected to cost 496.0 credits; 39.7 of them get an accepted clip",
+        "sora-2: 12.4 credits an item, accepted in 99 of 100 (96 to 100; 40 of 50 clips accepted)",
+    ]

@@ -178,6 +178,7 @@ async def make_quote(request: Request, caller: Caller, parts: Parts) -> Response
         forecaster=parts.forecaster,
         now_ms=parts.now_ms(),
         reuse=new.reuse,
+        best_of=new.acceptance.best_of,
     )
     return ok_answer(found)
 

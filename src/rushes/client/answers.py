@@ -234,6 +234,28 @@ class BoughtItem(TypedDict):
     is_stored: bool
 
 
+class ExpectedOfModel(TypedDict):
+    """What best of n comes to with one model, by the account's own clips of 90 days."""
+
+    model: str
+    items: int
+    clips: int
+    accepted: int
+    credits_per_item: float | None
+    chance: float | None
+    chance_interval: list[float] | None
+
+
+class QuotedAcceptance(TypedDict):
+    """What a batch with `accept` is expected to cost; None is what is not known yet."""
+
+    n_max: int
+    credits_max: int | None
+    expected_credits: float | None
+    expected_accepted: float | None
+    models: list[ExpectedOfModel]
+
+
 class Quote(TypedDict):
     """What a batch would cost, and when it would be done."""
 
@@ -248,6 +270,7 @@ class Quote(TypedDict):
     duplicates: list[DuplicateItem]
     bought_before: list[BoughtItem]
     reuse_saves_credits: int
+    accept: QuotedAcceptance | None
     expected_finish: ExpectedFinish
     finish_seconds: FinishSeconds
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from rushes.database_wiring import new_batch_id, wall_clock_ms
-from rushes.domain.acceptance.best_of import Acceptance, read_acceptance
+from rushes.domain.acceptance.best_of import Acceptance, BestOf, read_acceptance
 from rushes.domain.catalogue.media import KnownUploads
 from rushes.domain.errors import (
     InputError,
@@ -29,6 +29,7 @@ from rushes.money import adoption
 from rushes.money.retry import retry_all, retry_failed
 from rushes.money.settle import BeforeClosing
 from rushes.providers.answers import is_remote_task_id
+from rushes.read.acceptance.expected import expected
 from rushes.read.quotes import bought_before
 from rushes.store import batches, ledger
 from rushes.wiring import (
@@ -184,6 +185,17 @@ class WithBatches(Reading):
 
         if any(draft.bounds is not None and draft.bounds.finish_by_ms is not None for draft in priced):
             await self.database.read(run)
+
+    async def expected(
+        self, priced: Sequence[PricedDraft], best_of: BestOf | None, *, account: str = DEFAULT_ACCOUNT
+    ) -> dict[str, Any] | None:
+        """What best of n is expected to cost, by the account's own clips: the field `accept` of a quote."""
+
+        def run(connection: Connection) -> dict[str, Any] | None:
+            owner = ledger.account_id_if_any(connection, account)
+            return expected(connection, owner, priced, best_of, self.catalogue, wall_clock_ms())
+
+        return await self.database.read(run)
 
     def _drafts_of(
         self,

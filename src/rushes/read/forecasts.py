@@ -71,7 +71,7 @@ class Forecaster:
         not_found_grace_seconds: float = 0.0,
         resubmits: bool = False,
     ) -> None:
-        self._catalogue = catalogue
+        self.catalogue = catalogue
         self._pace_of = pace_of
         self._grace_seconds = unconfirmed_grace_seconds
         self._not_found_grace_seconds = not_found_grace_seconds
@@ -85,10 +85,10 @@ class Forecaster:
         if now_ms - self._learned_at_ms > BELIEFS_SECONDS * 1000:
             self._learned = {
                 model.name: RenderTime(estimate.median_seconds, min(estimate.sigma, SIGMA_MAX))
-                for model, estimate in render_times.estimates(connection, self._catalogue)
+                for model, estimate in render_times.estimates(connection, self.catalogue)
             }
             self._learned_at_ms = now_ms
-        known = self._catalogue.find(model)
+        known = self.catalogue.find(model)
         median = UNLISTED_MEDIAN_SECONDS if known is None else known.render_time_p50_seconds
         return self._learned.get(model) or RenderTime(median)
 
@@ -109,7 +109,7 @@ class Forecaster:
             for name, pace in self._pace_of.items()
         }
         reach.check_reachable(
-            connection, drafts, account_id=account_id, catalogue=self._catalogue, paces=paces, now_ms=now_ms
+            connection, drafts, account_id=account_id, catalogue=self.catalogue, paces=paces, now_ms=now_ms
         )
 
     def in_flight_tasks_max(self, provider: str) -> int | None:
@@ -131,7 +131,7 @@ class Forecaster:
             groups: dict[int, list[OpenGroup]] = {batch_id: [] for batch_id in wanted}
             for group in waiting.open_groups(connection, list(wanted)):
                 groups[group.batch_id].append(group)
-            holding = Holding(connection, self._catalogue, now_ms)
+            holding = Holding(connection, self.catalogue, now_ms)
             for batch_id, row in wanted.items():
                 eta = self._eta(connection, row, groups[batch_id], holding, now_ms)
                 found[batch_id] = eta
@@ -200,7 +200,7 @@ class Forecaster:
             return Undecided(count, left), Wait(
                 WaitKind.NOT_KNOWN, count, group.provider, decided_at=decided_at
             )
-        model = self._catalogue.find(group.model)
+        model = self.catalogue.find(group.model)
         hard = UNLISTED_HARD_DEADLINE_SECONDS if model is None else model.hard_deadline_seconds
         age = max(0.0, (now_ms - group.at_ms) / 1000)
         if age < hard:

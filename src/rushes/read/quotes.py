@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from rushes.domain.acceptance.best_of import BestOf
 from rushes.domain.catalogue.model import Model
 from rushes.domain.catalogue.price import Money, decimal_of_micros, total
 from rushes.domain.forecast import Pace, RenderTime, ToBeSent, seconds_until_done
@@ -15,6 +16,7 @@ from rushes.domain.input.priced import PricedDraft
 from rushes.domain.notation import iso_time
 from rushes.money.accept import priced_tasks
 from rushes.money.reuse import reusing
+from rushes.read.acceptance.expected import expected
 from rushes.read.forecasts import Forecaster, ProviderPace
 from rushes.read.views import item_id
 from rushes.store import ledger
@@ -30,6 +32,7 @@ def quote(
     forecaster: Forecaster,
     now_ms: int,
     reuse: bool = False,
+    best_of: BestOf | None = None,
 ) -> dict[str, Any]:
     """The quote as the API answers it (without `ok`). Reads only.
 
@@ -74,6 +77,7 @@ def quote(
         "duplicates": named_duplicates(drafts),
         "bought_before": bought,
         "reuse_saves_credits": saved,
+        "accept": expected(connection, owner, to_buy, best_of, forecaster.catalogue, now_ms),
         "expected_finish": {
             "p50_seconds": p50,
             "p95_seconds": p95,

@@ -295,6 +295,23 @@ ANSWER_EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
         "duplicates": [{"index": 3, "same_as": 1}],
         "bought_before": [],
         "reuse_saves_credits": 10,
+        "accept": {
+            "n_max": 3,
+            "credits_max": None,
+            "expected_credits": 49.6,
+            "expected_accepted": 4.0,
+            "models": [
+                {
+                    "model": "sora-2",
+                    "items": 4,
+                    "clips": 50,
+                    "accepted": 40,
+                    "credits_per_item": 12.4,
+                    "chance": 0.992,
+                    "chance_interval": [0.9635, 0.9986],
+                }
+            ],
+        },
         "expected_finish": {
             "p50_seconds": 97,
             "p95_seconds": 190,

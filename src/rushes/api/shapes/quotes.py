@@ -57,6 +57,33 @@ class BoughtItem(Closed):
     is_stored: Annotated[bool, Field(description="Whether its file can be reused.")]
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ExpectedOfModel(Closed):
+    """What best of n comes to with one model, by the account's own clips of 90 days."""
+
+    model: str
+    items: Count
+    clips: Annotated[Count, Field(description="Clips with a verdict; below 8 the rest is null.")]
+    accepted: Count
+    credits_per_item: Annotated[float | None, Field(description="What an item's clips cost on average.")]
+    chance: Annotated[Share | None, Field(description="That an item gets an accepted clip.")]
+    chance_interval: Annotated[
+        list[Share] | None, Field(description="The same at the ends of the share's 95 % interval.")
+    ]
+
+
+class QuotedAcceptance(Closed):
+    """What a batch with `accept` is expected to cost; null is what is not known yet."""
+
+    n_max: Count
+    credits_max: Count | None
+    expected_credits: float | None
+    expected_accepted: Annotated[float | None, Field(description="Items that get an accepted clip.")]
+    models: list[ExpectedOfModel]
+
+
 class QuoteAnswer(Closed):
     """What the batch would cost, and when it would be done."""
 
@@ -80,5 +107,6 @@ class QuoteAnswer(Closed):
     reuse_saves_credits: Annotated[
         Count, Field(description="What `reuse` saves; with it, the prices are without them already.")
     ]
+    accept: Annotated[QuotedAcceptance | None, Field(description="Null without `accept`.")]
     expected_finish: ExpectedFinish
     finish_seconds: FinishSeconds

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from rushes.cli.commands.running.accepting import NOTHING_ASKED, GivenAcceptance
 from rushes.cli.given_items import (
     NO_BOUNDS_GIVEN,
     NOTHING_GIVEN,
@@ -20,6 +21,7 @@ from rushes.cli.show import say
 from rushes.domain.notation import counted
 
 if TYPE_CHECKING:
+    from rushes.domain.acceptance.best_of import BestOf
     from rushes.domain.input.priced import PricedDraft
     from rushes.settings import Settings
 
@@ -33,6 +35,7 @@ def quote(
     *,
     given: GivenItems = NOTHING_GIVEN,
     bounds: GivenAuto = NO_BOUNDS_GIVEN,
+    accepting: GivenAcceptance = NOTHING_ASKED,
     reuse: Annotated[
         bool, Parameter(negative=(), help="The price with --reuse: equal items take one file.")
     ] = False,
@@ -51,7 +54,8 @@ def quote(
     bounds, drafts = bounds.in_lanes(given.drafts(file, catalogue), catalogue)
     priced = price_drafts(drafts, settings, folder_of(file), auto=bounds.rule(catalogue))
     check_reachable(settings, priced, account)
-    print_quote(priced, settings, as_json=json, account=account, reuse=reuse)
+    best_of = accepting.best_of_for(priced, settings)
+    print_quote(priced, settings, as_json=json, account=account, reuse=reuse, best_of=best_of)
 
 
 def check_reachable(settings: "Settings", drafts: "Sequence[PricedDraft]", account: str) -> None:
@@ -100,6 +104,47 @@ def bought_before(
     return [], {index for index, _ in duplicates(drafts)}
 
 
+def expected_of(
+    settings: "Settings", drafts: "Sequence[PricedDraft]", best_of: "BestOf | None", account: str
+) -> dict[str, Any] | None:
+    """What best of n is expected to cost, as in the API's quotes; without a database nothing is known."""
+    from rushes.cli.session import opened, run_async
+    from rushes.database_wiring import missing_sqlite_file
+    from rushes.read.acceptance.expected import expected_by
+
+    async def look() -> dict[str, Any] | None:
+        async with opened(settings=settings) as rushes:
+            return await rushes.expected(drafts, best_of, account=account)
+
+    if best_of is None:
+        return None
+    if missing_sqlite_file(settings) is not None:
+        return expected_by({}, drafts, best_of)
+    return run_async(look())
+
+
+def expected_lines(found: Mapping[str, Any]) -> list[str]:
+    """What best of n is expected to cost, how many items get an accepted clip, and by what history."""
+    lines = []
+    if found["expected_credits"] is not None:
+        count = counted(sum(one["items"] for one in found["models"]), "item")
+        lines.append(
+            f"best of {found['n_max']}: {count} expected to cost {found['expected_credits']:,.1f} credits;"
+            f" {found['expected_accepted']:,.1f} of them get an accepted clip"
+        )
+    for one in found["models"]:
+        known = f"{one['accepted']} of {counted(one['clips'], 'clip')} accepted"
+        if one["chance"] is None:
+            lines.append(f"best of {found['n_max']}, {one['model']}: unknown yet, {known}")
+            continue
+        low, high = (round(100 * end) for end in one["chance_interval"])
+        lines.append(
+            f"{one['model']}: {one['credits_per_item']:.1f} credits an item, accepted in"
+            f" {100 * one['chance']:.0f} of 100 ({low} to {high}; {known})"
+        )
+    return lines
+
+
 def print_quote(
     drafts: "Sequence[PricedDraft]",
     settings: "Settings",
@@ -107,6 +152,7 @@ def print_quote(
     as_json: bool,
     account: str = "default",
     reuse: bool = False,
+    best_of: "BestOf | None" = None,
 ) -> None:
     """The quote on stdout. With `reuse` the sum is without what would be reused."""
     from rushes.cli.show import duration, money_text, print_json, print_line, print_table
@@ -118,6 +164,8 @@ def print_quote(
     saved = sum(drafts[index].credits for index in free)
     found |= {"bought_before": bought, "reuse_saves_credits": saved}
     found["credits_with_reuse"] = found["credits"] - saved
+    to_buy = [draft for index, draft in enumerate(drafts) if not (reuse and index in free)]
+    found["accept"] = expected_of(settings, to_buy, best_of, account)
     if as_json:
         print_json(found)
         return
@@ -130,6 +178,8 @@ def print_quote(
     asked = credits_text(drafts, free=free if reuse else frozenset())
     price = f"{counted(found['total'], 'item')}, {asked}"
     print_line(f"{price}; the providers charge {costs or 'an unknown amount'}")
+    for line in () if best_of is None else expected_lines(found["accept"]):
+        print_line(line)
     if found["duplicates"]:
         print_line(duplicates_line(found["duplicates"]))
     if bought:

@@ -14,6 +14,9 @@ from rushes.domain.input.priced import PricedDraft
 CLIPS_MAX: Final = 10
 """Clips that one item may buy."""
 
+CLIPS_KNOWN_MIN: Final = 8
+"""From this many decided clips of a model on, what share of them is accepted counts as known."""
+
 _FIELDS: Final = ("n_max", "credits_max", "score_min")
 
 
@@ -30,6 +33,22 @@ class BestOf:
     def may_buy(self, *, bought: int, spent: int, price: int) -> bool:
         """Whether an item that has bought these clips for `spent` credits buys another one."""
         return bought < self.clips_max and (self.credits_max is None or spent + price <= self.credits_max)
+
+    def clips_paid(self, price: int) -> int:
+        """How many clips of that price an item may buy at most."""
+        if self.credits_max is None or price <= 0:
+            return self.clips_max
+        return min(self.clips_max, self.credits_max // price)
+
+
+def chance_accepted(share: float, clips: int) -> float:
+    """The chance that one of so many clips is accepted, where that share of all is."""
+    return float(1 - (1 - share) ** clips)
+
+
+def clips_expected(share: float, clips_max: int) -> float:
+    """How many clips are bought on average, one by one, until one is accepted or so many were bought."""
+    return chance_accepted(share, clips_max) / share if share > 0 else float(clips_max)
 
 
 @dataclass(frozen=True, slots=True)

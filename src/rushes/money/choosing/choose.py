@@ -99,7 +99,7 @@ class _Choosing:
         self._credits_max = None if asked.best_of is None else asked.best_of.credits_max
         account_id = batch.account_id
         known = choices.records(connection, account_id, since_ms=now_ms - auto.LEARNED_MS)
-        self._known = _of_all_lanes(known, models.catalogue)
+        self._known = of_all_lanes(known, models.catalogue)
         self._failing = choices.failing(
             connection, account_id, since_ms=now_ms - auto.FAILED_MS, failures=auto.FAILURES_MAX
         )
@@ -222,7 +222,7 @@ class _Choosing:
         return None
 
 
-def _of_all_lanes(records: Mapping[str, Record], catalogue: Catalogue) -> dict[str, Record]:
+def of_all_lanes(records: Mapping[str, Record], catalogue: Catalogue) -> dict[str, Record]:
     """The records of each model, with the clips of all its lanes."""
     made: dict[str, Record] = {}
     for name, record in records.items():

@@ -1,11 +1,17 @@
 """The options of a run that say what an acceptable clip is, and what it may cost."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from rushes.cli.options import Gate, Whole
+
+if TYPE_CHECKING:
+    from rushes.domain.acceptance.best_of import BestOf
+    from rushes.domain.input.priced import PricedDraft
+    from rushes.settings import Settings
 
 
 @Parameter(name="*")
@@ -33,6 +39,13 @@ class GivenAcceptance:
         if self.best_of is None and given:
             raise InputError("--clip-credits-max and --score-min need --best-of")
         return None if self.best_of is None else {"n_max": self.best_of, **given}
+
+    def best_of_for(self, priced: "Sequence[PricedDraft]", settings: "Settings") -> "BestOf | None":
+        """How many clips each of the items may buy. Raises `InputError`."""
+        from rushes.domain.acceptance.best_of import read_acceptance
+        from rushes.wiring import gate_rules
+
+        return read_acceptance(self.gate, self.accept(), gate_rules(settings), priced).best_of
 
 
 NOTHING_ASKED = GivenAcceptance()

@@ -183,7 +183,14 @@ def run(
     if dry_run:
         priced = price_drafts(drafts, settings, folder_of(file), auto=bounds.rule(catalogue))
         check_reachable(settings, priced, ways.account)
-        print_quote(priced, settings, as_json=ways.json, account=ways.account, reuse=ways.reuse)
+        print_quote(
+            priced,
+            settings,
+            as_json=ways.json,
+            account=ways.account,
+            reuse=ways.reuse,
+            best_of=accepting.best_of_for(priced, settings),
+        )
         return 0
     asked = {
         "retries": retrying.policy(),
