@@ -150,6 +150,7 @@ class Service:
             links=self.links.at(""),
             base_url=settings.base_url,
             valuation=settings.valuation,
+            gate=gate_rules(settings),
             objects=None if settings.archive_place is None else ObjectStore(settings.archive_place),
             uploads=self._rushes.uploads,
             adopt=self._rushes.adopt,

@@ -6,6 +6,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from rushes.domain.acceptance.gate import NO_GATE, GateRules
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.margin import NO_VALUATION, Valuation
 from rushes.files.links import FileLinks
@@ -25,7 +26,8 @@ class DashboardParts:
     `base_url` is the service's public URL: its host is one that pages may be asked from. `signing_key()` is
     the key of signed statements, `own_public_key()` its public half where it has been made. `objects` is the
     archive, if there is one. `adopt(batch_id, index, remote task id)` gives an item the remote task that was
-    bought for it. `settings` are the effective ones: name, value with secrets masked, and where it came from.
+    bought for it. `gate` is what a batch may ask of its clips. `settings` are the effective ones: name, value
+    with secrets masked, and where it came from.
     """
 
     secret: str
@@ -45,5 +47,6 @@ class DashboardParts:
     adopt: Callable[[str, int, str], Awaitable[Mapping[str, Any]]]
     own_public_key: Callable[[], str | None] = lambda: None
     valuation: Valuation = NO_VALUATION
+    gate: GateRules = NO_GATE
     version: str = ""
     settings: Sequence[tuple[str, str, str]] = ()

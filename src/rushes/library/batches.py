@@ -93,7 +93,6 @@ class WithBatches(Reading):
             rule = read_auto(auto, self.catalogue, now_ms)
             given, known, priced = await self._priced(drafts, account, folder, now_ms, rule)
             policy, acceptance = self.asked_of(priced, known, retries, gate, accept, now_ms, rule)
-            await self.check_reachable(priced, account=account)
         except InputError as refused:
             asked = await self._as_uploaded(drafts, account, folder)
             return await self._replay_of(account, request_id, asked, *facts) or _raised(refused)
@@ -237,6 +236,7 @@ class WithBatches(Reading):
         known = await self.uploads.known(await self.database.read(ledger.account_id_if_any, account), given)
         rule = rule or NO_BOUNDS
         priced = validate_drafts(given.drafts, self.catalogue, now_ms / 1000, known, auto=rule)
+        await self.check_reachable(priced, account=account)
         return given, known, priced
 
     async def _as_uploaded(

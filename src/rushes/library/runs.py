@@ -65,7 +65,6 @@ class WithRuns(WithBatches):
             rule = read_auto(auto, self.catalogue, now_ms)
             given, known, priced = await self._priced(drafts, account, folder, now_ms, rule)
             policy, acceptance = self.asked_of(priced, known, retries, gate, accept, now_ms, rule)
-            await self.check_reachable(priced, account=account)
         except InputError:  # its model may have gone since
             asked = await self._as_uploaded(drafts, account, folder)
             earlier = await self._earlier(asked, facts, account=account, request_id=request_id, again=again)

@@ -51,9 +51,6 @@ def quote(
         lambda model: forecaster.render_time(connection, model.name, now_ms),
         lambda provider: forecaster.pace(connection, provider),
     )
-    by_name: dict[str, list[int]] = {}
-    for index, draft in enumerate(drafts):
-        by_name.setdefault(draft.asked_for, []).append(price[index])
     return {
         "total_count": len(drafts),
         "required_credits": required,
@@ -61,15 +58,7 @@ def quote(
         "available_credits": available,
         "sufficient": required <= available,
         "cost_per_video": _only_price(price.values()),
-        "models": [
-            {
-                "model": name,
-                "count": len(prices),
-                "credits_per_video": _only_price(prices),
-                "credits": sum(prices),
-            }
-            for name, prices in by_name.items()
-        ],
+        "models": _by_model(drafts, price),
         "items": [
             {"index": index, "model": draft.asked_for, "credits": price[index]}
             for index, draft in enumerate(drafts)
@@ -86,6 +75,21 @@ def quote(
         },
         "finish_seconds": {"p50": p50, "p95": p95},
     }
+
+
+def _by_model(drafts: Sequence[PricedDraft], price: Mapping[int, int]) -> list[dict[str, Any]]:
+    by_name: dict[str, list[int]] = {}
+    for index, draft in enumerate(drafts):
+        by_name.setdefault(draft.asked_for, []).append(price[index])
+    return [
+        {
+            "model": name,
+            "count": len(prices),
+            "credits_per_video": _only_price(prices),
+            "credits": sum(prices),
+        }
+        for name, prices in by_name.items()
+    ]
 
 
 def operator_quote(drafts: Sequence[PricedDraft], pace_of: Mapping[str, ProviderPace]) -> dict[str, Any]:

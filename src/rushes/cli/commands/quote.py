@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from rushes.cli.commands.running.accepting import NOTHING_ASKED, GivenAcceptance
+from rushes.cli.given_acceptance import NOTHING_ASKED, GivenAcceptance
 from rushes.cli.given_items import (
     NO_BOUNDS_GIVEN,
     NOTHING_GIVEN,
@@ -53,9 +53,8 @@ def quote(
     catalogue = settings.catalogue()
     bounds, drafts = bounds.in_lanes(given.drafts(file, catalogue), catalogue)
     priced = price_drafts(drafts, settings, folder_of(file), auto=bounds.rule(catalogue))
-    check_reachable(settings, priced, account)
     best_of = accepting.best_of_for(priced, settings)
-    print_quote(priced, settings, as_json=json, account=account, reuse=reuse, best_of=best_of)
+    show_quote(priced, settings, as_json=json, account=account, reuse=reuse, best_of=best_of)
 
 
 def check_reachable(settings: "Settings", drafts: "Sequence[PricedDraft]", account: str) -> None:
@@ -145,7 +144,7 @@ def expected_lines(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def print_quote(
+def show_quote(
     drafts: "Sequence[PricedDraft]",
     settings: "Settings",
     *,
@@ -154,11 +153,15 @@ def print_quote(
     reuse: bool = False,
     best_of: "BestOf | None" = None,
 ) -> None:
-    """The quote on stdout. With `reuse` the sum is without what would be reused."""
+    """The quote on stdout, unless the time to finish by is refused.
+
+    With `reuse` the sum is without what would be reused.
+    """
     from rushes.cli.show import duration, money_text, print_json, print_line, print_table
     from rushes.read.quotes import operator_quote
     from rushes.wiring import provider_paces
 
+    check_reachable(settings, drafts, account)
     found = operator_quote(drafts, provider_paces(settings))
     bought, free = bought_before(settings, drafts, account)
     saved = sum(drafts[index].credits for index in free)

@@ -42,12 +42,12 @@ class BestOf:
 
 
 def chance_accepted(share: float, clips: int) -> float:
-    """The chance that one of so many clips is accepted, where that share of all is."""
+    """The chance that one of these clips is accepted, where that share of all is."""
     return float(1 - (1 - share) ** clips)
 
 
 def clips_expected(share: float, clips_max: int) -> float:
-    """How many clips are bought on average, one by one, until one is accepted or so many were bought."""
+    """How many clips are bought on average, one by one, until one is accepted; at most `clips_max`."""
     return chance_accepted(share, clips_max) / share if share > 0 else float(clips_max)
 
 

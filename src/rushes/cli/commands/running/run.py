@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from rushes.cli.commands.running.accepting import NOTHING_ASKED, GivenAcceptance
+from rushes.cli.given_acceptance import NOTHING_ASKED, GivenAcceptance
 from rushes.cli.given_items import (
     NO_BOUNDS_GIVEN,
     NOTHING_GIVEN,
@@ -157,7 +157,7 @@ def run(
     Says what it costs, submits every prompt once, stores the videos and copies them into a folder. Started
     again with the same prompts it resumes, and buys nothing twice. Ctrl-C stops cleanly.
     """
-    from rushes.cli.commands.quote import check_reachable, print_quote
+    from rushes.cli.commands.quote import show_quote
     from rushes.cli.commands.running.before import out_folder
     from rushes.cli.session import run_async
     from rushes.cli.usage import UsageError
@@ -182,14 +182,9 @@ def run(
     bounds, drafts = bounds.in_lanes(given.drafts(file, catalogue), catalogue)
     if dry_run:
         priced = price_drafts(drafts, settings, folder_of(file), auto=bounds.rule(catalogue))
-        check_reachable(settings, priced, ways.account)
-        print_quote(
-            priced,
-            settings,
-            as_json=ways.json,
-            account=ways.account,
-            reuse=ways.reuse,
-            best_of=accepting.best_of_for(priced, settings),
+        best_of = accepting.best_of_for(priced, settings)
+        show_quote(
+            priced, settings, as_json=ways.json, account=ways.account, reuse=ways.reuse, best_of=best_of
         )
         return 0
     asked = {

@@ -1,13 +1,15 @@
 """What the form of a new batch says, checked row by row."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from rushes.dashboard.acting import Form
 from rushes.dashboard.markup import whole_number
+from rushes.dashboard.pages.new_batch.accepting import BY, NOTHING_MORE, Asked, acceptance_of, read_asked
 from rushes.dashboard.parts import DashboardParts
 from rushes.dashboard.words import tr
+from rushes.domain.acceptance.best_of import NOTHING_ASKED, Acceptance
 from rushes.domain.catalogue.model import Model
 from rushes.domain.credits import CREDITS_MAX
 from rushes.domain.errors import InputError
@@ -17,6 +19,7 @@ from rushes.domain.input.prompts import Defaults
 from rushes.domain.input.row_by_row import CheckedRows, check_row_by_row
 from rushes.domain.input.templates import drafts_from_template
 from rushes.domain.retries import RETRIES_MAX, RetryPolicy, read_policy
+from rushes.store import ledger
 
 OPTION_PREFIX: Final = "option."
 NAME_CHARACTERS_MAX: Final = 128
@@ -36,6 +39,8 @@ class Given:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     retries: object = None
     deadline_at_ms: int | None = None
+    asked: Asked = NOTHING_MORE
+    acceptance: Acceptance = NOTHING_ASKED
 
     @property
     def drafts(self) -> list[PricedDraft]:
@@ -48,14 +53,28 @@ class Given:
         return sum(draft.credits for draft in self.drafts)
 
     @property
+    def credits_max(self) -> int:
+        """What the first clips may come to cost, where lanes are open."""
+        return sum(draft.credits_max for draft in self.drafts)
+
+    @property
     def agreed(self) -> str:
         """What making it agrees to."""
-        return f"{len(self.drafts)}:{self.required_credits}"
+        more = "" if self.credits_max == self.required_credits else f":{self.credits_max}"
+        return f"{len(self.drafts)}:{self.required_credits}{more}"
 
 
 async def read_given(parts: DashboardParts, form: Form, *, now_ms: int) -> Given:
     """The form, checked on a thread as it may have thousands of rows."""
-    return await asyncio.to_thread(_read, parts, form, now_ms)
+    given = await asyncio.to_thread(_read, parts, form, now_ms)
+    if given.acceptance.auto is None:
+        return given
+    try:
+        owner = await parts.read(ledger.account_id_if_any, form.get("account"))
+        await parts.read(parts.forecaster.check_reachable, given.drafts, owner, now_ms)
+    except InputError as error:
+        return replace(given, form=Form(given.form.values, {**given.form.errors, BY: _said(error)}))
+    return given
 
 
 def _read(parts: DashboardParts, form: Form, now_ms: int) -> Given:
@@ -66,16 +85,18 @@ def _read(parts: DashboardParts, form: Form, now_ms: int) -> Given:
     alias = catalogue.find_alias(name)
     model = alias.models[0] if alias is not None else catalogue.get(name)
     defaults = Defaults.of(catalogue, name, _options(parts, form, model, name, errors))
-    rows = CheckedRows(())
+    rows, asked, rule = CheckedRows(()), read_asked(form, errors), None
     try:
-        rows = check_row_by_row(_rows(form, defaults), defaults, catalogue, now_ms / 1000)
+        rule = asked.rule(model, parts, now_ms)
+        rows = check_row_by_row(_rows(form, defaults), defaults, catalogue, now_ms / 1000, lanes=rule)
     except InputError as error:
         place = (error.field or "text").partition(".")[0]
-        errors[place if place in ("template", "variables") else "text"] = _said(error)
+        errors[place if place in ("template", "variables", BY) else "text"] = _said(error)
     if rows.problem is not None:
         errors["text"] = _said(rows.problem)
     if len(form.get("name")) > NAME_CHARACTERS_MAX or not form.get("name").isprintable():
         errors["name"] = tr("must be 1 to {n} printable characters", n=NAME_CHARACTERS_MAX)
+    acceptance = acceptance_of(asked, parts, rows.sound, rule, errors)
     retries, policy = _policy(parts, form, rows, errors, now_ms)
     return Given(
         form=Form(form.values, errors),
@@ -85,6 +106,8 @@ def _read(parts: DashboardParts, form: Form, now_ms: int) -> Given:
         policy=policy,
         retries=retries,
         deadline_at_ms=_deadline(form, errors, now_ms),
+        asked=asked,
+        acceptance=acceptance,
     )
 
 

@@ -75,7 +75,7 @@ async def _make(visit: Visit, given: Given) -> Done:
     public_id = parts.new_batch_id()
     token = form.get("token")[:TOKEN_CHARACTERS_MAX]
     request_id = f"page-{token}" if token else public_id
-    facts = [] if given.retries is None else [given.retries]
+    facts = [*([] if given.retries is None else [given.retries]), *given.asked.facts]
 
     await _check_uploads(visit, given)
 
@@ -90,6 +90,7 @@ async def _make(visit: Visit, given: Given) -> Done:
             retry_policy=given.policy,
             name=form.get("name") or None,
             deadline_at_ms=given.deadline_at_ms,
+            acceptance=given.acceptance,
             uploads_kept_ms=parts.uploads.keep_ms,
         )
         return accept.accept_batch(connection, request, public_id=public_id, now_ms=visit.now_ms)

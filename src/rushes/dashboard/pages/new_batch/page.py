@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from rushes.dashboard.acting import Form, field_row
 from rushes.dashboard.markup import Markup, joined, tag
+from rushes.dashboard.pages.new_batch.accepting import accepting_rows
 from rushes.dashboard.pages.new_batch.given import (
     DEADLINE_HOURS_MAX,
     NAME_CHARACTERS_MAX,
@@ -128,7 +129,13 @@ def _form(
         _part("options", fragments),
         class_="card fields",
     )
-    right = tag("div", _who(form, accounts), _part("quote", fragments), class_="card fields quote")
+    right = tag(
+        "div",
+        _who(form, accounts),
+        accepting_rows(form),
+        _part("quote", fragments),
+        class_="card fields quote",
+    )
     return tag(
         "form",
         tag("input", type="hidden", name="token", value=form.get("token")),

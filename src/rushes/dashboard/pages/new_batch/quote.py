@@ -1,11 +1,13 @@
 """The quote of a batch that is being written: credits, cost and margin, balance after, when it is done."""
 
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from rushes.dashboard.acting import AGREED
 from rushes.dashboard.markup import Markup, joined, tag
 from rushes.dashboard.pages.new_batch.given import Given
-from rushes.dashboard.pieces import about, number
+from rushes.dashboard.pieces import about, number, percent
 from rushes.dashboard.session import Role
 from rushes.dashboard.visit import Visit
 from rushes.dashboard.words import tr, tr_count
@@ -27,13 +29,19 @@ async def quote_card(visit: Visit, given: Given, first_account: str) -> Markup:
     parts = visit.parts
     try:
         found = await parts.read(
-            quotes.quote, drafts, account=account, forecaster=parts.forecaster, now_ms=visit.now_ms
+            quotes.quote,
+            drafts,
+            account=account,
+            forecaster=parts.forecaster,
+            now_ms=visit.now_ms,
+            best_of=given.acceptance.best_of,
         )
     except NotFound as error:
         return joined(head, tag("p", error.message, class_="problem"))
     after = found["available_credits"] - found["required_credits"]
     lines = [
         (tr("Balance after"), number(after), "amount-minus" if after < 0 else None),
+        *_expected(found["accept"]),
         *_money(visit, given),
         (tr("Done in"), _span(found["finish_seconds"]), None),
     ]
@@ -42,7 +50,7 @@ async def quote_card(visit: Visit, given: Given, first_account: str) -> Markup:
     said = count if each is None else f"{count} · {tr('{n} each', n=number(each))}"
     return joined(
         head,
-        tag("p", tag("span", number(found["required_credits"]), class_="big"), " ", tr("credits")),
+        tag("p", tag("span", _span_of_credits(given), class_="big"), " ", tr("credits")),
         tag("p", said, class_="muted"),
         tag(
             "dl",
@@ -52,6 +60,40 @@ async def quote_card(visit: Visit, given: Given, first_account: str) -> Markup:
         _faults(given),
         _button(visit, given, is_short=after < 0),
     )
+
+
+def _span_of_credits(given: Given) -> str:
+    low, high = number(given.required_credits), number(given.credits_max)
+    return low if low == high else tr("{low} to {high}", low=low, high=high)
+
+
+def _expected(found: Mapping[str, Any] | None) -> list[tuple[str, str, str | None]]:
+    """What best of n is expected to cost, and by what history of each model."""
+    if found is None:
+        return []
+    lines: list[tuple[str, str, str | None]] = []
+    if found["expected_credits"] is not None:
+        said = tr(
+            "{credits} credits, {n} accepted",
+            credits=f"{found['expected_credits']:,.1f}",
+            n=f"{found['expected_accepted']:,.1f}",
+        )
+        lines.append((tr("Expected"), said, None))
+    for one in found["models"]:
+        known = tr("{n} of {all} clips accepted", n=one["accepted"], all=one["clips"])
+        if one["chance"] is None:
+            lines.append((one["model"], tr("unknown yet: {known}", known=known), None))
+            continue
+        low, high = (percent(end, 1) for end in one["chance_interval"])
+        chance = tr(
+            "accepted in {chance} ({low} to {high}); {known}",
+            chance=percent(one["chance"], 1),
+            low=low,
+            high=high,
+            known=known,
+        )
+        lines.append((one["model"], chance, None))
+    return lines
 
 
 def _span(seconds: dict[str, int]) -> str:
@@ -92,8 +134,8 @@ def _button(visit: Visit, given: Given, *, is_short: bool) -> Markup:
         return tag("p", tr("The account has too few credits for this batch."), class_="problem")
     if not visit.may(Role.OPERATOR):
         return tag("p", tr("Your role may not do this"), class_="muted")
-    n = number(given.required_credits)
-    text = tr("Create for {n} credits", n=n) if given.required_credits != 1 else tr("Create for 1 credit")
+    n = _span_of_credits(given)
+    text = tr("Create for {n} credits", n=n) if given.credits_max != 1 else tr("Create for 1 credit")
     return joined(
         tag("input", type="hidden", name=AGREED, value=given.agreed),
         tag("button", text, type="submit", name="act", value="create", class_="button primary wide"),
