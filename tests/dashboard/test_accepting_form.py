@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import tempfile
 from dataclasses import replace
 
 from rushes.dashboard.acting import Done, Form
@@ -9,6 +10,8 @@ from rushes.dashboard.pages.new_batch import making
 from rushes.dashboard.visit import Page
 from rushes.dashboard.words import speaking
 from rushes.domain.input.auto import AutoRule
+from rushes.files.objects import ObjectStore
+from rushes.files.uploads import Uploads
 from rushes.read.forecasts import Forecaster, ProviderPace
 from rushes.store.acceptance import gates
 from rushes.store.database import Database
@@ -23,13 +26,15 @@ def answered(books: Books, **values: str) -> Page | Done:
     """What the form answers, with a provider that has one place."""
     visit = visit_on(books.database, now_ms=books.now_ms)
     forecaster = Forecaster(LANED, {PROVIDER: ProviderPace(None, 1)}, unconfirmed_grace_seconds=900)
-    parts = replace(visit.parts, catalogue=LANED, forecaster=forecaster, uploads=_NoUploads())
+    uploads = Uploads(
+        books.database,
+        ObjectStore(tempfile.gettempdir()),
+        now_ms=lambda: books.now_ms,
+        new_nonce=lambda: "nonce",
+    )
+    parts = replace(visit.parts, catalogue=LANED, forecaster=forecaster, uploads=uploads)
     form = {"account": "default", "text": "a boat\na kite", "model": "sora-2", "token": "t-1"}
     return asyncio.run(making.answer(replace(visit, parts=parts), Form({**form, **values})))
-
-
-class _NoUploads:
-    keep_ms = 1_000
 
 
 def quote_of(books: Books, **values: str) -> str:
