@@ -1,16 +1,20 @@
 """Lanes chosen by a time to finish by, at a provider that takes only some tasks at a time."""
 
+import random
+
 import pytest
 
 from rushes.domain.catalogue.model import Model
 from rushes.domain.forecast import Pace
+from rushes.domain.input.auto import AutoRule
 from rushes.domain.polling.render_times import SECONDS_MAX, Estimate, Tally, typical_task
 from rushes.money.accept import cancel_batch
 from rushes.money.choosing.choose import Models
 from rushes.money.choosing.turns import Times, Turns, believed, queues_of
+from rushes.store import ledger
 from rushes.store.database import Database
 from tests.books import Books, assert_sound
-from tests.money.test_auto import LANED, accept_in_lanes, books, choose
+from tests.money.test_auto import LANED, accept, accept_in_lanes, books, choose, judge
 
 __all__ = ["books"]  # the fixture
 
@@ -129,3 +133,29 @@ def test_a_queue_of_others_is_counted_and_holds_up_nobodys_choice(database: Data
     ]
     assert starts[1] > starts[0] > 40.0, "each behind what of its own waits"
     assert queues.turns(None, 1)[PROVIDER].start_seconds() == 40.0
+
+
+def test_best_of_n_takes_the_cheap_lane_only_where_the_next_clip_has_time_too(database: Database) -> None:
+    books = Books(database)
+    books.grant(books.account(), 100_000)
+    rule = AutoRule(("sora-2",), finish_by_ms=books.now_ms + 1_300_000)
+    models = Models(LANED, times=times)
+    for number, (best_of, expected) in enumerate(((None, "sora-flex"), ({"n_max": 2}, "sora-2")), start=1):
+        name = f"bat_{number}"
+        accept(books, 1, rule=rule, best_of=best_of, name=name, catalogue=LANED)
+        assert choose(books, number, models) == {expected: 1}, best_of
+    judge(books, {"sora-2": 0.0, "sora-flex": 0.0}, random.Random(1))
+    assert choose(books, 2, models) == {"sora-flex": 1}, "the last clip needs no time for another"
+    assert_sound(books)
+
+
+def test_where_the_fast_lane_cannot_be_paid_the_cheap_one_is_taken_though_it_is_late(
+    database: Database,
+) -> None:
+    books = Books(database)
+    account_id = books.account()
+    books.grant(account_id, 20)
+    accept_in_lanes(books, 3, by_ms=books.now_ms + 200_000)
+    assert choose(books, models=Models(LANED, times=times)) == {"sora-2": 1, "sora-flex": 2}
+    assert books.database.run(ledger.available_credits, account_id, books.now_ms) == 2
+    assert_sound(books)

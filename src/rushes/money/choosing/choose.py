@@ -63,17 +63,19 @@ def choose_models(connection: Connection, batch_id: int, models: Models, now_ms:
         return {}
     choosing = _Choosing(connection, batch, models, now_ms)
     candidates = [choosing.candidates(row) for row in rows]
-    count = choosing.room({each.model.name: each.model for of_row in candidates for each in of_row})
+    fast_enough = [choosing.fast_enough(of_row) for of_row in candidates]
+    count = choosing.room({each.model.name: each.model for of_row in fast_enough for each in of_row})
     purse = Purse.of(connection, batch, [each for of_row in candidates for each in of_row], now_ms)
     behind = choices.count_waiting(connection, batch_id)
     chosen: list[tuple[object, ...]] = []
     given: Counter[str] = Counter()
-    for row, of_row in zip(rows, candidates, strict=True):
+    for row, of_row, fast in zip(rows, candidates, fast_enough, strict=True):
         behind -= 1
-        in_time = choosing.in_time(of_row, behind)
+        in_time = choosing.in_time(row, fast, behind)
         if len(chosen) >= count or not choosing.is_due(in_time):
             break
-        found = choosing.first_paid(row, in_time, purse)
+        # one that comes late is better than none
+        found = choosing.first_paid(row, in_time, purse) or choosing.first_paid(row, of_row, purse)
         if found is None:
             continue
         candidate, reason = found
@@ -97,6 +99,7 @@ class _Choosing:
         asked = gates.of_batch(connection, batch.batch_id)
         self._rule = asked.auto or auto.NO_BOUNDS
         self._credits_max = None if asked.best_of is None else asked.best_of.credits_max
+        self._clips_max = 1 if asked.best_of is None else asked.best_of.clips_max
         account_id = batch.account_id
         known = choices.records(connection, account_id, since_ms=now_ms - auto.LEARNED_MS)
         self._known = of_all_lanes(known, models.catalogue)
@@ -127,12 +130,7 @@ class _Choosing:
             known = KnownUploads(uploads.kept_facts(self._connection, named), self._models.makes_links)
         found = auto.candidates(self._models.catalogue, self._rule, options, self._now_ms / 1000, known)
         found = [each for each in found if self._models.usable(each.model)]
-        found = [each for each in found if each.model.name not in self._failing] or found
-        if self._rule.finish_by_ms is None or not found:
-            return found
-        return [each for each in found if self._late_seconds(each) <= self._left_seconds] or [
-            min(found, key=self._late_seconds)  # past that time, or with none that is fast enough
-        ]
+        return [each for each in found if each.model.name not in self._failing] or found
 
     # --- by a time to finish by ---------------------------------------------------------------------------
 
@@ -142,20 +140,33 @@ class _Choosing:
     def _turns_at(self, model: Model) -> Turns:
         return self._turns.get(model.provider, NO_LIMITS)
 
-    def in_time(self, found: Sequence[Candidate], behind: int) -> list[Candidate]:
+    def fast_enough(self, found: Sequence[Candidate]) -> list[Candidate]:
+        """Those whose video is there in time if it is sent now; if none, the fastest."""
+        if self._rule.finish_by_ms is None or not found:
+            return list(found)
+        return [each for each in found if self._late_seconds(each) <= self._left_seconds] or [
+            min(found, key=self._late_seconds)
+        ]
+
+    def in_time(self, row: Row[Any], found: Sequence[Candidate], behind: int) -> list[Candidate]:
         """Those whose video is there in time once it had its turn, one lane of each model; if none, the
-        fastest. Where one leaves too little time for those `behind` it, it is not in time either.
+        fastest. Where one leaves too little time for those `behind` it, it is not in time either, nor where
+        the item's next clip would be late, as long as there is time for two.
         """
         if self._rule.finish_by_ms is None or not found:
             return list(found)
         fastest = min(found, key=lambda each: self._start_seconds(each) + self._late_seconds(each))
-        fits = [
-            each
-            for each in found
-            if self._start_seconds(each) + self._late_seconds(each) <= self._left_seconds
-            and self._leaves_time(each, fastest, behind)
-        ]
-        return auto.one_lane_each(fits or [fastest])
+        again = self._late_seconds(fastest) if row.number + 1 < self._clips_max else 0.0
+        for more_seconds in (again, 0.0):
+            fits = [
+                each
+                for each in found
+                if self._start_seconds(each) + self._late_seconds(each) + more_seconds <= self._left_seconds
+                and self._leaves_time(each, fastest, behind)
+            ]
+            if fits:
+                return auto.one_lane_each(fits)
+        return [fastest]
 
     def _start_seconds(self, candidate: Candidate) -> float:
         return self._turns_at(candidate.model).start_seconds()
