@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from rushes import telemetry
 from rushes.domain.errors import DatabaseUnreachable
 from rushes.domain.task import Failed, FailureType
+from rushes.money.settle import Group
 from rushes.run.commit import Committed, Committer, SettleOutcome
 from rushes.store import workers
 from rushes.store.database import Database
@@ -252,3 +253,14 @@ def test_a_batch_whose_reservation_is_wrong_stops_nobody_elses_tasks(books: Book
         {"status": "failed"},
         {"status": "failed"},
     ]
+
+
+def test_that_an_attempt_never_left_counts_more_than_that_it_was_given_up(database: Database) -> None:
+    """Both in one group, when an adoption whose answer was lost is understood after the grace is over."""
+    made = Books(database)
+    made.grant(made.account(), 100)
+    made.accept(1, [10])
+    (task,) = made.claim()
+    applied = made.apply(Group(returned=[(task.task_id, 1)], given_up=[(task.task_id, 1)]))
+    assert applied.settled == frozenset()
+    assert made.row("SELECT status, attempt FROM video_tasks") == {"status": "pending", "attempt": 1}

@@ -231,13 +231,13 @@ def apply_group(
         finished += tasks.finish_if_owned(connection, group.verdicts, worker_id=worker_id, now_ms=now_ms)
     if group.refused:
         finished += tasks.refuse_if_unnamed(connection, group.refused, now_ms=now_ms)
+    back: list[int] = []
+    if group.returned:
+        back += tasks.return_to_pending_if_unnamed(connection, group.returned)
     unknown: dict[str, Any] = {"error": SUBMIT_OUTCOME_UNKNOWN, "failure_type": FailureType.UNKNOWN}
     unknown |= {"worker_id": worker_id, "now_ms": now_ms}
     if group.given_up:
         finished += tasks.give_up_if_unnamed(connection, group.given_up, **unknown)
-    back: list[int] = []
-    if group.returned:
-        back += tasks.return_to_pending_if_unnamed(connection, group.returned)
     resubmitted: list[tuple[int, int]] = []
     if group.resubmitted:
         resubmitted = tasks.resubmit_if_unnamed(connection, group.resubmitted, **unknown)

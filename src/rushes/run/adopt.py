@@ -73,6 +73,7 @@ class Adoption:
     def _return_never_sent(self, adopted: Sequence[OwnedTask]) -> None:
         """Give back what dead workers had claimed and certainly not sent; the rest stays unconfirmed."""
         claimed: dict[str, list[tuple[int, int]]] = {}
+        lane_of = {task.task_id: self._lanes[task.provider] for task in adopted}
         for task in adopted:
             claimer = self._claimed_by.get((task.task_id, task.attempt))
             if task.remote_task_id is None and claimer is not None:
@@ -80,6 +81,8 @@ class Adoption:
         for worker_id, attempts in claimed.items():
             never_sent = self._context.records.never_sent(worker_id, attempts)
             for task_id, attempt in sorted(never_sent):
+                # not held any more: its grace may be over by now
+                lane_of[task_id].attempts.unconfirmed.pop(task_id, None)
                 self._context.committer.returned(task_id, attempt)
             if never_sent:
                 log.info(telemetry.SUBMITS_NEVER_SENT, count=len(never_sent), worker_id=worker_id)
