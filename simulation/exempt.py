@@ -30,7 +30,15 @@ EXEMPT: dict[str, str] = {
     "send: except Exception": _DEFECT,
     "Poller._ask_later: if self._health.polls_unanswered_seconds(now) >= GONE_SECONDS: yes": _GONE,
     "Poller._conclude_unanswered: called": _GONE,
+    "Poller._conclude_unanswered: for task in list(self.tasks.values()): a turn": _GONE,
+    "Poller._conclude_unanswered: if is_over and task.host is None and (not task.settling): yes": _GONE,
     "Poller._conclude_unanswered: if is_over and task.host is None and (not task.settling): no": _GONE,
+    "Poller.dropped: if not task.settling: no": (
+        "a drop that is answered within the commit of its task's end (tests/run/test_cancelling.py)"
+    ),
+    "Worker.salvage: except TimeoutError": (
+        "a database that is away for longer than a worker saves what it knows (tests/run/test_bounded_stops.py)"
+    ),
     "_worked_off: if error is not None and (not isinstance(error, StoreError)): yes": (
         "a pass is over before another takes its lease, but for one that sleeps (tests/run/test_lease.py)"
     ),

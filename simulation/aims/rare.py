@@ -86,8 +86,8 @@ def _slot(draw: random.Random, plan: Plan) -> int:
 
 def _stopped_with_claims(draw: random.Random, plan: Plan) -> Iterator[Fault]:
     """Workers are asked to stop while a claim of theirs is under way, whose answer then takes its time."""
-    for batch in _some(draw, plan, 12):
-        slot, at = _slot(draw, plan), round(max(0.0, batch.at - 0.3), 3)
+    for batch in (*_some(draw, plan, 12), *_some(draw, plan, 12), *_some(draw, plan, 12)):
+        slot, at = _slot(draw, plan), round(max(0.0, batch.at + draw.uniform(-0.5, 3.0)), 3)
         yield LateAnswer(at, slot, "claim_fairly", 1, round(draw.choice((1.0, 12.0)) * draw.random(), 3))
         yield Stop(at, slot, round(5 * draw.random(), 3), "commit.before.claim_fairly")
 
@@ -129,8 +129,10 @@ def _refused_rows(draw: random.Random, plan: Plan) -> Iterator[Fault]:
     yield Weather("submit_reset_after", round(draw.uniform(0.02, 0.1), 4))
     yield Weather("submit_throttled", round(draw.uniform(0.02, 0.1), 4))
     yield Weather("submit_rejected", round(draw.uniform(0.02, 0.1), 4))
-    span = 0.15 * plan.chaos_seconds
-    for number, what in enumerate(draw.sample(REFUSED_KINDS, 4)):
+    span = 0.12 * plan.chaos_seconds
+    for number, what in enumerate(
+        (*draw.sample(REFUSED_KINDS, 4), ("accepted", "unconfirmed"), ("verdicts",))
+    ):
         at, seconds = round(number * span, 3), round(span * draw.uniform(0.3, 0.99), 3)
         yield RefusedRows(at, seconds, what, draw.choice((8, 30, 100)))
 
@@ -207,7 +209,7 @@ def _lost_refunds(draw: random.Random, plan: Plan) -> Iterator[Fault]:
 RARE_AIMS: tuple[Callable[[random.Random, Plan], Iterator[Fault]], ...] = (
     *(_stopped_with_claims, _stopped_with_submits, _lease_lost_with_submits, _lost_adoptions),
     *(_refused_rows, _swapped_submits, _callback_storms, _moved_host, _stopped_before_it_began),
-    *(_many_cancels, _asked_at_the_end, _claims_lost_beside_submits, _lost_refunds),
+    *(_many_cancels, _asked_at_the_end, _asked_at_the_end, _claims_lost_beside_submits, _lost_refunds),
 )
 
 
@@ -216,13 +218,13 @@ RARE_AIMS: tuple[Callable[[random.Random, Plan], Iterator[Fault]], ...] = (
 
 def _aim_at_passes(draw: random.Random, plan: Plan) -> Iterator[Fault]:
     """Passes that lose their database or their lease, find the provider's door shut, or are asked to stop."""
-    for _ in range(6):
+    for _ in range(20):
         at = round(plan.chaos_seconds * draw.random(), 3)
         yield DatabaseOutage(at, round(draw.choice((8, 50)) * draw.random(), 3), draw.random() < 0.3)
     if draw.random() < 0.5:
         yield KeyDisabled(round(0.3 * plan.chaos_seconds * draw.random(), 3), 150.0)
     for slot in range(plan.tickers):
-        for _ in range(4):
+        for _ in range(9):
             at, point = round(plan.chaos_seconds * draw.random(), 3), draw.choice(("", "send.before"))
             asleep = plan.lease_seconds * draw.uniform(1.05, 1.3)
             yield Pause(at, slot, round(asleep, 3), draw.choice((point, "commit.before.apply_group")))
@@ -232,5 +234,5 @@ def _aim_at_passes(draw: random.Random, plan: Plan) -> Iterator[Fault]:
 def _aim_at_drops(draw: random.Random, plan: Plan) -> Iterator[Fault]:
     """Batches that are cancelled when the service has just taken their tasks."""
     for number, batch in enumerate(plan.batches):
-        if draw.random() < 0.6:
+        if draw.random() < 0.9:
             yield Cancel(round(batch.at + draw.uniform(1, 9), 3), number)

@@ -65,7 +65,7 @@ AIMED_SHARE = 0.2
 meets."""
 
 
-NARROW_SHARE = 0.1
+NARROW_SHARE = 0.15
 """How many plans have one of the narrow aims: windows that a kill or a pause by chance would shut again, so that
 nothing else befalls the processes."""
 

@@ -236,7 +236,12 @@ class ProcessDatabase(Database):
         names = names_of(function, args)
         await self._come_to("commit.before", names)
         if args and isinstance(args[0], Group):
-            world.refusing.look(args[0], world.loop.time(), self._remote_of)
+            try:
+                world.refusing.look(args[0], world.loop.time(), self._remote_of)
+            except StatementRefused:  # its rows are committed in ever smaller groups then, and others wait
+                seconds = 2 * len(args[0]) * world.plan.commit_seconds
+                world.stalled_until[process.worker_id] = world.loop.time() + seconds
+                raise
         result = world.store.run(function, *args, **kwargs)
         world.committed(process.name, names[0], process.committer)
         await self._come_to("commit.after", names)

@@ -119,3 +119,27 @@ def test_what_a_lane_raises_while_nobody_waits_for_it_is_logged() -> None:
         return [line["error"] for line in lines]
 
     assert asyncio.run(scenario()) == ["a claim failed while the worker stopped: away"]
+
+
+def test_what_cannot_be_stored_after_a_lost_lease_is_waited_for_no_longer_than_a_stop_may_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_arguments: object, **_options: object) -> None:
+        raise DatabaseUnreachable("away")
+
+    async def scenario() -> tuple[float, list[str]]:
+        with running_simulator(FAST) as simulator:
+            environment = {"RUSHES_STOP_SECONDS": "1"}
+            url = f"sqlite:///{tmp_path / 'rushes.db'}"
+            async with rushes_on(url, simulator.base_url, environment) as rushes:
+                worker = rushes.worker()
+                worker.committer.accepted(1, 1, "remote")
+                monkeypatch.setattr(rushes.database, "transact", away)
+                started = time.monotonic()
+                with capture_logs() as lines:
+                    await worker.salvage()
+                return time.monotonic() - started, [line["error"] for line in lines]
+
+    seconds, errors = asyncio.run(scenario())
+    assert seconds < 1 + LATE_SECONDS
+    assert errors[-1] == "not all was stored after the lease was lost"

@@ -182,6 +182,8 @@ def test_no_such_task_is_a_cancel_once_that_was_asked_for_and_counts_at_once_whe
         lane.poller.dropped(task)
         lane.poller.apply(task, gone)
         assert context.committer._group.verdicts == [cancelled]
+        lane.poller.dropped(task)  # once more, while its end is being committed: it is not asked for again
+        assert lane.poller.next_task(1e9) is None
         task = polled(lane)
         task.is_drop_asked = True
         for _ in range(NOT_FOUND_IN_A_ROW - 1):

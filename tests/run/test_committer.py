@@ -264,3 +264,34 @@ def test_that_an_attempt_never_left_counts_more_than_that_it_was_given_up(databa
     applied = made.apply(Group(returned=[(task.task_id, 1)], given_up=[(task.task_id, 1)]))
     assert applied.settled == frozenset()
     assert made.row("SELECT status, attempt FROM video_tasks") == {"status": "pending", "attempt": 1}
+
+
+def test_one_row_that_is_refused_costs_its_group_few_transactions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Books(Database(f"sqlite:///{tmp_path / 'many.db'}"))
+    migrate.upgrade(made.database)
+    made.grant(made.account(), 1000)
+    made.accept(1, [1] * 500)
+    claimed = made.claim()
+    made.sql(
+        "CREATE TRIGGER picky BEFORE UPDATE OF remote_task_id ON video_tasks WHEN NEW.remote_task_id = 'remote-77'"
+        " BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    transactions = 0
+    transact = Database.transact
+
+    async def counted(self: Database, *arguments: Any, **more: Any) -> Any:
+        nonlocal transactions
+        transactions += 1
+        return await transact(self, *arguments, **more)
+
+    monkeypatch.setattr(Database, "transact", counted)
+    acceptances = [(task.task_id, 1, f"remote-{number}") for number, task in enumerate(claimed)]
+    assert committed(made, *acceptances) == [(claimed[77].task_id, 1)]
+    monkeypatch.undo()
+    made.database.close()
+    assert transactions <= 22, "halved nine times, and held"
+    assert made.row("SELECT count(*) AS named FROM video_tasks WHERE remote_task_id IS NOT NULL") == {
+        "named": 499
+    }

@@ -180,15 +180,15 @@ class Group:
             self.verdicts,
         )
 
-    def singles(self) -> list["Group"]:
-        """A group for each of its rows, in the order in which they are applied."""
-        singles: list[Group] = []
-        for index, rows in enumerate(self.lists()):
-            for row in rows:
-                single = Group()
-                single.lists()[index].append(row)
-                singles.append(single)
-        return singles
+    def halves(self) -> tuple["Group", "Group"]:
+        """The rows that are applied first, and the others."""
+        first, second = Group(), Group()
+        left = len(self) // 2
+        for rows, early, late in zip(self.lists(), first.lists(), second.lists(), strict=True):
+            early.extend(rows[:left])
+            late.extend(rows[left:])
+            left -= len(early)
+        return first, second
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,7 @@ class Committer:
                 if len(group) > 1:
                     # a constraint refused one of them: keep what is sound, name what is not
                     self._in_hand.popleft()
-                    self._in_hand.extendleft(reversed(group.singles()))
+                    self._in_hand.extendleft(reversed(group.halves()))
                     continue
                 committed = await self._refused(group, error)
             self._in_hand.popleft()
