@@ -275,8 +275,8 @@ def test_one_row_that_is_refused_costs_its_group_few_transactions(
     made.accept(1, [1] * 500)
     claimed = made.claim()
     made.sql(
-        "CREATE TRIGGER picky BEFORE UPDATE OF remote_task_id ON video_tasks WHEN NEW.remote_task_id = 'remote-77'"
-        " BEGIN SELECT RAISE(ABORT, 'no'); END"
+        "CREATE TRIGGER picky BEFORE UPDATE OF remote_task_id ON video_tasks"
+        " WHEN NEW.remote_task_id = 'remote-77' BEGIN SELECT RAISE(ABORT, 'no'); END"
     )
     transactions = 0
     transact = Database.transact
