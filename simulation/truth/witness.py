@@ -241,8 +241,9 @@ class Witness:
             self._told_to[remote_task_id] = sender.worker_id
 
     def verdict_refused(self, remote_task_id: str) -> None:
-        """The database does not take the task's end: its worker must ask again."""
+        """The database does not take the task's end: its worker must ask again, whatever the schedule says."""
         self._told_to.pop(remote_task_id, None)
+        self._just_adopted.add(remote_task_id)
 
     def refusal_refused(self, attempt: Attempt) -> None:
         """The database does not take why the provider refused the attempt: nobody can keep that."""
