@@ -84,3 +84,25 @@ def heaps():
     assert _resident_mb(end.replace("bound_heaps()", ""))[0] > 2
     said = f"import os\nos.environ['MALLOC_ARENA_MAX'] = '8'\n{end}"
     assert _resident_mb(said)[0] > 2
+
+
+def test_what_is_large_is_given_back_when_it_is_freed() -> None:
+    end = """
+def large():
+    del [b"x" * 8_000_000][:]
+    frames, kept = [], []
+    for _ in range(10):
+        frames.append(b"x" * 4_000_000)
+        kept.extend(bytearray(2000) for _ in range(10))
+    before = resident_mb()
+    frames.clear()
+    print(before, resident_mb())
+bound_heaps()
+large()
+"""
+    before, after = _resident_mb(end)
+    assert before - after > 35, (before, after)
+    before, after = _resident_mb(end.replace("bound_heaps()", ""))
+    assert before - after < 10, "glibc keeps it"
+    before, after = _resident_mb(f"import os\nos.environ['MALLOC_MMAP_THRESHOLD_'] = 'mine'\n{end}")
+    assert before - after < 10, "the operator has said how it is to be"

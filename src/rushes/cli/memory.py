@@ -16,9 +16,15 @@ T = TypeVar("T")
 HEAPS_MAX: Final = 2
 """Heaps of all threads together: of them only one at a time runs Python."""
 
+PART_OF_A_HEAP_MAX_BYTES: Final = 256 * 1024
+"""What is larger (frames of videos, whole bodies) is memory of its own, and given back when it is freed.
+
+Left alone, glibc raises this to what is freed, up to 32 MB; such buffers then leave holes in its heaps."""
+
 GIVE_BACK_SECONDS: Final = 60.0
 
 _M_ARENA_MAX: Final = -8
+_M_MMAP_THRESHOLD: Final = -3
 
 
 async def long_lived(work: Coroutine[Any, Any, T], *, every_seconds: float = GIVE_BACK_SECONDS) -> T:
@@ -32,10 +38,17 @@ async def long_lived(work: Coroutine[Any, Any, T], *, every_seconds: float = GIV
 
 
 def bound_heaps() -> None:
-    """Have `HEAPS_MAX`, unless the operator has said how many. For a process without threads as yet."""
-    if "MALLOC_ARENA_MAX" not in os.environ:
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, HEAPS_MAX)
+    """Few heaps, and nothing large in them, unless the operator has said so.
+
+    For a process without threads as yet.
+    """
+    for name, option, value in (
+        ("MALLOC_ARENA_MAX", _M_ARENA_MAX, HEAPS_MAX),
+        ("MALLOC_MMAP_THRESHOLD_", _M_MMAP_THRESHOLD, PART_OF_A_HEAP_MAX_BYTES),
+    ):
+        if name not in os.environ:
+            with contextlib.suppress(OSError, AttributeError):
+                ctypes.CDLL(None).mallopt(option, value)
 
 
 def give_back() -> None:
