@@ -25,7 +25,7 @@ from simulation.world.kinds import (
 )
 from simulation.world.plan import Plan, PlannedBatch
 
-RARE_SHARE = 0.3
+RARE_SHARE = 0.15
 """How many plans get each of the aims."""
 
 REFUSED_KINDS = (

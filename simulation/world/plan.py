@@ -49,11 +49,11 @@ CATALOGUE = DEFAULT_CATALOGUE.with_overrides(
 )
 BATCH_TASKS_MAX = 400
 
-CRON_SHARE, MODEL_LIMITS_SHARE, CAN_DROP_SHARE, GONE_SHARE = 0.25, 0.12, 0.3, 0.1
+CRON_SHARE, MODEL_LIMITS_SHARE, CAN_DROP_SHARE, GONE_SHARE = 0.15, 0.12, 0.2, 0.05
 """How many plans have processes that only make passes, models with limits of their own, a service that drops what
 waits, and an outage after which a provider is given up."""
 
-SMALL_SHARE, SMALL_TASKS_MAX = 0.1, 2
+SMALL_SHARE, SMALL_TASKS_MAX = 0.05, 2
 """How many plans have only batches of so many tasks, which are tried again: the last end of one may open it again."""
 
 POLL_INTERVAL_MIN_SECONDS, POLL_INTERVAL_MAX_SECONDS = 2.0, 30.0
