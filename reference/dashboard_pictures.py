@@ -79,6 +79,7 @@ def _batch(page: Page, dashboard: str, status: str) -> str:
 
 def _take(page: Page, name: str, *, height: int = HEIGHT) -> None:
     page.set_viewport_size({"width": WIDTH, "height": height})
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")  # filling in a form scrolls to its fields
     page.wait_for_timeout(2500)  # pictures of videos are loaded by and by
     page.screenshot(path=IMAGES / f"{name}.jpg", type="jpeg", quality=QUALITY)
 

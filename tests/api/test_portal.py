@@ -131,3 +131,36 @@ def test_a_revoked_key_ends_its_sign_in_at_the_next_click(
     assert {browser.get(path).status_code for path in PAGES} == {200}
     idle_tenant.request("DELETE", f"/v1/keys/{made['key_id']}")
     assert {browser.get(path).status_code for path in PAGES} == {303}
+
+
+def test_the_pages_are_in_the_browsers_language_or_the_chosen_one(
+    browser: httpx2.Client, idle_tenant: Tenant
+) -> None:
+    chinese = {"accept-language": "zh-CN,zh;q=0.9"}
+    assert "Enter an API key of your account." in browser.get("/sign-in").text
+    assert "请输入您账户的 API 密钥。" in browser.get("/sign-in", headers=chinese).text
+    refused = browser.post("/sign-in", data={"key": "rsh_wrong"}, headers=chinese)
+    assert "密钥错误或已被吊销。" in refused.text
+    batch_id = idle_tenant.batch("a boat", name="boats")["batch_id"]
+    sign_in(browser, idle_tenant.key)
+    for path, english, other in (
+        ("/", "Newest batches", "最新批次"),
+        ("/batches", "Batches", "批次"),
+        (f"/batches/{batch_id}", "Time left", "剩余时间"),
+        ("/ledger", "Reserve", "预留"),
+        ("/usage", "By day and model", "按日期和模型"),
+        ("/keys", "this one", "当前密钥"),
+        ("/webhooks", "Nothing was sent.", "没有发送任何内容。"),
+    ):
+        assert english in browser.get(path).text, path
+        shown = browser.get(path, headers=chinese).text
+        assert other in shown, path
+        assert f">{english}<" not in shown, path
+        assert '<html lang="zh-CN"' in shown
+    chosen = browser.post("/look", data={"language": "zh", "back": "/keys"})
+    assert (chosen.status_code, chosen.headers["location"]) == (303, "/portal/keys")
+    assert "当前密钥" in browser.get("/keys").text
+    elsewhere = browser.post("/look", data={"theme": "dark", "back": "//evil.example"})
+    assert elsewhere.headers["location"] == "/portal/"
+    assert 'data-theme="dark"' in browser.get("/").text
+    assert browser.post("/look", headers={"origin": "https://evil.example"}).status_code == 403

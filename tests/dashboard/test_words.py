@@ -9,12 +9,17 @@ import pytest
 
 import rushes
 from rushes.dashboard.pages.batch.waits import hold_words, waits_for
-from rushes.dashboard.pages.codes import facts_words, file_word, source_word, verdict_word
+from rushes.dashboard.pages.codes import facts_words, file_word, note_words, source_word, verdict_word
+from rushes.dashboard.pages.new_batch.faults import fault_words
 from rushes.dashboard.pages.new_batch.page import described, price_words
 from rushes.dashboard.words import _CHINESE, CHINESE_FILE, best_language, speaking, tr, tr_count
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.catalogue.model import Model
 from rushes.domain.catalogue.options import values_of
+from rushes.domain.errors import InputError, InsufficientCredits
+from rushes.domain.input.files import rows_of
+from rushes.domain.input.prompts import Defaults
+from rushes.domain.input.row_by_row import check_row_by_row
 from rushes.read.batch_views import Eta, Wait, WaitKind
 from rushes.read.holding import Hold, HoldKind
 
@@ -100,6 +105,77 @@ def test_the_browser_says_the_language(header: str, language: str) -> None:
 
 
 # --- what others say in English -------------------------------------------------------------------------
+
+_ROWS = """\
+prompt,model,duration,custom_id,aspect_ratio
+,sora-2,,,
+a boat,sora-9,,,
+a boat,sora-2,7,,
+a boat,sora-2,long,,
+a boat,sora-2,,x,4:7
+a boat,sora-2,,x,
+a boat,veo-flash,12,,
+{long},sora-2,,,
+a boat\x07,sora-2,,,
+a boat,sora-2
+"""
+_JSON_ROWS = """\
+{"prompt": 5}
+{"prompt": "a boat", "prompts": 1}
+{"prompt": "a boat", "model": "sora-2", "duration": true}
+{"prompt": "a boat", "options": 5}
+{"prompt": "a boat", "reference_images": ["x y"]}
+{"prompt": "a boat", "reference_images": ["ftp://a"]}
+{"prompt": "a boat", "custom_id": 7}
+{"prompt": "a boat", "metadata": 7}
+{"prompt"
+{}
+"""
+
+
+def faults_of(text: str, name: str) -> list[str]:
+    """What is wrong with the rows of a file, as the library says it, without the place."""
+    defaults = Defaults.of(DEFAULT_CATALOGUE, "sora-2", {})
+    rows = check_row_by_row(rows_of(text.encode(), name, None, defaults), defaults, DEFAULT_CATALOGUE, 1e9)
+    return [
+        row.message.removeprefix(f"{name}:{row.line}: ") for row in rows.rows if isinstance(row, InputError)
+    ]
+
+
+FAULTS = (
+    *faults_of(_ROWS.replace("{long}", "x" * 60_000), "rows.csv"),
+    *faults_of(_JSON_ROWS, "rows.jsonl"),
+    InsufficientCredits(required=20, available=5).message,
+)
+
+
+def test_many_kinds_of_faults_are_tried() -> None:
+    assert len(set(FAULTS)) > 16
+
+
+@pytest.mark.parametrize("said", FAULTS)
+def test_what_is_wrong_with_a_row_is_said_in_both_languages(said: str) -> None:
+    assert fault_words(said) == said, "the page says what the library says"
+    with speaking("zh"):
+        chinese = fault_words(said)
+        assert re.search("[\u4e00-\u9fff]", chinese), f"{said!r} is English"
+        assert "{" not in chinese.replace("{", "", said.count("{")), "a value is not filled in"
+
+
+def test_a_fault_of_no_known_shape_stays_as_it_is() -> None:
+    with speaking("zh"):
+        assert fault_words("the moon is full") == "the moon is full"
+
+
+@pytest.mark.parametrize(
+    "model", [model for model in DEFAULT_CATALOGUE if model.note], ids=lambda one: one.name
+)
+def test_a_models_note_is_said_in_both_languages(model: Model) -> None:
+    assert model.note is not None
+    assert note_words(model.note) == model.note
+    with speaking("zh"):
+        assert re.search("[\u4e00-\u9fff]", note_words(model.note))
+
 
 WAITS = (
     Wait(WaitKind.RENDERING, 82),

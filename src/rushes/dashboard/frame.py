@@ -85,7 +85,9 @@ def html_of(
         tag("meta", name="color-scheme", content="light dark" if theme == "system" else theme),
         tag("title", f"{title} · rushes"),
         tag("link", rel="stylesheet", href=f"{root}/assets/{STYLES.name}"),
-        tag("script", src=f"{root}/assets/{SCRIPT.name}", defer=True) if with_script else None,
+        tag("script", src=f"{root}/assets/{SCRIPT.name}", defer=True, fetchpriority="low")
+        if with_script
+        else None,
         tag("link", rel="icon", href=_FAVICON),
     )
     lang = "zh-CN" if spoken == "zh" else "en"
@@ -153,31 +155,36 @@ def _search(visit: Visit) -> Markup:
 
 
 def _menu(visit: Visit) -> Markup:
+    leave = tag(
+        "form",
+        tag("button", tr("Sign out"), type="submit", class_="button small"),
+        method="post",
+        action=f"{visit.root}/sign-out",
+    )
+    return look_menu(
+        visit.session.operator, f"{visit.root}/look", theme=visit.theme, back=visit.address, leave=leave
+    )
+
+
+def look_menu(name: str, action: str, *, theme: str, back: str, leave: Markup) -> Markup:
     """Who is signed in; their theme and language; the way out. It works without the script."""
+    look: dict[str, str] = {"method": "post", "action": action, "class_": "choices"}
+    hidden = tag("input", type="hidden", name="back", value=back)
     return tag(
         "details",
-        tag("summary", tag("span", visit.session.operator), class_="button quiet", aria_label=tr("Menu")),
+        tag("summary", tag("span", name), class_="button quiet", aria_label=tr("Menu")),
         tag(
             "div",
-            tag("form", tag("span", tr("Theme"), class_="muted"), _themes(visit), **_look(visit)),
-            tag("form", tag("span", tr("Language"), class_="muted"), _languages(), **_look(visit)),
-            tag(
-                "form",
-                tag("button", tr("Sign out"), type="submit", class_="button small"),
-                method="post",
-                action=f"{visit.root}/sign-out",
-            ),
+            tag("form", tag("span", tr("Theme"), class_="muted"), _themes(theme), hidden, **look),
+            tag("form", tag("span", tr("Language"), class_="muted"), _languages(), hidden, **look),
+            leave,
             class_="menu",
         ),
         class_="who",
     )
 
 
-def _look(visit: Visit) -> dict[str, str]:
-    return {"method": "post", "action": f"{visit.root}/look", "class_": "choices"}
-
-
-def _themes(visit: Visit) -> Markup:
+def _themes(chosen: str) -> Markup:
     words = {"system": tr("System"), "light": tr("Light"), "dark": tr("Dark")}
     return joined(
         *(
@@ -188,11 +195,10 @@ def _themes(visit: Visit) -> Markup:
                 name="theme",
                 value=theme,
                 class_="button small",
-                aria_pressed="true" if theme == visit.theme else "false",
+                aria_pressed="true" if theme == chosen else "false",
             )
             for theme in THEMES
-        ),
-        tag("input", type="hidden", name="back", value=visit.address),
+        )
     )
 
 

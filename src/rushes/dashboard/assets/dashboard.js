@@ -23,13 +23,13 @@ function morph(from, to) {
     return;
   }
   if (from.isEqualNode(to) || from.classList.contains("upload")) return;
-  const kept = from.nodeName === "DETAILS" || from.nodeName === "DIALOG" ? ["open"] : ["src", "poster"];
+  const kept = from.nodeName === "DETAILS" || from.nodeName === "DIALOG" ? ["open"] : ["src", "poster", "preload", "controls"];
   for (const { name } of [...from.attributes]) {
     if (!to.hasAttribute(name) && !kept.includes(name) && name !== "data-on") from.removeAttribute(name);
   }
   for (const { name, value } of [...to.attributes]) {
     if (name === "src" && from.dataset.src === to.dataset.src && from.nodeName === "VIDEO") continue;
-    if (name !== "open" && from.getAttribute(name) !== value) from.setAttribute(name, value);
+    if (name !== "open" && !(name === "preload" && from.preload) && from.getAttribute(name) !== value) from.setAttribute(name, value);
   }
   let at = from.firstChild;
   for (const wanted of [...to.childNodes]) {
@@ -80,13 +80,17 @@ function tellTimes(within) {
   }
 }
 
-function addLocalTimes(within) {
-  for (const place of within.querySelectorAll("time[datetime]:not([data-on]), [data-clock]:not([data-on])")) {
-    place.dataset.on = "1";
-    const at = new Date(place.dateTime || place.dataset.clock);
-    place.title = `${place.title}\n${at.toLocaleString(document.documentElement.lang)}`;
-  }
+// the local time is added to a time's title when one points at it: a browser's first such text takes it long
+function addLocalTime(event) {
+  const time = event.target.closest?.("time[datetime]:not([data-on]), [data-clock]:not([data-on])");
+  if (!time) return;
+  time.dataset.on = "1";
+  const at = new Date(time.dateTime || time.dataset.clock);
+  time.title = `${time.title}\n${at.toLocaleString(document.documentElement.lang)}`;
 }
+
+document.addEventListener("pointerover", addLocalTime);
+document.addEventListener("focusin", addLocalTime);
 
 let clockSkew = 0;
 setInterval(() => tellTimes(main), 5000);
@@ -155,6 +159,7 @@ function tellLoss() {
   if (!main.dataset.version) return;
   const silence = Date.now() - lastSign;
   const isLost = !document.hidden && (silence > LOST_MS || !navigator.onLine || troubled);
+  if (!isLost && lost.hidden) return;
   document.body.classList.toggle("is-lost", isLost);
   lost.hidden = !isLost;
   if (isLost) lost.textContent = fill(troubled ? words.trouble : words.lost, { age: age(silence / 1000) });
@@ -225,7 +230,6 @@ async function ask(address) {
 function showDialog(html) {
   dialog.innerHTML = html;
   if (!dialog.open) dialog.showModal();
-  addLocalTimes(dialog);
   for (const first of ["[aria-invalid]", "input:not([type=hidden]), select", "[data-close]"]) {
     const found = dialog.querySelector(first);
     if (found) {
@@ -384,16 +388,16 @@ function clearSelection() {
   keepSelection();
 }
 
-function tellSelection() {
+function tellSelection(within = main) {
   const form = selecting();
   if (!form) return;
-  for (const box of main.querySelectorAll(`input[name=${fieldOf(form)}]`)) {
+  for (const box of within.querySelectorAll(`input[name=${fieldOf(form)}]`)) {
     box.checked = selected.has(box.value);
     box.closest(".tile, tr")?.classList.toggle("is-selected", box.checked);
   }
   const bar = form.querySelector(".selection");
   if (!bar) return;
-  bar.classList.toggle("is-empty", selected.size === 0);
+  bar.classList.toggle("has-some", selected.size > 0);
   bar.querySelector("[data-selected]").textContent = fill(words.selected, { n: selected.size });
 }
 
@@ -419,7 +423,7 @@ main.addEventListener("click", (event) => {
 
 function tellSize() {
   const size = localStorage.getItem("size") || "M";
-  document.documentElement.dataset.size = size;
+  if (size !== (document.documentElement.dataset.size || "M")) document.documentElement.dataset.size = size;
   for (const button of main.querySelectorAll("[data-size]")) {
     button.setAttribute("aria-pressed", String(button.dataset.size === size));
   }
@@ -428,9 +432,9 @@ function tellSize() {
 // --- a long wall: pages of tiles come when they are near, and go when they are far --------------------------
 
 const blocks = new IntersectionObserver((entries) => {
-  for (const { target, isIntersecting } of entries) {
+  for (const { target, isIntersecting, boundingClientRect } of entries) {
     if (isIntersecting) fillBlock(target);
-    else emptyBlock(target);
+    else emptyBlock(target, boundingClientRect.height);
   }
 }, { rootMargin: "1500px 0px" });
 
@@ -465,19 +469,26 @@ async function fillBlock(block) {
     if (!answer.ok) throw new Error("no tiles");
     const html = await answer.text();
     if (!block.dataset.filled) return;
-    const wanted = block.cloneNode(false);
-    wanted.innerHTML = html;
-    morph(block, wanted);
+    if (block.hasChildNodes()) {
+      const wanted = block.cloneNode(false);
+      wanted.innerHTML = html;
+      morph(block, wanted);
+    } else block.innerHTML = html;
+    const shapes = new Set([...block.children].map((tile) => tile.style.getPropertyValue("--aspect")));
+    block.classList.toggle("even", shapes.size === 1);
+    if (shapes.size === 1) block.style.setProperty("--aspect", [...shapes][0]);
     block.style.minHeight = "";
-    afterChange(block);
+    watchVideos(block);
+    tellSelection(block);
   } catch {
     delete block.dataset.filled;
   }
 }
 
-function emptyBlock(block) {
+function emptyBlock(block, height) {
   if (!block.dataset.filled) return;
-  block.style.minHeight = `${block.getBoundingClientRect().height}px`;
+  block.style.minHeight = `${height}px`;
+  for (const video of block.querySelectorAll("video")) forgetVideo(video);
   delete block.dataset.filled;
   block.replaceChildren();
 }
@@ -497,14 +508,49 @@ function refillBlocks() {
 
 // --- the wall: videos load when they are near, play while pointed at, and take keys ------------------------
 
+const CALM_MS = 120;
+const waiting = new Set();
+let calm = null;
+
 const near = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
-    if (isIntersecting && !target.src) target.src = target.dataset.src;
+    if (isIntersecting && !target.src) waiting.add(target);
+    else waiting.delete(target);
   }
+  if (!calm) loadWaiting();
 }, { rootMargin: "300px" });
 
+function watchVideos(place) {
+  for (const video of place.querySelectorAll("video[data-src]:not([src])")) near.observe(video);
+}
+
+function loadWaiting() {
+  for (const video of waiting) video.src = video.dataset.src;
+  waiting.clear();
+}
+
+function forgetVideo(video) {
+  near.unobserve(video);
+  waiting.delete(video);
+  if (!video.src) return;
+  video.removeAttribute("src");
+  video.load(); // what it had fetched is let go at once
+}
+
+// a video's first picture takes long to decode: while one scrolls, none is loaded and none plays
+addEventListener("scroll", () => {
+  clearTimeout(calm);
+  calm = setTimeout(() => {
+    calm = null;
+    loadWaiting();
+    if (pointed) play(pointed);
+  }, CALM_MS);
+}, { passive: true });
+
+let pointed = null;
+
 function play(screen) {
-  if (!screen.dataset.play || screen.querySelector("video.playing")) return;
+  if (!screen.isConnected || !screen.dataset.play || screen.querySelector("video.playing")) return;
   const video = document.createElement("video");
   Object.assign(video, { src: screen.dataset.play, muted: true, loop: true, playsInline: true });
   video.className = "playing";
@@ -518,11 +564,15 @@ function stop(screen) {
 
 main.addEventListener("pointerover", (event) => {
   const screen = event.target.closest(".screen[data-play]");
-  if (screen && event.pointerType === "mouse" && !screen.contains(event.relatedTarget)) play(screen);
+  if (!screen || event.pointerType !== "mouse" || screen.contains(event.relatedTarget)) return;
+  pointed = screen;
+  if (!calm) play(screen);
 });
 main.addEventListener("pointerout", (event) => {
   const screen = event.target.closest(".screen[data-play]");
-  if (screen && !screen.contains(event.relatedTarget)) stop(screen);
+  if (!screen || screen.contains(event.relatedTarget)) return;
+  pointed = null;
+  stop(screen);
 });
 
 let current = null;
@@ -780,15 +830,24 @@ addEventListener("resize", reachTables);
 function afterChange(place) {
   reachTables();
   tellTimes(place);
-  addLocalTimes(place);
-  for (const video of place.querySelectorAll("video[data-src]:not([src])")) near.observe(video);
+  watchVideos(place);
+  for (const video of place.querySelectorAll("video.late")) {
+    video.controls = true;
+    video.preload = "metadata";
+  }
   tellSelection();
   tellSize();
   makeBlocks();
   if (document.body.classList.contains("is-lost")) tellLoss();
 }
 
-document.documentElement.classList.add("has-script");
-loadSelection();
-afterChange(main);
-listen();
+function start() {
+  loadSelection();
+  afterChange(main);
+  setTimeout(listen, 300); // what the page shows was read just now
+}
+
+tellSize();
+// what measures, loads and asks waits until the page is painted; a page in the background never is
+if (document.hidden) start();
+else requestAnimationFrame(() => setTimeout(start));

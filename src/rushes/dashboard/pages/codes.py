@@ -37,6 +37,19 @@ def verdict_word(verdict: str) -> str:
             return verdict
 
 
+def note_words(note: str) -> str:
+    """What is to be known of a model; an own catalogue's notes stay as they are."""
+    match note:
+        case "a public list calls it deprecated since 2026-11-17":
+            return tr("a public list calls it deprecated since 2026-11-17")
+        case "closed at OpenAI, sold by Grsai":
+            return tr("closed at OpenAI, sold by Grsai")
+        case "closed at OpenAI: needs another server of its API":
+            return tr("closed at OpenAI: needs another server of its API")
+        case _:
+            return note
+
+
 def source_word(source: str) -> str:
     """Where a setting comes from."""
     match source:

@@ -133,16 +133,12 @@ def _player(item: Mapping[str, Any]) -> Markup:
     source = link_target(item["video_url"])
     style = f"--aspect:{aspect_of(item):.3f}"
     if item["status"] == "succeeded" and source is not None:
-        video = tag(
-            "video",
-            src=source,
-            poster=link_target(item["thumbnail_url"]),
-            controls=True,
-            playsinline=True,
-            loop=True,
-            preload="metadata",
-        )
-        return tag("div", video, class_="player", style=style)
+        poster = link_target(item["thumbnail_url"])
+        attributes: dict[str, Any] = {"src": source, "poster": poster, "playsinline": True, "loop": True}
+        # the script adds the controls and loads the video once the page is painted: both take it long
+        late = tag("video", **attributes, preload="none", class_="late with-script")
+        plain = tag("noscript", tag("video", **attributes, preload="metadata", controls=True))
+        return tag("div", late, plain, class_="player", style=style)
     words: Markup | str
     match item["status"]:
         case "failed":

@@ -23,11 +23,14 @@ from rushes.dashboard.browsers import (
     is_own,
     keep_cookie,
 )
-from rushes.dashboard.look import look_of
+from rushes.dashboard.gate import local_page
+from rushes.dashboard.look import keep_look, look_of
 from rushes.dashboard.markup import Markup
+from rushes.dashboard.pages.batch.waits import waits_for
 from rushes.dashboard.pieces import url
 from rushes.dashboard.portal import pages
 from rushes.dashboard.portal.tickets import TICKET_SECONDS, Tickets
+from rushes.dashboard.words import speaking, tr
 from rushes.domain.brake import SLOW_SECONDS, Brake
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.errors import NotFound, StoreError
@@ -74,7 +77,7 @@ class PortalParts:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Asked:
     """One request by somebody who is signed in."""
 
     request: Request
@@ -89,7 +92,7 @@ class Look:
         return min(int(text), OFFSET_MAX) if is_number else 0
 
 
-Show: TypeAlias = Callable[[Look], Awaitable[tuple[str, Markup]]]
+Show: TypeAlias = Callable[[Asked], Awaitable[tuple[str, Markup]]]
 
 
 class Portal:
@@ -113,6 +116,7 @@ class Portal:
                 Route("/assets/{name}", _asset),
                 Route("/sign-in", self._sign_in, methods=["GET", "POST"]),
                 Route("/sign-out", self._sign_out, methods=["POST"]),
+                Route("/look", self._keep_look, methods=["POST"]),
                 *(Route(path, self._page(show)) for path, show in shows.items()),
             ],
             middleware=[Middleware(GZipMiddleware, minimum_size=GZIP_BYTES_MIN, compresslevel=GZIP_LEVEL)],
@@ -121,18 +125,21 @@ class Portal:
     def _page(self, show: Show) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             root: str = request.scope.get("root_path", "")
+            look = look_of(request)
             try:
                 ticket = request.cookies.get(COOKIE, "")
                 owner = await self._tickets.owner_of(ticket, now_ms=self._parts.now_ms())
                 if owner is None:
                     return RedirectResponse(f"{root}/sign-in", 303, headers=HEADERS)
-                title, content = await show(Look(request, owner, root))
+                with speaking(look.language):
+                    title, content = await show(Asked(request, owner, root))
             except NotFound:
                 return PlainTextResponse("there is no such page", 404, headers=HEADERS)
             except StoreError:
                 return _away()
             path = request.url.path.removeprefix(root)
-            html = pages.framed(root, title, content, look=look_of(request), account=owner.account, path=path)
+            with speaking(look.language):
+                html = pages.framed(root, title, content, look=look, account=owner.account, path=path)
             return HTMLResponse(html, headers=HEADERS)
 
         return endpoint
@@ -156,7 +163,7 @@ class Portal:
         if ticket is None:
             if self._brake.failed(address, now) > 0:
                 await asyncio.sleep(SLOW_SECONDS)
-            form = pages.sign_in_form(root, look=look, problem="The key is wrong or was revoked.")
+            form = pages.sign_in_form(root, look=look, is_wrong=True)
             return HTMLResponse(form, 403, headers=HEADERS)
         self._brake.succeeded(address)
         answer = RedirectResponse(f"{root}/", 303, headers=HEADERS)
@@ -173,38 +180,56 @@ class Portal:
         answer.delete_cookie(COOKIE, path=root or "/")
         return answer
 
+    async def _keep_look(self, request: Request) -> Response:
+        """The language and the theme, in the browser's cookies."""
+        if not is_own(request.headers, self._parts.base_url):
+            return _foreign()
+        fields = await form_fields(request, bytes_max=SIGN_IN_BYTES_MAX)
+        root: str = request.scope.get("root_path", "")
+        answer = RedirectResponse(f"{root}{local_page(first_of(fields, 'back'))}", 303, headers=HEADERS)
+        keep_look(
+            answer,
+            request,
+            theme=first_of(fields, "theme"),
+            language=first_of(fields, "language"),
+            base_url=self._parts.base_url,
+        )
+        return answer
+
     # --- pages ------------------------------------------------------------------------------------------
 
-    async def _overview(self, look: Look) -> tuple[str, Markup]:
+    async def _overview(self, asked: Asked) -> tuple[str, Markup]:
         parts = self._parts
-        its_balance = await parts.database.read(balance, look.owner.account, now_ms=parts.now_ms())
-        newest, _ = await self._newest(look, after=None, limit=10)
-        return "Overview", pages.overview(look.root, its_balance, newest)
+        its_balance = await parts.database.read(balance, asked.owner.account, now_ms=parts.now_ms())
+        newest, _ = await self._newest(asked, after=None, limit=10)
+        return tr("Overview"), pages.overview(asked.root, its_balance, newest)
 
     async def _newest(
-        self, look: Look, *, after: str | None, limit: int
+        self, asked: Asked, *, after: str | None, limit: int
     ) -> tuple[list[dict[str, object]], bool]:
         parts = self._parts
         return await parts.database.read(
             batches.batch_page,
-            Scope(look.owner.account_id),
+            Scope(asked.owner.account_id),
             limit=limit,
             after=after,
             forecaster=parts.forecaster,
             now_ms=parts.now_ms(),
         )
 
-    async def _batches(self, look: Look) -> tuple[str, Markup]:
-        after = look.request.query_params.get("after") or None
-        found, has_more = await self._newest(look, after=None if after is None else _id_of(after), limit=ROWS)
+    async def _batches(self, asked: Asked) -> tuple[str, Markup]:
+        after = asked.request.query_params.get("after") or None
+        found, has_more = await self._newest(
+            asked, after=None if after is None else _id_of(after), limit=ROWS
+        )
         following = str(found[-1]["batch_id"]) if has_more else None
-        return "Batches", pages.batch_list(look.root, found, following=following)
+        return tr("Batches"), pages.batch_list(asked.root, found, following=following)
 
-    async def _batch(self, look: Look) -> tuple[str, Markup]:
-        parts, scope = self._parts, Scope(look.owner.account_id)
-        batch_id = _id_of(look.request.path_params["batch_id"])
-        batch = await parts.database.read(
-            batches.batch, scope, batch_id, forecaster=parts.forecaster, now_ms=parts.now_ms()
+    async def _batch(self, asked: Asked) -> tuple[str, Markup]:
+        parts, scope = self._parts, Scope(asked.owner.account_id)
+        batch_id = _id_of(asked.request.path_params["batch_id"])
+        batch, eta = await parts.database.read(
+            batches.batch_and_eta, scope, batch_id, forecaster=parts.forecaster, now_ms=parts.now_ms()
         )
         items, total = await parts.database.read(
             item_page,
@@ -212,51 +237,52 @@ class Portal:
             batch_id,
             ItemFilter(),
             limit=ROWS,
-            offset=look.offset,
+            offset=asked.offset,
             catalogue=parts.catalogue,
             links=parts.links,
             now_ms=parts.now_ms(),
         )
-        more = self._more(look, total)
-        return batch["name"] or batch_id, pages.batch_page(batch, items, more=more)
+        more = self._more(asked, total)
+        shown = pages.batch_page(batch, items, waits=waits_for(eta.waits), more=more)
+        return batch["name"] or batch_id, shown
 
-    async def _ledger(self, look: Look) -> tuple[str, Markup]:
+    async def _ledger(self, asked: Asked) -> tuple[str, Markup]:
         entries, total = await self._parts.database.read(
-            ledger_page, Scope(look.owner.account_id), LedgerFilter(), limit=ROWS, offset=look.offset
+            ledger_page, Scope(asked.owner.account_id), LedgerFilter(), limit=ROWS, offset=asked.offset
         )
-        return "Ledger", pages.ledger(look.root, entries, more=self._more(look, total))
+        return tr("Ledger"), pages.ledger(asked.root, entries, more=self._more(asked, total))
 
-    async def _usage(self, look: Look) -> tuple[str, Markup]:
+    async def _usage(self, asked: Asked) -> tuple[str, Markup]:
         now_ms = self._parts.now_ms()
         found = await self._parts.database.read(
             usage,
-            look.owner.account_id,
+            asked.owner.account_id,
             groups=("day", "model"),
             from_ms=now_ms - USAGE_DAYS * DAY_MS,
             to_ms=now_ms + 1,
         )
-        return "Usage", pages.usage(found)
+        return tr("Usage"), pages.usage(found)
 
-    async def _keys(self, look: Look) -> tuple[str, Markup]:
+    async def _keys(self, asked: Asked) -> tuple[str, Markup]:
         """The account's keys, for those that may list them over the API too."""
-        if not look.owner.may("admin"):
-            return "Keys", pages.no_keys(look.owner.scope)
-        rows = await self._parts.database.read(keys.of_account, look.owner.account_id)
+        if not asked.owner.may("admin"):
+            return tr("Keys"), pages.no_keys(asked.owner.scope)
+        rows = await self._parts.database.read(keys.of_account, asked.owner.account_id)
         shown = [row | {"last_used_at": iso_time(row["last_used_at_ms"])} for row in rows]
-        return "Keys", pages.key_list(shown, own=look.owner.key_id)
+        return tr("Keys"), pages.key_list(shown, own=asked.owner.key_id)
 
-    async def _webhooks(self, look: Look) -> tuple[str, Markup]:
-        account_id = look.owner.account_id
+    async def _webhooks(self, asked: Asked) -> tuple[str, Markup]:
+        account_id = asked.owner.account_id
         its_endpoints = await self._parts.database.read(endpoints.of_account, account_id)
         sent, _ = await self._parts.database.read(
             delivery_page, Scope(account_id), status=None, limit=ROWS, after=None
         )
-        return "Webhooks", pages.webhooks(its_endpoints, sent)
+        return tr("Webhooks"), pages.webhooks(its_endpoints, sent)
 
     @staticmethod
-    def _more(look: Look, total: int) -> str | None:
-        following = look.offset + ROWS
-        return url(str(look.request.url.path), offset=following) if following < total else None
+    def _more(asked: Asked, total: int) -> str | None:
+        following = asked.offset + ROWS
+        return url(str(asked.request.url.path), offset=following) if following < total else None
 
 
 def _id_of(text: str) -> str:

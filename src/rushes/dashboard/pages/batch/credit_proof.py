@@ -128,4 +128,5 @@ def _comparison(proof: Mapping[str, Any]) -> Markup:
         [name, number(sums["reserved"]), number(sums["settled"]), number(sums["refunded"])]
         for name, sums in sources
     ]
-    return table(heads, rows, caption=tr("The batch's credits from three tables"), right=heads[1:])
+    caption = tr("The batch's credits from three tables")
+    return table(heads, rows, caption=caption, right=heads[1:], class_="sums")

@@ -117,9 +117,16 @@ def wall(visit: Visit, tab: ItemsTab, wanted: ItemFilter) -> Markup:
         hint = tr("Choose another filter above.") if wanted != ItemFilter() else ""
         return empty(tr("No item is like this."), hint)
     path = visit.root + path_of(tab.batch["batch_id"])
+    shapes = {aspect_of(item) for item in tab.items}
+    tiles = [tile(visit, item) for item in tab.items]
+    shown = (
+        tag("div", tiles, class_="wall even", style=f"--aspect:{shapes.pop():.3f}")
+        if len(shapes) == 1
+        else tag("div", tiles, class_="wall")
+    )
     return tag(
         "form",
-        tag("div", [tile(visit, item) for item in tab.items], class_="wall"),
+        shown,
         selection(visit, tab.batch),
         method="get",
         action=f"{path}/retry",

@@ -7,6 +7,7 @@ from typing import Any, Final
 from rushes.dashboard.acting import Form
 from rushes.dashboard.markup import whole_number
 from rushes.dashboard.pages.new_batch.accepting import BY, NOTHING_MORE, Asked, acceptance_of, read_asked
+from rushes.dashboard.pages.new_batch.faults import fault_words
 from rushes.dashboard.parts import DashboardParts
 from rushes.dashboard.words import tr
 from rushes.domain.acceptance.best_of import NOTHING_ASKED, Acceptance
@@ -155,7 +156,7 @@ def _options(
             value = parts.catalogue.fields.read_cell(option, text, name)
             found[option] = model.normalise_options({option: value})[option]
         except (ValueError, InputError) as error:
-            errors[OPTION_PREFIX + option] = str(error).removeprefix(f"{option}: ")
+            errors[OPTION_PREFIX + option] = fault_words(str(error).removeprefix(f"{option}: "))
     return found
 
 
@@ -189,4 +190,7 @@ def _deadline(form: Form, errors: dict[str, str], now_ms: int) -> int | None:
 
 
 def _said(error: InputError) -> str:
-    return error.message.removeprefix(f"{error.field}: ") if error.field else error.message
+    place = ":".join(str(part) for part in (error.source, error.line) if part is not None)
+    said = error.message.removeprefix(f"{place}: ")
+    words = fault_words(said.removeprefix(f"{error.field}: ") if error.field else said)
+    return f"{place}: {words}" if place else words

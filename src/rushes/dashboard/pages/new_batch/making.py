@@ -6,6 +6,7 @@ from typing import Any
 
 from rushes.dashboard.acting import AGREED, Done, Form, carry_out
 from rushes.dashboard.pages.batch.tabs import path_of
+from rushes.dashboard.pages.new_batch.faults import fault_words
 from rushes.dashboard.pages.new_batch.given import Given, read_given
 from rushes.dashboard.pages.new_batch.page import page_of
 from rushes.dashboard.visit import Page, Visit
@@ -39,7 +40,7 @@ async def answer(visit: Visit, form: Form) -> Page | Done:
     try:
         return await _make(visit, given)
     except (InsufficientCredits, DayCapReached, IdempotencyKeyReused, InputError) as error:
-        return await page_of(visit, _with_problem(given, error.message))
+        return await page_of(visit, _with_problem(given, fault_words(error.message)))
 
 
 def _with_problem(given: Given, problem: str) -> Given:
@@ -51,7 +52,7 @@ async def _with_uploads_checked(visit: Visit, given: Given) -> Given:
     try:
         await _check_uploads(visit, given)
     except (InputError, NotFound) as error:
-        return _with_problem(given, error.message)
+        return _with_problem(given, fault_words(error.message))
     return given
 
 

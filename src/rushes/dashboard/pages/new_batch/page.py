@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from rushes.dashboard.acting import Form, field_row
 from rushes.dashboard.markup import Markup, joined, tag
+from rushes.dashboard.pages.codes import note_words
 from rushes.dashboard.pages.new_batch.accepting import accepting_rows
+from rushes.dashboard.pages.new_batch.faults import fault_words
 from rushes.dashboard.pages.new_batch.given import (
     DEADLINE_HOURS_MAX,
     NAME_CHARACTERS_MAX,
@@ -232,16 +234,10 @@ def _models(visit: Visit, given: Given, facts: Mapping[str, Mapping[str, float |
         for model in catalogue
         if model.takes_new_tasks(now)
     ]
+    aliases = {one.name: ", ".join(model.name for model in one.models) for one in catalogue.aliases}
     choices += [
-        (
-            alias.name,
-            tr(
-                "{alias}: the first of {models}",
-                alias=alias.name,
-                models=", ".join(m.name for m in alias.models),
-            ),
-        )
-        for alias in catalogue.aliases
+        (name, tr("{alias}: the first of {models}", alias=name, models=models))
+        for name, models in aliases.items()
     ]
     options = [tag("option", words, value=name, selected=name == given.model_name) for name, words in choices]
     return tag(
@@ -281,7 +277,7 @@ def _options(given: Given) -> Markup:
     if model is None or not model.options:
         return Markup()
     fields = [_option(given.form, name, spec) for name, spec in model.options.items()]
-    note = tag("p", model.note, class_="hint") if model.note else None
+    note = tag("p", note_words(model.note), class_="hint") if model.note else None
     return joined(note, tag("div", fields, class_="option-fields"))
 
 
@@ -436,7 +432,7 @@ def _rows(given: Given) -> Markup:
 
 def _row(place: int, row: PricedDraft | InputError) -> list[Markup | str]:
     if isinstance(row, InputError):
-        said = row.message.removeprefix(f"{row.source}:{row.line}: ")
+        said = fault_words(row.message.removeprefix(f"{row.source}:{row.line}: "))
         where = tr("line {n}: {what}", n=row.line, what=said) if row.line else said
         fault = tag("span", where, class_="amount-minus")
         return [number(place + 1), fault, "", tag("span", tr("left out"), class_="muted"), "–"]
