@@ -16,6 +16,7 @@ from rushes.domain.task import (
 )
 from rushes.library import Rushes
 from rushes.run.asking.cancelling import Cancelling
+from rushes.run.commit import SettleOutcome
 from rushes.run.lane.asking_once import NOT_FOUND_IN_A_ROW
 from rushes.run.lane.lane import Lane
 from rushes.run.lane.remote_task import RemoteTask
@@ -191,5 +192,19 @@ def test_no_such_task_is_a_cancel_once_that_was_asked_for_and_counts_at_once_whe
         assert context.committer._group.verdicts == [cancelled], "it may be said too early"
         lane.poller.apply(task, gone)
         assert context.committer._group.verdicts == [cancelled] * 2
+
+    asyncio.run(scenario())
+
+
+def test_what_became_known_when_it_was_to_be_given_up_is_followed_on() -> None:
+    """It was found and is polled, while the commit that gives it up is under way and changes nothing."""
+
+    async def scenario() -> None:
+        lane = Lane(Knows(), context_of())
+        task = polled(lane)
+        assert lane.end(task.task_id, task.attempt, SettleOutcome.KNOWN)
+        assert task.task_id in lane.attempts.polled
+        assert lane.end(task.task_id, task.attempt, SettleOutcome.STALE)
+        assert task.task_id not in lane.attempts.polled
 
     asyncio.run(scenario())

@@ -34,10 +34,12 @@ log = telemetry.logger()
 
 
 class SettleOutcome(StrEnum):
-    """How an end was taken: stored, another's business by now, or refused by a constraint."""
+    """How an end was taken: stored, another's business by now, not given up because it had become known, or
+    refused by a constraint."""
 
     SETTLED = "settled"
     STALE = "stale"
+    KNOWN = "known"
     REFUSED = "refused"
 
 
@@ -243,10 +245,13 @@ class Committer:
         committed = Committed(len(group), seconds, unnamed=self._unnamed(group, applied))
         for task_id, attempt, _verdict in chain(group.refused, group.verdicts):
             committed.ends.append(_end(task_id, attempt, is_stored=task_id in applied.settled))
-        for task_id, attempt in group.given_up:
-            committed.ends.append(_end(task_id, attempt, is_stored=task_id in applied.settled))
-        for task_id, attempt in group.resubmitted:
-            committed.ends.append(_end(task_id, attempt, is_stored=task_id in applied.resubmitted))
+        given_up = ((group.given_up, applied.settled), (group.resubmitted, applied.resubmitted))
+        for rows, stored in given_up:
+            for task_id, attempt in rows:
+                is_stored = task_id in stored
+                committed.ends.append(
+                    _end(task_id, attempt, is_stored=is_stored, otherwise=SettleOutcome.KNOWN)
+                )
         return committed
 
     def _unnamed(self, group: Group, applied: Applied) -> list[tuple[int, int]]:
@@ -305,7 +310,9 @@ class Committer:
         return committed
 
 
-def _end(task_id: int, attempt: int, *, is_stored: bool) -> tuple[int, int, SettleOutcome]:
+def _end(
+    task_id: int, attempt: int, *, is_stored: bool, otherwise: SettleOutcome = SettleOutcome.STALE
+) -> tuple[int, int, SettleOutcome]:
     if not is_stored:
         log.info(telemetry.SETTLE_STALE, task_id=task_id, attempt=attempt)
-    return task_id, attempt, SettleOutcome.SETTLED if is_stored else SettleOutcome.STALE
+    return task_id, attempt, SettleOutcome.SETTLED if is_stored else otherwise

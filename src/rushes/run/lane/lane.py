@@ -343,6 +343,8 @@ class Lane:
         """Act on the answer about an attempt's end; False when this lane does not poll the attempt."""
         if not self._polls(task_id, attempt):
             return False
+        if outcome is SettleOutcome.KNOWN:
+            return True  # it was to be given up when its remote id became known: it is followed under that
         if outcome is SettleOutcome.REFUSED:
             self.poller.poll_again(task_id, delay_seconds=REFUSED_SECONDS)
         else:
