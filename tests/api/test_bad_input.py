@@ -349,7 +349,7 @@ def test_a_client_that_never_reads_its_export_holds_nobody_up(idle_service: Runn
 def test_a_client_that_never_reads_is_dropped_in_the_end(
     idle_service: RunningService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "STALLED_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(protocol, "STALLED_SECONDS_MAX", 1.0)  # more than a busy machine makes a reader wait
     tenant = idle_service.tenant()
     batch_id = tenant.batch(*("x" * 3900 for _ in range(4000)))["batch_id"]
     request = (
@@ -369,7 +369,7 @@ def test_a_client_that_never_reads_is_dropped_in_the_end(
                 return False
 
     assert whole_after(0)
-    assert not whole_after(2.0)
+    assert not whole_after(4.0)
 
 
 def test_one_client_too_many_is_told_so(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
