@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
 from typing import Any, Final
 
@@ -66,7 +67,7 @@ def choose_models(connection: Connection, batch_id: int, models: Models, now_ms:
     fast_enough = [choosing.fast_enough(of_row) for of_row in candidates]
     count = choosing.room({each.model.name: each.model for of_row in fast_enough for each in of_row})
     purse = Purse.of(connection, batch, [each for of_row in candidates for each in of_row], now_ms)
-    behind = choices.count_waiting(connection, batch_id)
+    behind = choosing.waiting_count()
     chosen: list[tuple[object, ...]] = []
     given: Counter[str] = Counter()
     for row, of_row, fast in zip(rows, candidates, fast_enough, strict=True):
@@ -110,10 +111,14 @@ class _Choosing:
         by_ms = self._rule.finish_by_ms
         self._left_seconds = inf if by_ms is None else (by_ms - now_ms) / 1000
         self._turns: dict[str, Turns] = {}
-        self._to_be_sent = choices.to_be_sent(connection, batch.batch_id)
-        self._unsent = sum(self._to_be_sent.values())
+        self._unsent = 0
         if by_ms is not None:
             self._turns = models.queues.turns(batch.batch_id, account_id)
+            self._unsent = sum(self._to_be_sent.values())
+
+    @cached_property
+    def _to_be_sent(self) -> Mapping[str, int]:
+        return choices.to_be_sent(self._connection, self._batch.batch_id)
 
     def candidates(self, row: Row[Any]) -> list[Candidate]:
         """The models that the task may be given now, with their prices."""
@@ -133,6 +138,12 @@ class _Choosing:
         return [each for each in found if each.model.name not in self._failing] or found
 
     # --- by a time to finish by ---------------------------------------------------------------------------
+
+    def waiting_count(self) -> int:
+        """How many of the batch's tasks have no model yet; 0 where no time to finish by needs the count."""
+        if self._rule.finish_by_ms is None:
+            return 0
+        return choices.count_waiting(self._connection, self._batch.batch_id)
 
     def _late_seconds(self, candidate: Candidate) -> float:
         return self._models.times(candidate.model).late_seconds

@@ -4,19 +4,22 @@ Any worker does it for all, once a second; see `rushes.money.choosing.choose`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from sqlalchemy import Connection
+
 from rushes import telemetry
 from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.catalogue.model import Model
 from rushes.domain.forecast import Pace
 from rushes.money.choosing.choose import Models, choose_models
-from rushes.money.choosing.turns import queues_of, times_of
+from rushes.money.choosing.turns import NO_QUEUES, Queues, Times, queues_of, times_of
 from rushes.providers.health import HealthState
 from rushes.run.failover import availability
 from rushes.store import workers
-from rushes.store.acceptance import choices
+from rushes.store.acceptance import choices, gates
 from rushes.store.database import Database
 from rushes.store.tasks import pauses
 
@@ -61,7 +64,7 @@ class Choosing:
         served = states.keys() | await self._database.read(workers.served_providers, now_ms)
         paused = await self._database.read(pauses.all_pauses)
         times = await self._database.read(times_of, self._catalogue)
-        queues = await self._database.read(queues_of, self._catalogue, self._paces, times, now_ms)
+        queues = await self._database.read(self._queues, due, times, now_ms)
         models = Models(
             self._catalogue,
             usable=lambda model: availability(model, states, served, paused, now_ms / 1000).reason is None,
@@ -77,3 +80,12 @@ class Choosing:
         for name, count in chosen.items():
             log.info(telemetry.MODELS_CHOSEN, model=name, count=count)
         return chosen.total()
+
+    def _queues(
+        self, connection: Connection, batch_ids: Sequence[int], times: Callable[[Model], Times], now_ms: int
+    ) -> Queues:
+        """What stands at the providers. It counts all open tasks, so only for a time to finish by."""
+        rules = (gates.of_batch(connection, batch_id).auto for batch_id in batch_ids)
+        if all(rule is None or rule.finish_by_ms is None for rule in rules):
+            return NO_QUEUES
+        return queues_of(connection, self._catalogue, self._paces, times, now_ms)
