@@ -8,7 +8,7 @@ _LINES = "a fast way of HTTP alone, which the simulated network does not have (t
 _FILES = "simulated tasks have no files to upload (tests/run/test_dispatcher.py)"
 _DEFECT = "contains what only a defect raises (tests/run/test_dispatcher.py)"
 _REUSE = "no simulated item takes an equal one's file (tests/api/test_reuse.py)"
-_GONE = "met once for each worker and outage of a day (tests/run/test_late_ends.py)"
+_GONE = "met once for each worker and outage of a day (tests/run/test_poller.py)"
 _REPORT = "for reports alone (tests/run/test_hosts.py)"
 
 EXEMPT: dict[str, str] = {
@@ -40,7 +40,7 @@ EXEMPT: dict[str, str] = {
         "a database that is away for longer than a worker saves what it knows (tests/run/test_bounded_stops.py)"
     ),
     "_worked_off: if error is not None and (not isinstance(error, StoreError)): yes": (
-        "a pass is over before another takes its lease, but for one that sleeps (tests/run/test_lease.py)"
+        "a pass is over before another takes its lease, but for one that sleeps (tests/run/test_late_ends.py)"
     ),
     "Committer.accepted: if stored != remote_task_id: yes": (
         "simulated ids have no characters that databases refuse (tests/run/test_committer.py)"

@@ -4,9 +4,13 @@ import asyncio
 import gc
 import random
 
+import pytest
+
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.errors import DatabaseUnreachable
 from rushes.domain.polling.schedule import LadderSchedule
 from rushes.run.context import WorkerConfig
+from rushes.run.tick import _worked_off
 from rushes.run.worker import Worker
 from rushes.store.database import Database
 from rushes.store.workers import LeaseLost
@@ -50,3 +54,25 @@ def test_a_lane_that_ends_after_its_stop_leaves_no_error_that_nobody_has_seen(da
 
     asyncio.run(scenario())
     assert unseen == []
+
+
+def test_a_pass_ends_when_one_of_its_parts_has_lost_the_lease_and_goes_on_without_the_database() -> None:
+    async def scenario() -> None:
+        async def part(error: Exception | None) -> None:
+            if error is not None:
+                raise error
+
+        async def worked_off(*errors: Exception | None) -> bool:
+            stopping = asyncio.create_task(asyncio.Event().wait())
+            tasks = [asyncio.create_task(part(error)) for error in errors]
+            try:
+                return await _worked_off(tasks, stopping, asyncio.get_running_loop().time() + 5)
+            finally:
+                stopping.cancel()
+
+        assert await worked_off(None, None)
+        assert not await worked_off(None, DatabaseUnreachable("away"))
+        with pytest.raises(LeaseLost, match="over"):
+            await worked_off(DatabaseUnreachable("away"), LeaseLost("over"))
+
+    asyncio.run(scenario())
