@@ -49,12 +49,12 @@ def check_ended_in_time(world: World) -> None:
     )
     # a pass of cron's that ends in the middle of an adoption has no time to give back what it has taken
     held_seconds = world.plan.lease_seconds if world.plan.tickers else 0.0
+    were_unknown = world.life.were_unconfirmed | world.witness.were_refused_a_name
     for task in world.life.tasks.values():
         ended_at = world.life.finished_at[task.id]
         if ended_at <= world.healed_at or task.dispatched_at_ms is None:
             continue
-        was_unknown = task.id in world.life.were_unconfirmed | world.witness.were_refused_a_name
-        grace_seconds = world.plan.grace_seconds if was_unknown else 0.0
+        grace_seconds = world.plan.grace_seconds if task.id in were_unknown else 0.0
         deadline = _deadline(world, task, task.dispatched_at_ms) + spread
         last = max(deadline, ready_at) + grace_seconds + 2 * round_seconds + held_seconds
         if ended_at > last:

@@ -249,17 +249,15 @@ class Worker:
 
     def _answer(self, committed: Committed) -> None:
         lanes = self.lanes.values()
-        is_in_doubt = False
         for task_id, attempt in committed.unnamed:
             for lane in lanes:
                 lane.unname(task_id, attempt)
         for task_id, attempt, outcome in committed.ends:
-            # given up, but it became known just then; or lost, but adopted again before this answer was here
-            is_in_doubt = is_in_doubt or outcome is not SettleOutcome.SETTLED
             for lane in lanes:
                 if lane.end(task_id, attempt, outcome):
                     break
-        if is_in_doubt:
+        # given up, but it became known just then; or lost, but adopted again before this answer was here
+        if any(outcome is not SettleOutcome.SETTLED for _, _, outcome in committed.ends):
             for lane in lanes:
                 lane.attempts.is_in_doubt = True
 

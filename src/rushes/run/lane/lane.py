@@ -230,7 +230,7 @@ class Lane:
                 log.warning(telemetry.SUBMIT_UNKNOWN, task_id=task.task_id, reason=reason)
                 committer.troubled([self._trouble(task, reason)])
                 committer.unconfirmed(task.task_id, task.attempt)
-                self.attempts.hold_unconfirmed(self._unconfirmed(task))
+                self._hold(task, dispatched_at_ms=task.dispatched_at_ms, host=self._place.host)
             case other:
                 assert_never(other)
 
@@ -246,17 +246,20 @@ class Lane:
             at_ms=now_ms,
         )
 
-    def _unconfirmed(self, task: ClaimedTask) -> OwnedTask:
-        return OwnedTask(
-            task_id=task.task_id,
-            attempt=task.attempt,
-            provider=task.provider,
-            model=task.model,
-            remote_task_id=None,
-            progress=0,
-            dispatched_at_ms=task.dispatched_at_ms,
-            unconfirmed_at_ms=self._context.now_ms(),
-            host=self._place.host,
+    def _hold(self, task: ClaimedTask | RemoteTask, *, dispatched_at_ms: int, host: str | None) -> None:
+        """From now on nobody knows whether the provider has the attempt."""
+        self.attempts.hold_unconfirmed(
+            OwnedTask(
+                task_id=task.task_id,
+                attempt=task.attempt,
+                provider=self.provider.name,
+                model=task.model,
+                remote_task_id=None,
+                progress=0,
+                dispatched_at_ms=dispatched_at_ms,
+                unconfirmed_at_ms=self._context.now_ms(),
+                host=host,
+            )
         )
 
     # --- poll -------------------------------------------------------------------------------------------
@@ -361,19 +364,8 @@ class Lane:
             return
         task, now_ms = self.attempts.polled[task_id], self._context.now_ms()
         self.poller.forget(task_id)
-        self.attempts.hold_unconfirmed(
-            OwnedTask(
-                task_id=task_id,
-                attempt=attempt,
-                provider=self.provider.name,
-                model=task.model,
-                remote_task_id=None,
-                progress=task.progress,
-                dispatched_at_ms=now_ms - int((self._now() - task.sent_at) * 1000),
-                unconfirmed_at_ms=now_ms,
-                host=self._place.host if task.host is None else task.host,
-            )
-        )
+        sent_at_ms = now_ms - int((self._now() - task.sent_at) * 1000)
+        self._hold(task, dispatched_at_ms=sent_at_ms, host=task.host or self._place.host)
 
     def _polls(self, task_id: int, attempt: int) -> bool:
         polled = self.attempts.polled.get(task_id)

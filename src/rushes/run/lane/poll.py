@@ -238,9 +238,8 @@ class Poller:
                 # asked last: while the provider is tried, what is let through is the poll that tries it
                 permitted_at = self._health.polls_held_until(now)
                 if permitted_at > now and self._elsewhere:
-                    heapq.heapreplace(
-                        heap, (permitted_at, number, task)
-                    )  # what is at another host need not wait
+                    # it makes way: what is at another host need not wait
+                    heapq.heapreplace(heap, (permitted_at, number, task))
                     continue
             if permitted_at > now:
                 self._set_alarm(min(permitted_at, now + HOLD_SECONDS_MAX))
