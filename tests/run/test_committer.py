@@ -295,3 +295,27 @@ def test_one_row_that_is_refused_costs_its_group_few_transactions(
     assert made.row("SELECT count(*) AS named FROM video_tasks WHERE remote_task_id IS NOT NULL") == {
         "named": 499
     }
+
+
+@pytest.mark.parametrize("is_sent_again", [False, True])
+def test_what_is_known_by_its_remote_id_is_not_given_up_and_said_to_be_known(
+    is_sent_again: bool, books: Books
+) -> None:
+    (task,) = books.claim()
+    books.name([task])
+    answers: list[Committed] = []
+
+    async def scenario() -> None:
+        committer = Committer(books.database, worker_id=WORKER, now_ms=lambda: 2_000)
+        give_up = committer.resubmitted if is_sent_again else committer.given_up
+        give_up(task.task_id, task.attempt)
+        running = asyncio.create_task(commit_into(answers, committer))
+        async with asyncio.timeout(5):
+            await committer.flushed()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
+    ends = [end for answer in answers for end in answer.ends]
+    assert ends == [(task.task_id, task.attempt, SettleOutcome.KNOWN)]
+    assert books.row("SELECT status FROM video_tasks") == {"status": "processing"}

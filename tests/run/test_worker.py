@@ -10,6 +10,7 @@ from rushes.domain.errors import NotAuthorised
 from rushes.domain.task import CANCELLED, SUBMIT_OUTCOME_UNKNOWN, TIMEOUT
 from rushes.library import Rushes
 from rushes.run.tick import tick
+from rushes.run.upkeep import Upkeep
 from rushes.simulator import SimulatorKnobs, running_simulator
 from tests.harness import (
     FAMILIES,
@@ -333,6 +334,27 @@ def test_passes_that_overlap_take_turns_at_a_limited_provider(database_url: str)
                 assert all(report.dispatch["submitted"] >= 10 for report in reports), reports
                 assert simulator.report().submits == sum(each.dispatch["submitted"] for each in reports)
                 assert (await rushes.audit()).ok
+
+    asyncio.run(scenario())
+
+
+def test_a_pass_polls_although_cleaning_up_takes_all_of_its_time(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database may need seconds for each of the transactions that clean up."""
+
+    async def endless(_upkeep: Upkeep) -> None:
+        await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        with running_simulator(FAST) as simulator:
+            async with rushes_on(database_url, simulator.base_url) as rushes:
+                await rushes.create_batch(items(5))
+                assert (await tick(rushes.worker())).dispatch["submitted"] == 5
+                await asyncio.sleep(0.5)
+                monkeypatch.setattr(Upkeep, "clean_up", endless)
+                report = await tick(rushes.worker(), budget_seconds=4)
+        assert report.poll["succeeded"] == 5
 
     asyncio.run(scenario())
 
