@@ -1,7 +1,7 @@
 """The command line: `python -m mutation --mutants 300 --seed 1 --record build/mutants.jsonl`.
 
 Draws mutants by the seed and judges each by its room's tests (on SQLite) and then by 20 seeds of the simulation
-with 300 tasks each. What stands in the record is not judged again, so a run that was stopped goes on; a file that
+with 300 tasks each, as far as they execute the changed statement. What stands in the record is not judged again, so a run that was stopped goes on; a file that
 has changed since makes its mutants new ones. Ends with the survivors as lines of a diff and one line of sums.
 """
 
@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
-from mutation.judges import BaselineFailed, Verdict, Workspace
+from mutation.judges import Baseline, BaselineFailed, Verdict, Workspace
 from mutation.mutants import Mutant, draw, mutants_of
 from mutation.record import Record, RecordRefused
 from mutation.rooms import ROOMS, Room
@@ -85,11 +85,13 @@ def _judge_all(
         return
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         free: SimpleQueue[Workspace] = SimpleQueue()
+        baseline: Baseline | None = None
         for number in range(processes):
             space = Path(folder) / str(number)
             space.mkdir()
             workspace = Workspace(PROJECT, space, seeds=seeds, tasks=tasks)
-            workspace.measure(rooms)
+            baseline = workspace.measure(rooms) if baseline is None else baseline
+            workspace.baseline = baseline
             free.put(workspace)
 
         def judge(mutant: Mutant) -> tuple[Mutant, Verdict | None]:
@@ -119,10 +121,8 @@ def report(drawn: Sequence[Mutant], record: Record) -> None:
         counts[mutant.room.name, state] += 1
         counts["all", state] += 1
         if verdict is not None and verdict.survived:
-            seen = (
-                "the simulation's log differs" if verdict.log_differs else "the simulation's log is the same"
-            )
-            say(f"\nsurvived {mutant.id}, {seen}\n{mutant.diff()}")
+            seen = "another log" if verdict.log_differs else "the same log"
+            say(f"\nsurvived {mutant.id}: {verdict.tests} tests, {seen} of the simulation\n{mutant.diff()}")
     say("")
     for room in dict.fromkeys([*(mutant.room.name for mutant in drawn), "all"]):
         sums = ", ".join(

@@ -1,6 +1,7 @@
 """The judges of a mutant, in a copy of the project: its room's tests, then the simulation.
 
 The copy is complete, so that neither an installed package nor the current folder can lend the unchanged source.
+Only what executes the changed statement is run: the shortest tests first.
 """
 
 import json
@@ -11,10 +12,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mutation import lines
 from mutation.mutants import Mutant
 from mutation.rooms import Room
 
@@ -32,6 +34,9 @@ LEFT_OUT = (
 TIMEOUT_FACTOR, TIMEOUT_EXTRA_SECONDS = 4.0, 20.0
 """A judge gets so many times the time that it took for the unchanged source, and some seconds on top."""
 
+TRACED_SECONDS_MAX = 1800.0
+"""How long the unchanged source may take while it is looked at line by line."""
+
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
@@ -44,7 +49,7 @@ class Verdict:
     """What came of a mutant. `by` names the test or the broken promise; without it the mutant has survived.
 
     `stage` is `tests` or `simulation`: which judge was the last. `log_differs` tells whether the simulation's log
-    was another one, None when it did not run to its end.
+    was another one, None when it did not run to its end. `tests` is how many tests were run, or to be run.
     """
 
     survived: bool
@@ -52,6 +57,22 @@ class Verdict:
     by: str
     seconds: float
     log_differs: bool | None = None
+    tests: int | None = None
+
+
+Ran = frozenset[tuple[str, int]]
+"""Lines that were executed: of which file, relative to the project's folder, and which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """How the unchanged source is judged: by room its tests, the shortest first, with the seconds that each takes
+    and the lines that it executes; the same of the simulation, and its log."""
+
+    tests: dict[str, list[tuple[str, float, Ran]]]
+    simulation_seconds: float
+    simulation_ran: Ran
+    log: str
 
 
 class Workspace:
@@ -60,9 +81,9 @@ class Workspace:
     def __init__(self, project: Path, folder: Path, *, seeds: int, tasks: int) -> None:
         self._copy = folder / "project"
         self._seeds, self._tasks = seeds, tasks
-        self._test_seconds: dict[str, float] = {}
-        self._simulation_seconds = 0.0
-        self._log = ""
+        self._plugin = folder / "mutation_lines.py"
+        shutil.copy(lines.__file__, self._plugin)
+        self.baseline: Baseline | None = None
         shutil.copytree(project, self._copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
         self._require_own_source()
 
@@ -73,23 +94,48 @@ class Workspace:
         if result.code != 0 or not all(place.is_relative_to(self._copy.resolve()) for place in places):
             raise BaselineFailed(f"the copy's own source is not imported: {result.output.strip()}")
 
-    def measure(self, rooms: Sequence[Room]) -> None:
-        """Judge the unchanged source: everything must pass, and its time sets the time-outs.
+    def measure(self, rooms: Sequence[Room]) -> Baseline:
+        """Judge the unchanged source, line by line: everything must pass.
 
         Raises `BaselineFailed`.
         """
-        for room in rooms:
-            if room.name not in self._test_seconds:
-                result = self._run(self._tests(room), timeout_seconds=900.0)
-                if result.code != 0:
-                    raise BaselineFailed(f"tests of {room.name!r} fail unchanged:\n{result.output[-2000:]}")
-                self._test_seconds[room.name] = result.seconds
-        if not self._log:
-            result = self._run(self._simulation(), timeout_seconds=900.0)
-            said = _last_object(result.output)
-            if result.code != 0 or said.get("violation") is not None:
-                raise BaselineFailed(f"the simulation fails unchanged:\n{result.output[-2000:]}")
-            self._simulation_seconds, self._log = result.seconds, str(said["log"])
+        files = [str(file) for room in rooms for file in room.files(self._copy)]
+        judging = {room.tests for room in rooms}
+        found = {tests: self._measure_tests(tests, files) for tests in sorted(judging)}
+        by_room = {room.name: found[room.tests] for room in rooms}
+        result = self._run(self._simulation(), timeout_seconds=TRACED_SECONDS_MAX)
+        said = _last_object(result.output)
+        if result.code != 0 or said.get("violation") is not None:
+            raise BaselineFailed(f"the simulation fails unchanged:\n{result.output[-2000:]}")
+        [_, _, *simulation] = self._simulation()
+        traced = [sys.executable, "-m", self._plugin.stem, *simulation]
+        [(_, _, ran)] = self._traced(traced, files, "the simulation fails line by line")
+        self.baseline = Baseline(by_room, result.seconds, ran, str(said["log"]))
+        return self.baseline
+
+    def _measure_tests(self, judging: Sequence[str], files: Sequence[str]) -> list[tuple[str, float, Ran]]:
+        command = [*self._pytest(), "-p", self._plugin.stem, *judging]
+        found = self._traced(command, files, f"tests fail unchanged ({', '.join(judging)})")
+        [always] = [ran for name, _, ran in found if name == lines.IMPORT]
+        tests = [(name, seconds, ran | always) for name, seconds, ran in found if name != lines.IMPORT]
+        return sorted(tests, key=lambda test: test[1])
+
+    def _traced(
+        self, command: Sequence[str], files: Sequence[str], trouble: str
+    ) -> list[tuple[str, float, Ran]]:
+        out = self._plugin.with_suffix(".json")
+        told = {"MUTATION_LINES": str(out), "MUTATION_FILES": os.pathsep.join(files)}
+        result = self._run(command, timeout_seconds=TRACED_SECONDS_MAX, told=told)
+        if result.code != 0:
+            raise BaselineFailed(f"{trouble}:\n{result.output[-2000:]}")
+        return [
+            (
+                name,
+                row["seconds"],
+                frozenset((Path(file).relative_to(self._copy).as_posix(), line) for file, line in row["ran"]),
+            )
+            for name, row in json.loads(out.read_text()).items()
+        ]
 
     def judge(self, mutant: Mutant) -> Verdict:
         """What its room's tests and then the simulation say; the copy is as before afterwards."""
@@ -98,43 +144,58 @@ class Workspace:
             cached.unlink()
         path.write_bytes(mutant.mutated())
         try:
-            return self._judge(mutant.room)
+            return self._judge(mutant)
         finally:
             path.write_bytes(mutant.source)
 
-    def _judge(self, room: Room) -> Verdict:
-        allowed = TIMEOUT_FACTOR * self._test_seconds[room.name] + TIMEOUT_EXTRA_SECONDS
-        result = self._run(self._tests(room), timeout_seconds=allowed)
-        if result.code != 0:
-            failed = _FAILED.search(result.output)
-            by = "time-out" if result.code is None else failed[1] if failed else f"exit code {result.code}"
-            return Verdict(False, "tests", by, result.seconds)
-        spent = result.seconds
-        allowed = TIMEOUT_FACTOR * self._simulation_seconds + TIMEOUT_EXTRA_SECONDS
+    def _judge(self, mutant: Mutant) -> Verdict:
+        assert self.baseline is not None
+        changed = {(mutant.path, line) for line in mutant.lines()}
+        tests = [(name, took) for name, took, ran in self.baseline.tests[mutant.room.name] if ran & changed]
+        spent = 0.0
+        if tests:
+            allowed = TIMEOUT_FACTOR * sum(took for _, took in tests) + TIMEOUT_EXTRA_SECONDS
+            names = [name for name, _ in tests]
+            result = self._run([*self._pytest(), *names], timeout_seconds=allowed)
+            if result.code != 0:
+                failed = _FAILED.search(result.output)
+                by = (
+                    "time-out" if result.code is None else failed[1] if failed else f"exit code {result.code}"
+                )
+                return Verdict(False, "tests", by, result.seconds, tests=len(tests))
+            spent = result.seconds
+        if not self.baseline.simulation_ran & changed:
+            return Verdict(True, "simulation", "", spent, log_differs=False, tests=len(tests))
+        allowed = TIMEOUT_FACTOR * self.baseline.simulation_seconds + TIMEOUT_EXTRA_SECONDS
         result = self._run(self._simulation(), timeout_seconds=allowed)
         spent += result.seconds
         if result.code is None:
-            return Verdict(False, "simulation", "time-out", spent)
+            return Verdict(False, "simulation", "time-out", spent, tests=len(tests))
         said = _last_object(result.output)
         if not said:
-            return Verdict(False, "simulation", f"exit code {result.code}", spent)
+            return Verdict(False, "simulation", f"exit code {result.code}", spent, tests=len(tests))
         if said["violation"] is not None:
-            return Verdict(False, "simulation", f"{said['violation']} (seed {said['seed']})", spent)
-        return Verdict(True, "simulation", "", spent, log_differs=said["log"] != self._log)
+            by = f"{said['violation']} (seed {said['seed']})"
+            return Verdict(False, "simulation", by, spent, tests=len(tests))
+        differs = said["log"] != self.baseline.log
+        return Verdict(True, "simulation", "", spent, log_differs=differs, tests=len(tests))
 
     @staticmethod
-    def _tests(room: Room) -> list[str]:
-        options = ("-x", "-q", "-p", "no:cacheprovider", "-k", "not postgresql")
-        return [sys.executable, "-m", "pytest", *options, *room.tests]
+    def _pytest() -> list[str]:
+        return [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", "not postgresql"]
 
     def _simulation(self) -> list[str]:
         size = ("--seeds", str(self._seeds), "--tasks", str(self._tasks))
         return [sys.executable, "-m", "mutation.simulated", *size]
 
-    def _run(self, command: Sequence[str], *, timeout_seconds: float) -> "_Result":
+    def _run(
+        self, command: Sequence[str], *, timeout_seconds: float, told: Mapping[str, str] | None = None
+    ) -> "_Result":
+        places = (self._copy / "src", self._copy, self._plugin.parent)
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join((str(self._copy / "src"), str(self._copy))),
+            **(told or {}),
+            "PYTHONPATH": os.pathsep.join(map(str, places)),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         started = time.monotonic()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 
-from mutation.operators import Change, changes, is_another_program
+from mutation.operators import Change, changes, is_another_program, lines_of
 from mutation.rooms import Room
 
 
@@ -30,6 +30,10 @@ class Mutant:
     def mutated(self) -> bytes:
         """The file with the change."""
         return self.change.apply(self.source)
+
+    def lines(self) -> range:
+        """The lines of the changed statement: see `lines_of`."""
+        return lines_of(self.source, self.change)
 
     def diff(self) -> str:
         """The change as lines of a diff, under the place where it stands."""

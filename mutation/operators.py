@@ -203,3 +203,16 @@ def is_another_program(source: bytes, change: Change) -> bool:
     except SyntaxError:
         return False
     return ast.dump(after) != ast.dump(ast.parse(source))
+
+
+def lines_of(source: bytes, change: Change) -> range:
+    """The lines of the innermost statement around the change, without the statements in it: one that executes none
+    of them does not come by the change."""
+    line = change.line
+    found = range(line, line + 1)
+    for node in ast.walk(ast.parse(source)):  # what stands in a statement comes after it
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno):
+            within = [*getattr(node, "body", ()), *(case.pattern for case in getattr(node, "cases", ()))]
+            end = min((part.lineno - 1 for part in within), default=node.end_lineno or node.lineno)
+            found = range(node.lineno, max(end, line) + 1)
+    return found

@@ -31,6 +31,9 @@ class Room:
         return sorted(path for path in found if not any(path.is_relative_to(name) for name in left_out))
 
 
+ENGINE_TESTS = ("tests/run", "tests/money/test_settle.py")
+"""For all of the engine's rooms: of these only the tests that execute what was changed are run."""
+
 ROOMS = (
     Room(
         "domain",
@@ -43,7 +46,7 @@ ROOMS = (
         sources=tuple(
             f"src/rushes/run/lane/{name}.py" for name in ("attempts", "claim", "fairness", "lane", "send")
         ),
-        tests=("tests/run/test_dispatcher.py", "tests/run/test_fair_shares.py"),
+        tests=ENGINE_TESTS,
     ),
     Room(
         "poll",
@@ -52,16 +55,16 @@ ROOMS = (
             "src/rushes/run/lane/line_polls.py",
             "src/rushes/run/lane/asking_once.py",
         ),
-        tests=("tests/run/test_poller.py",),
+        tests=ENGINE_TESTS,
     ),
     Room(
         "settle",
         sources=("src/rushes/run/commit.py", "src/rushes/money/settle.py"),
-        tests=("tests/run/test_committer.py", "tests/money/test_settle.py"),
+        tests=ENGINE_TESTS,
     ),
     Room(
         "upkeep",
         sources=tuple(f"src/rushes/run/{name}.py" for name in ("adopt", "nudges", "unconfirmed", "upkeep")),
-        tests=("tests/run/test_nudges.py", "tests/run/test_resubmit.py"),
+        tests=ENGINE_TESTS,
     ),
 )

@@ -37,6 +37,9 @@ from rushes.counting import first, wait
 def test_first():
     assert first(1) == 2
     wait(2)
+
+def test_nothing_of_it():
+    pass
 """,
     "simulation/__init__.py": "",
     "mutation/__init__.py": "",
@@ -82,6 +85,13 @@ def test_each_judge_notices_what_is_its_own(project: Path, workspace: Workspace)
     assert (found.survived, found.by, found.log_differs) == (True, "", False)
 
 
+def test_only_what_executes_the_changed_statement_is_run(project: Path, workspace: Workspace) -> None:
+    assert workspace.judge(mutant(project, "n - 1")).tests == 1, "the other test does not come by it"
+    found = workspace.judge(mutant(project, "n >= 1"))
+    assert (found.tests, found.stage) == (0, "simulation")
+    assert workspace.judge(mutant(project, "m <= 1")).seconds == 0.0, "nothing executes it"
+
+
 def test_a_mutant_that_never_ends_is_found_by_the_time(
     project: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,7 +112,7 @@ def test_a_project_whose_own_tests_fail_is_refused(project: Path, tmp_path: Path
     (project / "tests/test_counting.py").write_text("def test_it():\n    assert False\n")
     (tmp_path / "other").mkdir()
     workspace = Workspace(project, tmp_path / "other", seeds=1, tasks=1)
-    with pytest.raises(BaselineFailed, match="tests of 'counting' fail unchanged"):
+    with pytest.raises(BaselineFailed, match=r"tests fail unchanged \(tests/test_counting.py\)"):
         workspace.measure([ROOM])
 
 

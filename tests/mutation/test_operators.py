@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from mutation.mutants import draw, mutants_of
-from mutation.operators import changes, is_another_program
+from mutation.operators import changes, is_another_program, lines_of
 from mutation.rooms import ROOMS
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -96,3 +96,24 @@ def test_a_mutant_shows_its_change_as_a_diff() -> None:
     place, *lines = mutant.diff().splitlines()
     assert place.startswith(f"{mutant.path}:{mutant.change.line} ")
     assert {line[0] for line in lines} == {"-", "+"}
+
+
+def test_the_lines_of_a_change_are_those_of_its_statement_without_what_stands_in_it() -> None:
+    source = b"""\
+def f(a, b):
+    if (
+        a
+        and b > 1
+    ):
+        a = [
+            b + 1,
+        ]
+        while a < 2:
+            a += 1
+    return a
+"""
+    lines = {change.what + str(change.line): lines_of(source, change) for change in changes(source)}
+    assert lines["comparison4"] == range(2, 6)
+    assert lines["arithmetic7"] == range(6, 9)
+    assert lines["comparison9"] == range(9, 10)
+    assert lines["assignment dropped10"] == range(10, 11)
