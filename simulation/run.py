@@ -12,6 +12,7 @@ import structlog
 
 from rushes import telemetry
 from rushes.run.lane import poll
+from simulation.aims.lone import with_lone_aim
 from simulation.tempo import IDLE_TEMPO, Patches, patched
 from simulation.truth.broken import Broken
 from simulation.truth.journal import PostgresqlStore, SqliteStore, Store
@@ -66,7 +67,7 @@ def plan_of(seed: int, tasks: int) -> tuple[Plan, list[Fault]]:
     """The plan and the faults that a seed stands for."""
     draw = random.Random(f"rushes {seed}")
     plan = draw_plan(draw, seed, tasks)
-    return plan, draw_faults(draw, plan)
+    return with_lone_aim(plan, draw_faults(draw, plan))
 
 
 def run(

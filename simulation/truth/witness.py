@@ -184,7 +184,8 @@ class Witness:
         polled_at[sender.worker_id] = now
         if remote_task_id in self.mixed_up:
             return
-        if self._told_to.get(remote_task_id) == sender.worker_id:
+        had_no_name = self.attempt_of_remote[remote_task_id][0] in self.were_refused_a_name
+        if self._told_to.get(remote_task_id) == sender.worker_id and not had_no_name:
             broken(
                 "VERDICT_DROPPED",
                 f"{remote_task_id} is asked for again by {sender.worker_id}, which was told",

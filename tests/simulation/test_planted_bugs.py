@@ -42,7 +42,7 @@ def test_a_planted_bug_is_found(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "tasks", "violation"),
-    [("record not read", 400, "UNKNOWN_BUT_NEVER_SENT"), ("trouble not stored", 200, "UNSEEN")],
+    [("record not read", 100, "UNKNOWN_BUT_NEVER_SENT"), ("trouble not stored", 200, "UNSEEN")],
 )
 def test_what_a_kill_costs_and_what_is_not_seen_is_found_as_that(
     name: str, tasks: int, violation: str

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+from simulation.aims.lone import LONE_AIMS, LONE_EVERY, alone
 from simulation.bugs import BUGS
 from simulation.run import plan_of, run
 from simulation.world.kinds import (
@@ -72,10 +73,23 @@ def test_the_window_breaks_no_promise_and_the_bug_in_it_is_found(name: str) -> N
         [RefusedRows(0.0, 200.0, ("verdicts",), 10)],
         [RefusedRows(0.0, 200.0, ("accepted", "unconfirmed"), 20), Weather("submit_reset_after", 0.3)],
         [RefusedRows(0.0, 200.0, ("given_up", "resubmitted"), 10), Weather("submit_reset_after", 0.3)],
+        [
+            RefusedRows(0.0, 200.0, ("returned", "refused", "unconfirmed"), 30),
+            Weather("submit_throttled", 0.4),
+            Weather("submit_rejected", 0.3),
+        ],
         [CallbackStorm(1.0, 5, 0.1, 0.5), Weather("submit_accepted_then_reset", 0.5)],
         [SlowConnects(1.0, 15.0), *(Stop(t, slot, 1.0) for slot in range(2) for t in (45.0, 90.0))],
     ],
-    ids=["refusals", "verdicts", "names and holds", "given up", "callbacks", "slow connects"],
+    ids=[
+        "refusals",
+        "verdicts",
+        "names and holds",
+        "given up",
+        "returns and holds",
+        "callbacks",
+        "slow connects",
+    ],
 )
 def test_what_is_refused_repeated_or_cut_short_breaks_no_promise(faults: Sequence[Fault]) -> None:
     result = run(4, tasks=TASKS, faults=faults)
@@ -92,3 +106,38 @@ def test_each_rare_aim_and_each_rarity_is_some_seeds() -> None:
     assert min(rarities[name] for name in ("tickers", "model_limits", "can_drop", "gone_seconds")) >= 3
     kinds = (CallbackStorm, MovedHost, RefusedRows, SlowConnects, SwappedSubmits)
     assert min(rarities[kind.__name__] for kind in kinds) >= 3
+
+
+@pytest.mark.parametrize("number", range(len(LONE_AIMS)))
+def test_a_lone_aim_befalls_its_plan_and_breaks_no_promise(number: int) -> None:
+    seed = LONE_EVERY * (len(LONE_AIMS) + number) + LONE_EVERY - 1
+    plan, faults = plan_of(seed, TASKS)
+    assert (plan, faults) == alone(plan, LONE_AIMS[number])
+    assert len({type(fault) for fault in faults}) <= 5
+    result = run(seed, tasks=TASKS)
+    assert result.violation is None, result.message
+    assert result.settled + result.refunded >= TASKS
+
+
+FOUND_ALONE = {
+    "known task given up": ("_named_when_given_up", "GAVE_UP_A_KNOWN_TASK"),
+    "end forgets the next attempt": ("_known_late", "NOT_FINAL"),
+    "gone too soon": ("_long_outages", "TIMEOUT_WITHOUT_POLL"),
+    "held task sent": ("_retired", "CLAIMED_HELD"),
+}
+"""By the bug's name the aim that finds it, where crowded faults seldom do, and what it is found as."""
+
+
+@pytest.mark.parametrize("name", FOUND_ALONE)
+def test_a_lone_aim_finds_the_bug_that_crowded_faults_seldom_show(name: str) -> None:
+    aim_name, violation = FOUND_ALONE[name]
+    aims = [aim for aim in LONE_AIMS if aim.faults.__name__ == aim_name]
+    [bug] = [bug for bug in BUGS if bug.name == name]
+    found = set[str | None]()
+    for seed in range(1, 7):
+        for aim in aims:
+            plan, faults = alone(plan_of(3 * seed, 100)[0], aim)
+            found.add(run(3 * seed, tasks=100, plan=plan, faults=faults, bug=bug.plant).violation)
+            if violation in found:
+                return
+    raise AssertionError(f"found as {found}")

@@ -90,17 +90,23 @@ class Adoption:
     async def _recall(self) -> None:
         """Work on the tasks that are this worker's and that it does not know of.
 
-        Their adoption was committed although the database's answer was lost, or they became known at the
-        moment when they were given up. Nobody else would ever look after them.
+        Their adoption was committed although the database's answer was lost, they became known at the moment
+        when they were given up, or the database refused their ends. Nobody else would ever look after them.
         """
         self._set_doubt(False)
+        adrift = set[tuple[int, int]]().union(*(lane.attempts.adrift for lane in self._lanes.values()))
         try:
             owned = await self._context.database.read(
-                workers.owned_in_flight, self._context.worker_id, providers=list(self._lanes)
+                workers.owned_in_flight,
+                self._context.worker_id,
+                providers=list(self._lanes),
+                adrift=sorted(adrift),
             )
         except StoreError:
             self._set_doubt(True)
             raise
+        for lane in self._lanes.values():
+            lane.attempts.adrift -= adrift
         unknown = [task for task in owned if task.task_id not in self._lanes[task.provider].attempts]
         for task in unknown:
             self._give(task)

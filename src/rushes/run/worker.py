@@ -253,9 +253,10 @@ class Worker:
             for lane in lanes:
                 lane.unname(task_id, attempt)
         for task_id, attempt, outcome in committed.ends:
-            for lane in lanes:
-                if lane.end(task_id, attempt, outcome):
-                    break
+            is_polled = any(lane.end(task_id, attempt, outcome) for lane in lanes)
+            if outcome is SettleOutcome.REFUSED and not is_polled:
+                for lane in lanes:
+                    lane.attempts.adrift.add((task_id, attempt))
         # given up, but it became known just then; or lost, but adopted again before this answer was here
         if any(outcome is not SettleOutcome.SETTLED for _, _, outcome in committed.ends):
             for lane in lanes:

@@ -16,6 +16,7 @@ from rushes.domain.trouble import kind_of
 from rushes.store.database import Rows, for_share, lease_time, lock_number, skip_locked, statement
 from rushes.store.tables import schema
 from rushes.store.tasks import OwnedTask, hand_over_if_owned, owned_task_from_row, wait_for_own_transactions
+from rushes.store.tasks.guards import ATTEMPTS
 
 _ADOPTED_COLUMNS = (
     "id, attempt, provider, model, remote_task_id, progress, dispatched_at_ms, unconfirmed_at_ms,"
@@ -303,19 +304,32 @@ def _if_unanswered(column: str, value: str) -> str:
     )
 
 
-def owned_in_flight(connection: Connection, worker_id: str, *, providers: Sequence[str]) -> list[OwnedTask]:
+def owned_in_flight(
+    connection: Connection,
+    worker_id: str,
+    *,
+    providers: Sequence[str],
+    adrift: Sequence[tuple[int, int]] = (),
+) -> list[OwnedTask]:
     """The worker's tasks in flight at these providers, but for those whose submit is still under way.
 
-    For a worker that cannot know whether its adoption took effect.
+    For a worker that cannot know whether its adoption took effect. With those of `adrift`, as `(task_id,
+    attempt)`, that the database has as claimed: their submits are over.
     """
     wait_for_own_transactions(connection, worker_id)
+    known_as_claimed = ATTEMPTS.sql(connection).replace(":rows", ":adrift")
     rows = connection.execute(
         statement(
             f"SELECT {_ADOPTED_COLUMNS} FROM video_tasks WHERE worker_id = :me AND status = 'processing'"
             f" AND provider IN (SELECT v.name FROM {_NAMES.sql(connection)})"
-            " AND (remote_task_id IS NOT NULL OR unconfirmed_at_ms IS NOT NULL) ORDER BY id"
+            " AND (remote_task_id IS NOT NULL OR unconfirmed_at_ms IS NOT NULL"
+            f" OR (id, attempt) IN (SELECT v.id, v.attempt FROM {known_as_claimed})) ORDER BY id"
         ),
-        {**_NAMES.parameters(connection, [(name,) for name in providers]), "me": worker_id},
+        {
+            **_NAMES.parameters(connection, [(name,) for name in providers]),
+            "adrift": ATTEMPTS.parameters(connection, adrift)["rows"],
+            "me": worker_id,
+        },
     )
     return [owned_task_from_row(row) for row in rows]
 

@@ -22,16 +22,18 @@ class Attempts:
     - `polled`: the provider named it; oldest first.
 
     A task has two entries only while the end of an earlier attempt has been committed and not yet answered
-    for. `is_in_doubt` says that there may be attempts of this worker in the database which are not here.
+    for. `is_in_doubt` says that there may be attempts of this worker in the database which are not here;
+    `adrift` are some of them, `(task_id, attempt)`: the database has refused what became of them.
     """
 
-    __slots__ = ("claimed", "is_in_doubt", "polled", "sending", "unconfirmed")
+    __slots__ = ("adrift", "claimed", "is_in_doubt", "polled", "sending", "unconfirmed")
 
     def __init__(self) -> None:
         self.claimed: dict[int, ClaimedTask] = {}
         self.sending: dict[int, ClaimedTask] = {}
         self.unconfirmed: dict[int, OwnedTask] = {}
         self.polled: dict[int, RemoteTask] = {}
+        self.adrift: set[tuple[int, int]] = set()
         self.is_in_doubt = False
 
     def __contains__(self, task_id: int) -> bool:
@@ -66,12 +68,12 @@ class Attempts:
         return (self.sending.pop(task_id, None) or claimed) is not None
 
     def known(self) -> set[tuple[int, int]]:
-        """The `(task_id, attempt)` of all of them."""
+        """The `(task_id, attempt)` of all of them, and of those that are adrift."""
         tables: tuple[Iterable[ClaimedTask | OwnedTask | RemoteTask], ...] = (
             *(self.claimed.values(), self.sending.values()),
             *(self.unconfirmed.values(), self.polled.values()),
         )
-        return {(task.task_id, task.attempt) for task in chain.from_iterable(tables)}
+        return self.adrift | {(task.task_id, task.attempt) for task in chain.from_iterable(tables)}
 
     def hold_unconfirmed(self, task: OwnedTask) -> None:
         """Nobody knows whether the provider took it."""

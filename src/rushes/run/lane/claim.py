@@ -241,11 +241,12 @@ class Claims:
             await self._return_lost_claims()
 
     async def _return_lost_claims(self) -> None:
-        known, committer = self._attempts.known(), self._context.committer
-        await committer.flushed()
+        known = self._attempts.known()
+        await self._context.committer.flushed()
+        known |= self._attempts.known()  # what the database has refused meanwhile is adrift
         rows = await self._context.database.read(
             tasks.owned_without_remote_id, provider=self._provider.name, worker_id=self._context.worker_id
         )
         for task_id, attempt in set(rows) - known:
-            committer.returned(task_id, attempt)
+            self._context.committer.returned(task_id, attempt)
         self._is_in_doubt = False
