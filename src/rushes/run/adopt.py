@@ -1,6 +1,7 @@
 """Adoption: the tasks of dead workers, and those of this worker's own that it does not know of."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rushes import telemetry
 from rushes.domain.errors import StoreError
@@ -108,8 +109,11 @@ class Adoption:
         for lane in self._lanes.values():
             lane.attempts.adrift -= adrift
         unknown = [task for task in owned if task.task_id not in self._lanes[task.provider].attempts]
+        now_ms = self._context.now_ms()
         for task in unknown:
-            self._give(task)
+            # of what is adrift the database does not say since when: its grace begins
+            is_dated = task.remote_task_id is not None or task.unconfirmed_at_ms is not None
+            self._give(task if is_dated else replace(task, unconfirmed_at_ms=now_ms))
         self._return_never_sent(unknown)
 
     def _set_doubt(self, is_in_doubt: bool) -> None:
