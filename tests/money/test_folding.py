@@ -16,6 +16,7 @@ from rushes.money.statements.check import differences_from_ledger, verify_statem
 from rushes.money.statements.signing_key import public_key_hex
 from rushes.money.statements.statement import BatchUnsound, make_statement
 from rushes.store.database import Database
+from rushes.store.retention import folds
 from rushes.store.tables.schema import FOLD_TABLES, metadata
 from tests.books import REFUSED, Books, video
 from tests.money.audited import audited_books
@@ -177,6 +178,31 @@ def test_a_batch_whose_videos_are_kept_stays(books: Books, state: str) -> None:
     fold_all(books)
     assert [row["id"] for row in books.rows("SELECT id FROM batches ORDER BY id")] == [1, 2, 4]
     books.sql("UPDATE archived_files SET state = 'removed', video_key = NULL")
+    fold_all(books)
+    assert [row["id"] for row in books.rows("SELECT id FROM batches ORDER BY id")] == [2, 4]
+    assert report_of(books).violations == ()
+
+
+@pytest.mark.parametrize("state", ["due", "stored"])
+def test_a_batch_whose_further_files_are_kept_stays_and_no_other_goes_for_them(
+    books: Books, state: str
+) -> None:
+    for batch_id in (1, 2, 4):  # finished, and unfinished ones, which folding must not even look at
+        books.sql(
+            "INSERT INTO further_files (task_id, position, kind, url, state, next_attempt_at_ms, object_key,"
+            f" sha256, stored_at_ms, created_at_ms) SELECT id, 1, 'video', 'https://x', '{state}', 1, 'k',"
+            " 's', 1, 1"
+            f" FROM video_tasks WHERE batch_id = {batch_id} AND item_index = 0"
+        )
+    totals = [
+        books.database.run_reading(folds.foldable_totals, account["id"], before_ms=LATER_MS)
+        for account in books.rows("SELECT id FROM accounts ORDER BY id")
+    ]
+    assert [kept for _, _, kept in totals] == [1, 0]
+    assert sum(batches for batches, _, _ in totals) == 1
+    fold_all(books)
+    assert [row["id"] for row in books.rows("SELECT id FROM batches ORDER BY id")] == [1, 2, 4]
+    books.sql("UPDATE further_files SET state = 'removed'")
     fold_all(books)
     assert [row["id"] for row in books.rows("SELECT id FROM batches ORDER BY id")] == [2, 4]
     assert report_of(books).violations == ()

@@ -20,11 +20,11 @@ _FOLDABLE = (
     " AND b.id <> (SELECT n.batch_id FROM video_tasks n ORDER BY n.id DESC LIMIT 1)"
 )
 _KEEPS_FILES = (
-    "EXISTS (SELECT 1 FROM video_tasks t JOIN archived_files f ON f.task_id = t.id WHERE t.batch_id = b.id"
+    "(EXISTS (SELECT 1 FROM video_tasks t JOIN archived_files f ON f.task_id = t.id WHERE t.batch_id = b.id"
     " AND (f.state IN ('due', 'stored') OR f.video_key IS NOT NULL OR f.thumbnail_key IS NOT NULL"
     " OR f.poster_key IS NOT NULL))"
     " OR EXISTS (SELECT 1 FROM video_tasks t JOIN further_files x ON x.task_id = t.id"
-    " WHERE t.batch_id = b.id AND x.state IN ('due', 'stored'))"
+    " WHERE t.batch_id = b.id AND x.state IN ('due', 'stored')))"
 )
 
 _IDS = Rows(id=int)
@@ -52,7 +52,7 @@ def foldable_batches(
     """
     rows = connection.execute(
         statement(
-            f"SELECT b.id, b.total_count FROM batches b WHERE {_FOLDABLE} AND NOT ({_KEEPS_FILES})"
+            f"SELECT b.id, b.total_count FROM batches b WHERE {_FOLDABLE} AND NOT {_KEEPS_FILES}"
             " AND b.id > :after_id ORDER BY b.id LIMIT :limit"
         ),
         {"account_id": account_id, "before_ms": before_ms, "after_id": after_id, "limit": batches_max},
