@@ -37,6 +37,12 @@ TIMEOUT_FACTOR, TIMEOUT_EXTRA_SECONDS = 4.0, 20.0
 TRACED_SECONDS_MAX = 1800.0
 """How long the unchanged source may take while it is looked at line by line."""
 
+TOO_SLOW_SHARE_MAX = 0.05
+"""How many of a room's tests may fail unchanged while they are looked at line by line, which takes several times as
+long: they have a time to keep, and judge nothing. Neither do those that take longer than `TEST_SECONDS_MAX` then."""
+
+TEST_SECONDS_MAX = 30.0
+
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
@@ -109,33 +115,45 @@ class Workspace:
             raise BaselineFailed(f"the simulation fails unchanged:\n{result.output[-2000:]}")
         [_, _, *simulation] = self._simulation()
         traced = [sys.executable, "-m", self._plugin.stem, *simulation]
-        [(_, _, ran)] = self._traced(traced, files, "the simulation fails line by line")
+        [(_, passed, ran)] = self._traced(traced, files)[1].values()
+        if not passed:
+            raise BaselineFailed("the simulation fails line by line")
         self.baseline = Baseline(by_room, result.seconds, ran, str(said["log"]))
         return self.baseline
 
     def _measure_tests(self, judging: Sequence[str], files: Sequence[str]) -> list[tuple[str, float, Ran]]:
         command = [*self._pytest(), "-p", self._plugin.stem, *judging]
-        found = self._traced(command, files, f"tests fail unchanged ({', '.join(judging)})")
-        [always] = [ran for name, _, ran in found if name == lines.IMPORT]
-        tests = [(name, seconds, ran | always) for name, seconds, ran in found if name != lines.IMPORT]
+        result, found = self._traced(command, files)
+        always = found.pop(lines.IMPORT)[2]
+        failed = [name for name, (_, passed, _) in found.items() if not passed]
+        if len(failed) > TOO_SLOW_SHARE_MAX * len(found):
+            raise BaselineFailed(f"tests fail unchanged ({', '.join(judging)}):\n{result.output[-2000:]}")
+        tests = [
+            (name, seconds, ran | always)
+            for name, (seconds, passed, ran) in found.items()
+            if passed and seconds <= TEST_SECONDS_MAX
+        ]
         return sorted(tests, key=lambda test: test[1])
 
     def _traced(
-        self, command: Sequence[str], files: Sequence[str], trouble: str
-    ) -> list[tuple[str, float, Ran]]:
+        self, command: Sequence[str], files: Sequence[str]
+    ) -> tuple["_Result", dict[str, tuple[float, bool, Ran]]]:
+        """What it said, and of each test its seconds, whether it passed, and the lines that it executed."""
         out = self._plugin.with_suffix(".json")
         told = {"MUTATION_LINES": str(out), "MUTATION_FILES": os.pathsep.join(files)}
         result = self._run(command, timeout_seconds=TRACED_SECONDS_MAX, told=told)
-        if result.code != 0:
-            raise BaselineFailed(f"{trouble}:\n{result.output[-2000:]}")
-        return [
-            (
-                name,
+        if not out.exists():
+            raise BaselineFailed(f"nothing was looked at line by line:\n{result.output[-2000:]}")
+        found = {
+            name: (
                 row["seconds"],
+                row["passed"],
                 frozenset((Path(file).relative_to(self._copy).as_posix(), line) for file, line in row["ran"]),
             )
             for name, row in json.loads(out.read_text()).items()
-        ]
+        }
+        out.unlink()
+        return result, found
 
     def judge(self, mutant: Mutant) -> Verdict:
         """What its room's tests and then the simulation say; the copy is as before afterwards."""
@@ -156,7 +174,7 @@ class Workspace:
         if tests:
             allowed = TIMEOUT_FACTOR * sum(took for _, took in tests) + TIMEOUT_EXTRA_SECONDS
             names = [name for name, _ in tests]
-            result = self._run([*self._pytest(), *names], timeout_seconds=allowed)
+            result = self._run([*self._pytest(), "-x", *names], timeout_seconds=allowed)
             if result.code != 0:
                 failed = _FAILED.search(result.output)
                 by = (
@@ -182,7 +200,7 @@ class Workspace:
 
     @staticmethod
     def _pytest() -> list[str]:
-        return [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", "not postgresql"]
+        return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not postgresql"]
 
     def _simulation(self) -> list[str]:
         size = ("--seeds", str(self._seeds), "--tasks", str(self._tasks))

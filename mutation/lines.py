@@ -6,8 +6,8 @@ A test, or a simulation, that does not execute a changed line cannot notice the 
     MUTATION_LINES=out.json MUTATION_FILES=a.py:b.py python -m mutation_lines mutation.simulated --seeds 20
 
 It stands alone, so that a copy of this file does under any name. Writes JSON: by test (its node id; `IMPORT` for what
-is executed before the first one) its `seconds` and the lines `ran`, as `[file, line]`. What a test's fixtures
-execute counts for every test of its file: they may share it.
+is executed before the first one) its `seconds`, whether it `passed`, and the lines `ran`, as `[file, line]`. What a
+test's fixtures execute counts for every test of its file: they may share it.
 """
 
 import json
@@ -60,6 +60,11 @@ class _ByTest:
         self._ran: dict[str, set[Line]] = {}
         self._shared: dict[str, set[Line]] = {}
         self._seconds: dict[str, float] = {}
+        self._failed: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.outcome != "passed":
+            self._failed.add(report.nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -73,17 +78,18 @@ class _ByTest:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         self._shared.setdefault(_file_of(item.nodeid), set()).update(self._lines.take())
-        result = yield
-        self._ran[item.nodeid] = self._lines.take()
-        return result
+        try:
+            return (yield)
+        finally:
+            self._ran[item.nodeid] = self._lines.take()
 
     def pytest_sessionfinish(self) -> None:
         sys.settrace(None)
         write(
             {
-                IMPORT: (0.0, self._shared.get(IMPORT, set())),
+                IMPORT: (0.0, True, self._shared.get(IMPORT, set())),
                 **{
-                    test: (self._seconds[test], ran | self._shared[_file_of(test)])
+                    test: (self._seconds[test], test not in self._failed, ran | self._shared[_file_of(test)])
                     for test, ran in self._ran.items()
                 },
             }
@@ -94,9 +100,12 @@ def _file_of(test: str) -> str:
     return test.partition("::")[0]
 
 
-def write(found: dict[str, tuple[float, set[Line]]]) -> None:
+def write(found: dict[str, tuple[float, bool, set[Line]]]) -> None:
     """Put it into the file that was asked for."""
-    rows = {name: {"seconds": seconds, "ran": sorted(ran)} for name, (seconds, ran) in found.items()}
+    rows = {
+        name: {"seconds": seconds, "passed": passed, "ran": sorted(ran)}
+        for name, (seconds, passed, ran) in found.items()
+    }
     Path(os.environ["MUTATION_LINES"]).write_text(json.dumps(rows))
 
 
@@ -122,5 +131,5 @@ if __name__ == "__main__":
     except SystemExit as error:
         code = error.code
     sys.settrace(None)
-    write({module: (time.monotonic() - started, traced.take())})
+    write({module: (time.monotonic() - started, not code, traced.take())})
     sys.exit(code)
