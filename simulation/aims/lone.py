@@ -25,7 +25,7 @@ from simulation.world.kinds import (
 )
 from simulation.world.plan import Plan, PlannedBatch
 
-LONE_EVERY = 3
+LONE_EVERY = 2
 """Of so many seeds one has a lone aim, one aim after the other."""
 
 SPREAD_TASKS_MAX = 20
@@ -194,13 +194,14 @@ def _long_outages(draw: random.Random, _plan: Plan) -> Iterator[Fault]:
 
 
 def _refused_names(draw: random.Random, plan: Plan) -> Iterator[Fault]:
-    """The database refuses the names of tasks that were taken, that they are held, and why they were not taken."""
+    """The database refuses the names of tasks that were taken, that they are held, and their ends."""
     for knob in ("submit_reset_after", "submit_throttled", "submit_rejected"):
         yield Weather(knob, 0.2)
     for at in _times(draw, plan, 40):
         kinds = draw.choice(
             (
                 ("accepted",),
+                ("verdicts",),
                 ("accepted", "unconfirmed"),
                 ("returned", "refused"),
                 ("returned", "refused", "unconfirmed"),
@@ -247,10 +248,10 @@ def _leases_lost(draw: random.Random, plan: Plan) -> Iterator[Fault]:
 
 def _leases_lost_with_claims(draw: random.Random, plan: Plan) -> Iterator[Fault]:
     """Workers sleep past their leases while a claim is under way, whose answer is here only after they woke."""
-    for at in _times(draw, plan, 150):
+    for at in _times(draw, plan, 140):
         slot = draw.randrange(plan.slots)
-        sleep = _long_sleep(draw, plan, at, slot, "commit.after.claim_fairly")
-        yield LateAnswer(at, slot, "claim_fairly", 1, round(sleep.seconds + 8 * draw.random(), 3))
+        sleep = _long_sleep(draw, plan, round(at + 10, 3), slot, "")
+        yield LateAnswer(at, slot, "claim_fairly", 1, round(sleep.seconds + draw.uniform(3, 15), 3))
         yield sleep
 
 
@@ -258,10 +259,11 @@ def _long_sleep(draw: random.Random, plan: Plan, at: float, slot: int, point: st
     return Pause(at, slot, round(plan.lease_seconds * draw.uniform(1.05, 1.3), 3), point)
 
 
-def _foreign_callbacks(draw: random.Random, _plan: Plan) -> Iterator[Fault]:
-    """Callbacks name other tasks' ids, and submits of which only they tell."""
-    yield CallbackStorm(1.0, draw.randint(2, 5), draw.choice((0.05, 0.5)), 0.7)
+def _callbacks(draw: random.Random, _plan: Plan) -> Iterator[Fault]:
+    """Callbacks come many times, name other tasks' ids or made up ones, and alone tell of some submits."""
+    yield CallbackStorm(1.0, 6, draw.choice((0.2, 0.4)), draw.choice((0.0, 0.7)))
     yield Weather("submit_accepted_then_reset", 0.4)
+    yield Weather("callback_forged", 0.6)
 
 
 def _swapped_submits(draw: random.Random, _plan: Plan) -> Iterator[Fault]:
@@ -344,22 +346,22 @@ def _taken_back(draw: random.Random, plan: Plan) -> Iterator[Fault]:
 
 
 LONE_AIMS: Sequence[LoneAim] = (
+    *2 * (LoneAim(_leases_lost_with_claims, _trickling),),
+    LoneAim(_callbacks, _with_callbacks),
+    LoneAim(_dropped, _dropping),
+    LoneAim(_stopped_with_claims, _spread),
     LoneAim(_known_late, _resubmitting),
     LoneAim(_known_late, _refunding),
     LoneAim(_stopped_with_submits, _with_model_limits),
     *2 * (LoneAim(_passes_without_database, _by_passes),),
-    *2 * (LoneAim(_leases_lost_with_claims, _trickling),),
     *2 * (LoneAim(_passes_without_lease, _by_passes),),
-    LoneAim(_stopped_with_claims, _spread),
+    LoneAim(_lost_adoptions, _spread),
     LoneAim(_taken_back, _unlimited),
-    LoneAim(_dropped, _dropping),
     LoneAim(_forgotten, _at_once),
     LoneAim(_long_outages, _by_one),
     LoneAim(_refused_names, _spread),
     LoneAim(_lost_claims_beside_what_is_held, _spread),
     LoneAim(_retired, _queued),
-    LoneAim(_lost_adoptions, _spread),
-    LoneAim(_foreign_callbacks, _with_callbacks),
     LoneAim(_named_when_given_up, _refunding),
     LoneAim(_swapped_submits, _with_callbacks),
     LoneAim(_named_when_given_up, _resubmitting),

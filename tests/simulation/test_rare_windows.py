@@ -45,7 +45,7 @@ FOUND_WITH: dict[str, tuple[int, Sequence[Fault], str]] = {
         "RECORD_DROPPED",
     ),
     "held is given back": (
-        9,
+        28,
         [
             RefusedRows(0.0, 400.0, ("accepted", "unconfirmed"), 20),
             *(LostCommit(5.0 * number, 0, "claim_fairly", 1) for number in range(1, 40)),
