@@ -123,6 +123,10 @@ def _with_callbacks(draw: random.Random, plan: Plan) -> Plan:
     return replace(_spread(draw, plan), has_callbacks=True, grace_seconds=60.0)
 
 
+def _with_long_grace(draw: random.Random, plan: Plan) -> Plan:
+    return replace(_with_callbacks(draw, plan), grace_seconds=300.0)
+
+
 def _resubmitting(draw: random.Random, plan: Plan) -> Plan:
     return replace(
         _with_callbacks(draw, plan),
@@ -148,6 +152,10 @@ def _dropping(draw: random.Random, plan: Plan) -> Plan:
 def _by_passes(draw: random.Random, plan: Plan) -> Plan:
     spread = _spread(draw, replace(plan, chaos_seconds=2 * CHAOS_SECONDS))
     return replace(spread, tickers=spread.slots)
+
+
+def _by_slow_passes(draw: random.Random, plan: Plan) -> Plan:
+    return replace(_by_passes(draw, plan), commit_seconds=4.0)
 
 
 # --- aims -----------------------------------------------------------------------------------------------
@@ -262,8 +270,9 @@ def _long_sleep(draw: random.Random, plan: Plan, at: float, slot: int, point: st
 def _callbacks(draw: random.Random, _plan: Plan) -> Iterator[Fault]:
     """Callbacks come many times, name other tasks' ids or made up ones, and alone tell of some submits."""
     yield CallbackStorm(1.0, 6, draw.choice((0.2, 0.4)), draw.choice((0.0, 0.7)))
-    yield Weather("submit_accepted_then_reset", 0.4)
-    yield Weather("callback_forged", 0.6)
+    yield Weather("submit_accepted_then_reset", 0.6)
+    yield Weather("callback_forged", 0.9)
+    yield Weather("callback_lost", 0.3)
 
 
 def _swapped_submits(draw: random.Random, _plan: Plan) -> Iterator[Fault]:
@@ -310,12 +319,13 @@ def _passes_without_lease(draw: random.Random, plan: Plan) -> Iterator[Fault]:
 
 
 def _passes_without_database(draw: random.Random, plan: Plan) -> Iterator[Fault]:
-    """Passes that find no database, or lose it, and are asked to stop."""
-    for at in _times(draw, plan, 100):
-        yield DatabaseOutage(at, round(draw.choice((10, 30, 100)) * draw.random(), 3), draw.random() < 0.2)
-        for slot in range(plan.slots):
-            if draw.random() < 0.2:
-                yield Stop(round(at + 30 * draw.random(), 3), slot, round(3 * draw.random(), 3))
+    """Passes that find no database, or lose it at once, and are asked to stop."""
+    for at in _times(draw, plan, 200):
+        yield DatabaseOutage(at, round(draw.choice((8, 8, 100)) * draw.random(), 3), draw.random() < 0.2)
+        if draw.random() < 0.4:
+            yield Stop(
+                round(at + 30 * draw.random(), 3), draw.randrange(plan.slots), round(3 * draw.random(), 3)
+            )
 
 
 def _stopped_before_it_began(draw: random.Random, plan: Plan) -> Iterator[Fault]:
@@ -347,13 +357,13 @@ def _taken_back(draw: random.Random, plan: Plan) -> Iterator[Fault]:
 
 LONE_AIMS: Sequence[LoneAim] = (
     *2 * (LoneAim(_leases_lost_with_claims, _trickling),),
-    LoneAim(_callbacks, _with_callbacks),
+    LoneAim(_callbacks, _with_long_grace),
     LoneAim(_dropped, _dropping),
     LoneAim(_stopped_with_claims, _spread),
     LoneAim(_known_late, _resubmitting),
     LoneAim(_known_late, _refunding),
     LoneAim(_stopped_with_submits, _with_model_limits),
-    *2 * (LoneAim(_passes_without_database, _by_passes),),
+    LoneAim(_passes_without_database, _by_slow_passes),
     *2 * (LoneAim(_passes_without_lease, _by_passes),),
     LoneAim(_lost_adoptions, _spread),
     LoneAim(_taken_back, _unlimited),
