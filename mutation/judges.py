@@ -31,8 +31,12 @@ LEFT_OUT = (
     ".hypothesis",
     "node_modules",
 )
-TIMEOUT_FACTOR, TIMEOUT_EXTRA_SECONDS = 4.0, 20.0
-"""A judge gets so many times the time that it took for the unchanged source, and some seconds on top."""
+TIMEOUT_FACTOR, TIMEOUT_EXTRA_SECONDS = 4.0, 10.0
+"""A test, or the simulation, gets so many times the time that it took for the unchanged source, and some seconds on
+top."""
+
+START_SECONDS_MAX = 120.0
+"""How long a process may take for all but its tests."""
 
 TRACED_SECONDS_MAX = 1800.0
 """How long the unchanged source may take while it is looked at line by line."""
@@ -172,9 +176,13 @@ class Workspace:
         tests = [(name, took) for name, took, ran in self.baseline.tests[mutant.room.name] if ran & changed]
         spent = 0.0
         if tests:
-            allowed = TIMEOUT_FACTOR * sum(took for _, took in tests) + TIMEOUT_EXTRA_SECONDS
-            names = [name for name, _ in tests]
-            result = self._run([*self._pytest(), "-x", *names], timeout_seconds=allowed)
+            allowed = TIMEOUT_FACTOR * sum(took for _, took in tests) + START_SECONDS_MAX
+            bounds = self._plugin.with_name("bounds.json")
+            bounds.write_text(
+                json.dumps({name: TIMEOUT_FACTOR * took + TIMEOUT_EXTRA_SECONDS for name, took in tests})
+            )
+            command = [*self._pytest(), "-x", "-p", self._plugin.stem, *(name for name, _ in tests)]
+            result = self._run(command, timeout_seconds=allowed, told={"MUTATION_BOUNDS": str(bounds)})
             if result.code != 0:
                 failed = _FAILED.search(result.output)
                 by = (

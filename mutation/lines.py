@@ -5,6 +5,9 @@ A test, or a simulation, that does not execute a changed line cannot notice the 
     MUTATION_LINES=out.json MUTATION_FILES=a.py:b.py python -m pytest -p mutation_lines …
     MUTATION_LINES=out.json MUTATION_FILES=a.py:b.py python -m mutation_lines mutation.simulated --seeds 20
 
+With `MUTATION_BOUNDS=seconds.json` in place of both, it ends the run, as failed, at the first test that takes longer
+than the file says by node id: what hangs is found for what it is.
+
 It stands alone, so that a copy of this file does under any name. Writes JSON: by test (its node id; `IMPORT` for what
 is executed before the first one) its `seconds`, whether it `passed`, and the lines `ran`, as `[file, line]`. What a
 test's fixtures execute counts for every test of its file: they may share it.
@@ -13,6 +16,7 @@ test's fixtures execute counts for every test of its file: they may share it.
 import json
 import os
 import runpy
+import signal
 import sys
 import threading
 import time
@@ -24,6 +28,9 @@ from typing import Any
 import pytest
 
 IMPORT = "import"
+
+OUTPUT = os.dup(1)
+"""What stdout is before pytest captures it."""
 
 Line = tuple[str, int]
 
@@ -96,6 +103,24 @@ class _ByTest:
         )
 
 
+class _Bounds:
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds = seconds
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        def end(_number: int, _frame: FrameType | None) -> None:
+            os.write(OUTPUT, f"\nFAILED {item.nodeid} took too long\n".encode())
+            os._exit(1)
+
+        signal.signal(signal.SIGALRM, end)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds[item.nodeid])
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
 def _file_of(test: str) -> str:
     return test.partition("::")[0]
 
@@ -115,6 +140,9 @@ def _asked_for() -> Lines:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Pytest calls this when the file is its plugin."""
+    if "MUTATION_BOUNDS" in os.environ:
+        config.pluginmanager.register(_Bounds(json.loads(Path(os.environ["MUTATION_BOUNDS"]).read_text())))
+        return
     lines = _asked_for()
     config.pluginmanager.register(_ByTest(lines))
     lines.start()
