@@ -265,7 +265,7 @@ class Life:
     def _is_returned(self, before: TaskRow, after: TaskRow) -> None:
         if after.attempt != before.attempt:
             broken("ATTEMPT_REUSED", f"task {after.id} gave attempt {before.attempt} back")
-        if (before.id, before.attempt) in self._never_handed:
+        if (before.id, before.attempt) in self._never_handed or self._was_let_go(before):
             self._must_own(before, "return")
             return
         was_bought = self._witness.was_bought((before.id, before.attempt))
@@ -277,6 +277,14 @@ class Life:
             broken("RETURNED_IN_DOUBT", f"task {after.id}, attempt {after.attempt}; bought: {was_bought}")
         if in_doubt:
             self._must_have_waited(before, "resubmitted")
+
+    def _was_let_go(self, before: TaskRow) -> bool:
+        """Whether the record of the worker that claimed the attempt tells by now that it was never sent: one that
+        lost its lease and woke may have ended its record only after the adoption."""
+        attempt = (before.id, before.attempt)
+        claimer = self.claims.get(attempt)
+        is_another = claimer is not None and claimer != self._committer.worker_id
+        return is_another and self._committer.never_handed(claimer or "", attempt)
 
     def _tells_a_fact(self, before: TaskRow) -> bool:
         """Whether the committer knows of the attempt's submit: it has claimed it, or read that it was never sent in
