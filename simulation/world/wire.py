@@ -73,9 +73,9 @@ class ProcessTransport:
     async def drop(self, remote_task_id: str) -> CancelResult:
         """Ask the service to drop the task if it has not started to render."""
         world = self._process.world
+        world.witness.drop_asked.add(remote_task_id)  # whether it arrives or not
 
         async def send() -> Response:
-            world.witness.drop_asked.add(remote_task_id)
             is_dropped = world.service.drop(remote_task_id, world.loop.time())
             await self._answer_travels(world.plan.wire_seconds * self._process.random.random())
             return Response(200 if is_dropped else 409, {}, b"")
