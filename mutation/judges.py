@@ -47,6 +47,9 @@ long: they have a time to keep, and judge nothing. Neither do those that take lo
 
 TEST_SECONDS_MAX = 30.0
 
+TESTS_AT_ONCE = 4
+"""Of the unchanged source, which mostly wait."""
+
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
@@ -126,7 +129,8 @@ class Workspace:
         return self.baseline
 
     def _measure_tests(self, judging: Sequence[str], files: Sequence[str]) -> list[tuple[str, float, Ran]]:
-        command = [*self._pytest(), "-p", self._plugin.stem, *judging]
+        at_once = ("-n", str(TESTS_AT_ONCE), "--dist", "loadfile")
+        command = [*self._pytest(), "-p", self._plugin.stem, *at_once, *judging]
         result, found = self._traced(command, files)
         always = found.pop(lines.IMPORT)[2]
         failed = [name for name, (_, passed, _) in found.items() if not passed]
@@ -146,17 +150,17 @@ class Workspace:
         out = self._plugin.with_suffix(".json")
         told = {"MUTATION_LINES": str(out), "MUTATION_FILES": os.pathsep.join(files)}
         result = self._run(command, timeout_seconds=TRACED_SECONDS_MAX, told=told)
-        if not out.exists():
+        found: dict[str, tuple[float, bool, Ran]] = {}
+        for part in out.parent.glob(f"{out.stem}.*{out.suffix}"):
+            for name, row in json.loads(part.read_text()).items():
+                ran = frozenset(
+                    (Path(file).relative_to(self._copy).as_posix(), line) for file, line in row["ran"]
+                )
+                before = found[name][2] if name in found else frozenset()
+                found[name] = row["seconds"], row["passed"], before | ran
+            part.unlink()
+        if len(found) == 0:
             raise BaselineFailed(f"nothing was looked at line by line:\n{result.output[-2000:]}")
-        found = {
-            name: (
-                row["seconds"],
-                row["passed"],
-                frozenset((Path(file).relative_to(self._copy).as_posix(), line) for file, line in row["ran"]),
-            )
-            for name, row in json.loads(out.read_text()).items()
-        }
-        out.unlink()
         return result, found
 
     def judge(self, mutant: Mutant) -> Verdict:

@@ -8,7 +8,7 @@ A test, or a simulation, that does not execute a changed line cannot notice the 
 With `MUTATION_BOUNDS=seconds.json` in place of both, it ends the run, as failed, at the first test that takes longer
 than the file says by node id: what hangs is found for what it is.
 
-It stands alone, so that a copy of this file does under any name. Writes JSON: by test (its node id; `IMPORT` for what
+It stands alone, so that a copy of this file does under any name. Writes JSON (to `out.PROCESS.json`): by test (its node id; `IMPORT` for what
 is executed before the first one) its `seconds`, whether it `passed`, and the lines `ran`, as `[file, line]`. What a
 test's fixtures execute counts for every test of its file: they may share it.
 """
@@ -126,12 +126,13 @@ def _file_of(test: str) -> str:
 
 
 def write(found: dict[str, tuple[float, bool, set[Line]]]) -> None:
-    """Put it into the file that was asked for."""
+    """Put it into the file that was asked for; each of several processes that test has its own, beside it."""
     rows = {
         name: {"seconds": seconds, "passed": passed, "ran": sorted(ran)}
         for name, (seconds, passed, ran) in found.items()
     }
-    Path(os.environ["MUTATION_LINES"]).write_text(json.dumps(rows))
+    out = Path(os.environ["MUTATION_LINES"])
+    out.with_suffix(f".{os.getpid()}{out.suffix}").write_text(json.dumps(rows))
 
 
 def _asked_for() -> Lines:
