@@ -61,7 +61,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--folder",
         type=Path,
         metavar="DIR",
-        help="keep SQLite's rows here, and go on with those of a run before",
+        help="keep SQLite's rows here, and continue with those of a run before",
     )
     command.add_argument("--vacuum", action="store_true", help="also give the freed room back, and time it")
 

@@ -111,7 +111,7 @@ class Adoption:
         unknown = [task for task in owned if task.task_id not in self._lanes[task.provider].attempts]
         now_ms = self._context.now_ms()
         for task in unknown:
-            # of what is adrift the database does not say since when: its grace begins
+            # of what is adrift the database does not say since when: its grace starts now
             is_dated = task.remote_task_id is not None or task.unconfirmed_at_ms is not None
             self._give(task if is_dated else replace(task, unconfirmed_at_ms=now_ms))
         self._return_never_sent(unknown)
