@@ -265,8 +265,11 @@ class Life:
     def _is_returned(self, before: TaskRow, after: TaskRow) -> None:
         if after.attempt != before.attempt:
             broken("ATTEMPT_REUSED", f"task {after.id} gave attempt {before.attempt} back")
-        if (before.id, before.attempt) in self._never_handed or self._was_let_go(before):
-            self._must_own(before, "return")
+        if self._was_let_go(before):
+            return
+        if (before.id, before.attempt) in self._never_handed:
+            if not self._tells_a_fact(before):
+                self._must_own(before, "return")
             return
         was_bought = self._witness.was_bought((before.id, before.attempt))
         in_doubt = was_bought or before.unconfirmed_at_ms is not None

@@ -31,6 +31,9 @@ class ModelRooms:
         elif before.status == "pending" and after.dispatched_at_ms is not None:
             sent[after.id] = after.dispatched_at_ms
             self._must_have_room(after, limits, after.dispatched_at_ms)
+        if after.completed_at_ms is not None and after.id in sent:
+            # a clock that was an hour ahead may have dated what has ended long ago
+            sent[after.id] = min(sent[after.id], after.completed_at_ms)
 
     def _must_have_room(self, task: TaskRow, limits: ModelLimits, now_ms: int) -> None:
         in_flight = self._in_flight[task.model]

@@ -13,6 +13,9 @@ from simulation.truth.journal import TaskRow
 from simulation.world.plan import POLL_INTERVAL_MAX_SECONDS
 from simulation.world.world import World
 
+SECONDS_BY_PASSES = 3.0
+"""How many times as long passes alone need for a round of polls: between them nobody polls."""
+
 RECOVERY_SECONDS = 45.0
 """How long after it has healed and the last lost lease has run out the world may need to find its feet."""
 
@@ -47,6 +50,8 @@ def check_ended_in_time(world: World) -> None:
         # so long do the connections of one worker need when polls take their time
         len(world.life.tasks) * world.plan.wire_seconds / world.plan.limits.connections_max,
     )
+    if world.plan.tickers == world.plan.slots:
+        round_seconds *= SECONDS_BY_PASSES
     # a pass of cron's that ends in the middle of an adoption has no time to give back what it has taken
     held_seconds = world.plan.lease_seconds if world.plan.tickers else 0.0
     were_unknown = world.life.were_unconfirmed | world.witness.were_refused_a_name

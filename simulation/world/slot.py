@@ -272,7 +272,8 @@ class Slot:
         self.world.log("stop", process.name)
         self._stop.set()
         if not self.ticks:
-            self.world.later(STOP_SECONDS_MAX, self._must_be_gone, process)
+            in_hand_seconds = self.world.plan.commit_seconds  # a transaction that is under way is not cut
+            self.world.later(STOP_SECONDS_MAX + in_hand_seconds, self._must_be_gone, process)
         self.world.later(STOP_SECONDS_MAX + fault.restart_seconds, self.start_again, process)
 
     def _must_be_gone(self, process: Process) -> None:
