@@ -12,6 +12,7 @@ from rushes.library import Rushes
 from rushes.run.tick import tick
 from rushes.run.upkeep import Upkeep
 from rushes.simulator import SimulatorKnobs, running_simulator
+from rushes.store import workers
 from tests.harness import (
     FAMILIES,
     FAST,
@@ -355,6 +356,28 @@ def test_a_pass_polls_although_cleaning_up_takes_all_of_its_time(
                 monkeypatch.setattr(Upkeep, "clean_up", endless)
                 report = await tick(rushes.worker(), budget_seconds=4)
         assert report.poll["scanned"] == 5
+
+    asyncio.run(scenario())
+
+
+def test_a_pass_gives_its_tasks_back_before_it_shares_what_it_has_learned(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow database there is no time for both, and the next pass would wait for the lease's end."""
+
+    async def endless(_upkeep: Upkeep) -> None:
+        await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        with running_simulator(FAST) as simulator:
+            async with rushes_on(database_url, simulator.base_url) as rushes:
+                await rushes.create_batch(items(5))
+                monkeypatch.setattr(Upkeep, "share_learned", endless)
+                worker = rushes.worker()
+                report = await tick(worker, budget_seconds=4)
+                assert (report.ok, report.dispatch["submitted"]) == (False, 5)
+                is_free = await rushes.database.read(workers.any_dead, "another", now_ms=1)
+        assert is_free, "its tasks are there for whoever comes next"
 
     asyncio.run(scenario())
 

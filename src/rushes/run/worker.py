@@ -289,10 +289,10 @@ class Worker:
                 await asyncio.gather(*(lane.claims.return_lost() for lane in lanes))
                 self.upkeep.store_progress()
                 await self.committer.flushed()
-                await self.upkeep.share_learned()
                 await self._database.transact(workers.release, self.worker_id)
                 # what a claim under way still takes was never sent, and nothing else says so
                 self._record.close(is_needed=any(lane.claims.is_under_way for lane in lanes))
+                await self.upkeep.share_learned()  # last: others wait for the tasks, and nobody for this
         except (TimeoutError, StoreError) as error:
             why = str(error) or "the database did not answer in time"
             log.warning(telemetry.DATABASE_TROUBLE, error=f"stopped before all was stored: {why}")
