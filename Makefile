@@ -41,7 +41,7 @@ browser: # the dashboard's tests need Debian's chromium; without it they are ski
 	|| echo "no chromium, and it cannot be installed here: the dashboard's tests will be skipped" >&2
 
 CORES := $(shell getconf _NPROCESSORS_ONLN)
-AT_ONCE ?= $(shell [ $(CORES) -lt 8 ] && expr 1 + $(CORES) || echo 8)# tests mostly wait: more than there are cores
+AT_ONCE ?= $(shell [ $(CORES) -lt 4 ] && expr 1 + 2 \* $(CORES) || echo 8)# tests mostly wait: more than there are cores
 test: setup browser ## run every test, AT_ONCE=n at a time: SQLite, a real PostgreSQL, real HTTP, real processes, a real browser
 	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder --durations=50 --durations-min=1 $(TESTS) \
 	|| { echo "FAILED above; what failed beside others is run once more, alone" >&2; \
