@@ -227,6 +227,7 @@ class Workspace:
             **(told or {}),
             "PYTHONPATH": os.pathsep.join(map(str, places)),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTEST_ADDOPTS": "",
         }
         started = time.monotonic()
         with subprocess.Popen(

@@ -285,9 +285,8 @@ class Life:
         """Whether the record of the worker that claimed the attempt tells by now that it was never sent: one that
         lost its lease and woke may have ended its record only after the adoption."""
         attempt = (before.id, before.attempt)
-        claimer = self.claims.get(attempt)
-        is_another = claimer is not None and claimer != self._committer.worker_id
-        return is_another and self._committer.never_handed(claimer or "", attempt)
+        claimer = self.claims.get(attempt, self._committer.worker_id)
+        return claimer != self._committer.worker_id and self._committer.never_handed(claimer or "", attempt)
 
     def _tells_a_fact(self, before: TaskRow) -> bool:
         """Whether the committer knows of the attempt's submit: it has claimed it, or read that it was never sent in
