@@ -159,7 +159,7 @@ class Workspace:
                 before = found[name][2] if name in found else frozenset()
                 found[name] = row["seconds"], row["passed"], before | ran
             part.unlink()
-        if len(found) == 0:
+        if not found:
             raise BaselineFailed(f"nothing was looked at line by line:\n{result.output[-2000:]}")
         return result, found
 
@@ -177,38 +177,48 @@ class Workspace:
     def _judge(self, mutant: Mutant) -> Verdict:
         assert self.baseline is not None
         changed = {(mutant.path, line) for line in mutant.lines()}
-        tests = [(name, took) for name, took, ran in self.baseline.tests[mutant.room.name] if ran & changed]
-        spent = 0.0
-        if tests:
-            allowed = TIMEOUT_FACTOR * sum(took for _, took in tests) + START_SECONDS_MAX
-            bounds = self._plugin.with_name("bounds.json")
-            bounds.write_text(
-                json.dumps({name: TIMEOUT_FACTOR * took + TIMEOUT_EXTRA_SECONDS for name, took in tests})
-            )
-            command = [*self._pytest(), "-x", "-p", self._plugin.stem, *(name for name, _ in tests)]
-            result = self._run(command, timeout_seconds=allowed, told={"MUTATION_BOUNDS": str(bounds)})
-            if result.code != 0:
-                failed = _FAILED.search(result.output)
-                by = (
-                    "time-out" if result.code is None else failed[1] if failed else f"exit code {result.code}"
-                )
-                return Verdict(False, "tests", by, result.seconds, tests=len(tests))
-            spent = result.seconds
+        tests = {name: took for name, took, ran in self.baseline.tests[mutant.room.name] if ran & changed}
+        by, seconds = self._noticed_by_tests(tests) if tests else (None, 0.0)
+        if by is not None:
+            return Verdict(False, "tests", by, seconds, tests=len(tests))
         if not self.baseline.simulation_ran & changed:
-            return Verdict(True, "simulation", "", spent, log_differs=False, tests=len(tests))
-        allowed = TIMEOUT_FACTOR * self.baseline.simulation_seconds + TIMEOUT_EXTRA_SECONDS
-        result = self._run(self._simulation(), timeout_seconds=allowed)
-        spent += result.seconds
+            return Verdict(True, "simulation", "", seconds, log_differs=False, tests=len(tests))
+        by, log, simulating = self._noticed_by_simulation(self.baseline)
+        seconds += simulating
+        if by is not None:
+            return Verdict(False, "simulation", by, seconds, tests=len(tests))
+        return Verdict(
+            True, "simulation", "", seconds, log_differs=log != self.baseline.log, tests=len(tests)
+        )
+
+    def _noticed_by_tests(self, tests: Mapping[str, float]) -> tuple[str | None, float]:
+        """Which of the tests fails, None when all pass, and after how many seconds; `tests` are the seconds that
+        each takes unchanged, in the order in which they are run."""
+        allowed = TIMEOUT_FACTOR * sum(tests.values()) + START_SECONDS_MAX
+        bounds = self._plugin.with_name("bounds.json")
+        bounds.write_text(
+            json.dumps({name: TIMEOUT_FACTOR * took + TIMEOUT_EXTRA_SECONDS for name, took in tests.items()})
+        )
+        command = [*self._pytest(), "-x", "-p", self._plugin.stem, *tests]
+        result = self._run(command, timeout_seconds=allowed, told={"MUTATION_BOUNDS": str(bounds)})
+        if result.code == 0:
+            return None, result.seconds
         if result.code is None:
-            return Verdict(False, "simulation", "time-out", spent, tests=len(tests))
+            return "time-out", result.seconds
+        failed = _FAILED.search(result.output)
+        return failed[1] if failed else f"exit code {result.code}", result.seconds
+
+    def _noticed_by_simulation(self, baseline: Baseline) -> tuple[str | None, str, float]:
+        """What is broken, None when nothing is, the log of all seeds, and how many seconds it took."""
+        allowed = TIMEOUT_FACTOR * baseline.simulation_seconds + TIMEOUT_EXTRA_SECONDS
+        result = self._run(self._simulation(), timeout_seconds=allowed)
+        if result.code is None:
+            return "time-out", "", result.seconds
         said = _last_object(result.output)
         if not said:
-            return Verdict(False, "simulation", f"exit code {result.code}", spent, tests=len(tests))
-        if said["violation"] is not None:
-            by = f"{said['violation']} (seed {said['seed']})"
-            return Verdict(False, "simulation", by, spent, tests=len(tests))
-        differs = said["log"] != self.baseline.log
-        return Verdict(True, "simulation", "", spent, log_differs=differs, tests=len(tests))
+            return f"exit code {result.code}", "", result.seconds
+        by = None if said["violation"] is None else f"{said['violation']} (seed {said['seed']})"
+        return by, str(said["log"]), result.seconds
 
     @staticmethod
     def _pytest() -> list[str]:

@@ -71,8 +71,11 @@ def run(options: argparse.Namespace) -> ProofResult:
     found = ProofResult("year")
     started = time.monotonic()
     with ExitStack() as stack:
-        made = options.folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="rushes-year-"))
-        folder = Path(made)
+        if options.folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rushes-year-")))
+        else:
+            folder = options.folder
+            folder.mkdir(parents=True, exist_ok=True)
         wanted = options.tasks * BYTES_PER_TASK * 2
         if shutil.disk_usage(folder).free < wanted:
             found.differ([f"{wanted / 1e9:.1f} GB of free disk are needed in {folder.parent}"])
@@ -142,9 +145,11 @@ def _hasty(database: Database) -> Iterator[None]:
 
     event.listen(database.engine, "connect", hurry)
     database.engine.dispose()
-    yield
-    event.remove(database.engine, "connect", hurry)
-    database.engine.dispose()
+    try:
+        yield
+    finally:
+        event.remove(database.engine, "connect", hurry)
+        database.engine.dispose()
 
 
 class _Year:

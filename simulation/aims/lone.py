@@ -29,7 +29,9 @@ LONE_EVERY = 2
 """Of so many seeds one has a lone aim, one aim after the other."""
 
 SPREAD_TASKS_MAX = 20
-CHAOS_SECONDS = 2700.0
+
+CHAOS_SECONDS, CHAOS_AT_ONCE_SECONDS = 2700.0, 1800.0
+"""How long faults befall a plan; and one whose tasks are all sent at its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def _at_once(draw: random.Random, plan: Plan) -> Plan:
     """All of it sent before anything happens."""
     spread = _spread(draw, plan)
     batches = tuple(replace(batch, at=round(0.01 * batch.at, 3)) for batch in spread.batches)
-    return replace(spread, batches=batches, chaos_seconds=1800.0)
+    return replace(spread, batches=batches, chaos_seconds=CHAOS_AT_ONCE_SECONDS)
 
 
 def _queued(draw: random.Random, plan: Plan) -> Plan:
@@ -127,22 +129,17 @@ def _with_long_grace(draw: random.Random, plan: Plan) -> Plan:
     return replace(_with_callbacks(draw, plan), grace_seconds=300.0)
 
 
+def _with_late_callbacks(draw: random.Random, plan: Plan) -> Plan:
+    """Callbacks that come when the grace of 60 s is almost over, and a slow database."""
+    return replace(_with_callbacks(draw, plan), callback_late_seconds=58.0, commit_seconds=4.0)
+
+
 def _resubmitting(draw: random.Random, plan: Plan) -> Plan:
-    return replace(
-        _with_callbacks(draw, plan),
-        policy=UnconfirmedPolicy.RESUBMIT,
-        callback_late_seconds=58.0,
-        commit_seconds=4.0,
-    )
+    return replace(_with_late_callbacks(draw, plan), policy=UnconfirmedPolicy.RESUBMIT)
 
 
 def _refunding(draw: random.Random, plan: Plan) -> Plan:
-    return replace(
-        _with_callbacks(draw, plan),
-        policy=UnconfirmedPolicy.REFUND,
-        callback_late_seconds=58.0,
-        commit_seconds=4.0,
-    )
+    return replace(_with_late_callbacks(draw, plan), policy=UnconfirmedPolicy.REFUND)
 
 
 def _dropping(draw: random.Random, plan: Plan) -> Plan:
@@ -331,7 +328,7 @@ def _passes_without_database(draw: random.Random, plan: Plan) -> Iterator[Fault]
 def _stopped_before_it_began(draw: random.Random, plan: Plan) -> Iterator[Fault]:
     """Workers start while the database is away, and are asked to stop before they could register."""
     for at in _times(draw, plan, 20):
-        yield DatabaseOutage(round(at, 3), round(draw.uniform(20, 60), 3), after_commit=False)
+        yield DatabaseOutage(at, round(draw.uniform(20, 60), 3), after_commit=False)
         for slot in range(plan.slots):
             yield Crash(round(at + 1, 3), slot, "step", 1, round(3 * draw.random(), 3))
             yield Stop(round(at + draw.uniform(6, 20), 3), slot, 1.0)

@@ -64,7 +64,7 @@ class Life:
         self.claimed_at: dict[Attempt, float] = {}
         self.finished_at: dict[int, float] = {}
         self.were_unconfirmed: set[int] = set()
-        self._never_handed, self._who_read_so = set[Attempt](), set[tuple[Attempt, str | None]]()
+        self._never_handed, self._adopters = set[Attempt](), set[tuple[Attempt, str | None]]()
         self.open_count = self.moved = self.waited_too_long = 0
         self.adoptions = self.settled = self.refunded = 0
         self._books, self._witness, self._told = books, witness, told
@@ -258,16 +258,15 @@ class Life:
         attempt = (before.id, before.attempt)
         self._never_handed.discard(attempt)
         is_claimed = before.remote_task_id is None and before.unconfirmed_at_ms is None
+        if is_claimed:
+            self._adopters.add((attempt, self._committer.worker_id))
         if is_claimed and self._committer.never_handed(before.worker_id or "", attempt):
             self._never_handed.add(attempt)
-            self._who_read_so.add((attempt, self._committer.worker_id))
 
     def _is_returned(self, before: TaskRow, after: TaskRow) -> None:
         if after.attempt != before.attempt:
             broken("ATTEMPT_REUSED", f"task {after.id} gave attempt {before.attempt} back")
-        if self._was_let_go(before):
-            return
-        if (before.id, before.attempt) in self._never_handed:
+        if (before.id, before.attempt) in self._never_handed or self._has_read_of(before):
             if not self._tells_a_fact(before):
                 self._must_own(before, "return")
             return
@@ -281,18 +280,18 @@ class Life:
         if in_doubt:
             self._must_have_waited(before, "resubmitted")
 
-    def _was_let_go(self, before: TaskRow) -> bool:
-        """Whether the record of the worker that claimed the attempt tells by now that it was never sent: one that
-        lost its lease and woke may have ended its record only after the adoption."""
-        attempt = (before.id, before.attempt)
-        claimer = self.claims.get(attempt, self._committer.worker_id)
-        return claimer != self._committer.worker_id and self._committer.never_handed(claimer or "", attempt)
+    def _has_read_of(self, before: TaskRow) -> bool:
+        """Whether the committer has adopted the attempt and could read by now that it was never sent: the record
+        of one that lost its lease and woke may have ended only after the adoption."""
+        attempt, committer = (before.id, before.attempt), self._committer
+        is_adopter = (attempt, committer.worker_id) in self._adopters
+        return is_adopter and committer.never_handed(self.claims.get(attempt, ""), attempt)
 
     def _tells_a_fact(self, before: TaskRow) -> bool:
         """Whether the committer knows of the attempt's submit: it has claimed it, or read that it was never sent in
         the record of the dead worker that did, and may have lost the task since."""
-        attempt, worker_id = (before.id, before.attempt), self._committer.worker_id
-        return self.claims.get(attempt) == worker_id or (attempt, worker_id) in self._who_read_so
+        is_claimer = self.claims.get((before.id, before.attempt)) == self._committer.worker_id
+        return is_claimer or self._has_read_of(before)
 
     def _must_own(self, before: TaskRow, what: str) -> None:
         """Promise 8: whoever lost a task changes nothing of it."""
