@@ -10,6 +10,9 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-color --progress-bar off --require-hashes
 COUNT := awk '/^(Collecting|Processing)/ { printf "\r  %d packages", ++n; fflush() } /^Installing/ { printf "\r  %d packages, installing", n; fflush() } /rror/ { print } END { print "" }'
 
+# sources are compiled once, and not by each of the processes that tests and proofs start
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup core browser demo test wide busy check format docs clients bench simulate mutants proofs lock sbom release vulnerabilities clean sequences
 
