@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rushes.domain.polling.inspection import (
     FIRST_POLL,
+    NORMAL_MIN,
     PollTable,
     log_normal_next_age_seconds,
     next_polls_due,
@@ -107,6 +108,26 @@ def test_the_table_for_narrow_log_normals_agrees_with_the_table_by_bins(age: flo
         age_seconds=age, median_seconds=400, sigma=0.15, lag_seconds_per_poll=0.5, step=1.0
     )
     assert by_normal - age == pytest.approx(by_bins - age, rel=0.15)
+
+
+@pytest.mark.parametrize("age", [1.0, 399.0, 500.0])
+def test_the_poll_of_a_narrow_log_normal_stands_where_the_integral_has_grown_enough(age: float) -> None:
+    median, sigma, c, step = 400.0, 0.15, 0.5, 2.0
+    width = 1e-3
+    polls = 0.0
+    due = math.inf
+    z = NORMAL_MIN
+    while polls < due:
+        if due == math.inf and z >= math.log(age / median) / sigma:
+            due = next_polls_due(polls, step)
+        density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+        hazard = density / (0.5 * math.erfc(z / math.sqrt(2)))  # a sigma, of log t
+        polls += math.sqrt(hazard / 2 * median * sigma / c) * width
+        z += width
+    ours = log_normal_next_age_seconds(
+        age_seconds=age, median_seconds=median, sigma=sigma, lag_seconds_per_poll=c, step=step
+    )
+    assert ours == pytest.approx(median * math.exp(sigma * z), rel=1e-3)
 
 
 @given(

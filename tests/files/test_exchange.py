@@ -1,6 +1,7 @@
 """Requests to URLs of others on real sockets: kept connections, broken answers, what proxies are asked."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import uvloop
 
 from rushes.files.guard.addresses import UrlRefused
 from rushes.files.guard.client import GuardedHttp, NoAnswerFromUrl, TrustedOrigin
-from rushes.files.guard.exchange import HEAD_BYTES_MAX
+from rushes.files.guard.exchange import HEAD_BYTES_MAX, StreamedConnection
 from rushes.providers.http.lookups import Lookups
 from rushes.providers.http.proxies import Proxies, Proxy
 from tests.providers.local_http import AUTHORITY, Exchange, http1_server, server_tls
@@ -70,6 +71,32 @@ def test_what_a_server_says_unasked_is_no_answer_to_the_next_request() -> None:
             await http.close()
 
     run(test())
+
+
+def test_a_connection_that_ended_leaves_nothing_for_the_collector_of_circles() -> None:
+    def alive() -> int:
+        return sum(isinstance(thing, StreamedConnection) for thing in gc.get_objects())
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.answer(200, b"ok", {"Connection": "close"} if exchange.path == "/close" else {})
+        if exchange.path == "/end":
+            await exchange.close()
+
+    async def test() -> None:
+        async with http1_server(answer) as server:
+            http = GuardedHttp(allow_private=True)
+            before = alive()
+            gc.disable()
+            for path in ("/close", "/end", "/kept") * 5:
+                assert await body_of(http, server.url + path) == (200, b"ok")
+                await asyncio.sleep(0.02)
+            assert alive() <= before + 1
+            await http.close()
+
+    try:
+        run(test())
+    finally:
+        gc.enable()
 
 
 def test_a_large_body_comes_in_parts_and_an_unread_one_closes_its_connection() -> None:

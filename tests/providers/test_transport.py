@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import ssl
@@ -15,6 +16,7 @@ import trustme
 import uvloop
 
 from rushes.providers.http.client import HttpTransport
+from rushes.providers.http.connection import Connection
 from rushes.providers.http.lookups import Lookups
 from rushes.providers.http.transport import (
     RESPONSE_BYTES_MAX,
@@ -561,6 +563,31 @@ def test_a_connection_that_says_it_closes_or_says_too_much_is_not_used_again() -
                 assert server.connections == number
 
     run(test())
+
+
+def test_a_connection_that_ended_leaves_nothing_for_the_collector_of_circles() -> None:
+    async def answer(exchange: Exchange) -> None:
+        await exchange.answer(200, b"ok", {"Connection": "close"} if exchange.path == "/close" else {})
+        if exchange.path == "/end":
+            await exchange.close()
+
+    async def test() -> None:
+        async with http1_server(answer) as server, transport() as client:
+            before = alive(Connection)
+            gc.disable()
+            for path in ("/close", "/end", "/kept") * 5:
+                assert (await post(client, server.url + path)).body == b"ok"
+                await asyncio.sleep(0.02)
+            assert alive(Connection) <= before + 1
+
+    try:
+        run(test())
+    finally:
+        gc.enable()
+
+
+def alive(kind: type) -> int:
+    return sum(isinstance(thing, kind) for thing in gc.get_objects())
 
 
 def test_no_cookie_is_kept() -> None:

@@ -13,10 +13,10 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-HEAPS_MAX: Final = 2
+HEAPS_MAX: Final = 1
 """Heaps of all threads together: of them only one at a time runs Python."""
 
-PART_OF_A_HEAP_MAX_BYTES: Final = 256 * 1024
+PART_OF_A_HEAP_MAX_BYTES: Final = 64 * 1024
 """What is larger (frames of videos, whole bodies) is memory of its own, and given back when it is freed.
 
 Left alone, glibc raises this to what is freed, up to 32 MB; such buffers then leave holes in its heaps."""

@@ -54,6 +54,7 @@ class StreamedConnection:
         self.is_reusable = False
         self._reader = reader
         self._writer = writer
+        self._parser: httptools.HttpResponseParser | None = None
         self._until = 0.0
 
     async def ask(self, request: bytes, *, until: float) -> None:
@@ -91,11 +92,14 @@ class StreamedConnection:
     def close(self) -> None:
         """Close it at once."""
         self._writer.transport.abort()
+        self._parser = None  # they hold each other
 
     async def _read(self) -> None:
         now = asyncio.get_running_loop().time()
         async with asyncio.timeout_at(min(self._until, now + READ_TIMEOUT_SECONDS)):
             data = await self._reader.read(CHUNK_BYTES_MAX)
+        if self._parser is None:
+            raise BrokenAnswer("the connection was closed here")
         if not data:
             if not self._has_head or self._has_length:
                 raise BrokenAnswer("the connection ended before the answer was complete")
@@ -132,6 +136,7 @@ class StreamedConnection:
 
     def on_headers_complete(self) -> None:
         """The body follows, unless the answer was an interim one."""
+        assert self._parser is not None  # it calls
         self.status = self._parser.get_status_code()
         self._has_head = self.status not in _INTERIM
 
@@ -144,5 +149,6 @@ class StreamedConnection:
         if not self._has_head:
             self.headers, self._has_length = {}, False
             return
+        assert self._parser is not None
         self._is_complete = True
         self.is_reusable = self._parser.should_keep_alive()

@@ -317,9 +317,15 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The server sends nothing more: the same as a lost connection."""
-        self.connection_lost(None)
+        self._lose(None)
 
     def connection_lost(self, error: Exception | None) -> None:
+        """See `asyncio.Protocol`; comes last, and once."""
+        self._lose(error)
+        # they hold each other: left to the collector of such circles, hundreds lie between what is used
+        del self._parser
+
+    def _lose(self, error: Exception | None) -> None:
         """An answer that ends with its connection is complete, any other is not."""
         if error is None and self._answer is not None and self._ends_with_the_connection():
             self._complete()

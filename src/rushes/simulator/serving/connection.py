@@ -77,6 +77,7 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._closed(self)
+        del self._parser  # they hold each other
 
     def data_received(self, data: bytes) -> None:
         """Parse, then answer what is complete."""
