@@ -38,7 +38,7 @@ async def long_lived(work: Coroutine[Any, Any, T], *, every_seconds: float = GIV
 
 
 def bound_heaps() -> None:
-    """Few heaps, and nothing large in them, unless the operator has said so.
+    """One heap, and nothing large in it, unless the operator has said so.
 
     For a process without threads as yet.
     """
