@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -104,7 +104,9 @@ def _judge_all(
                 free.put(workspace)
 
         with ThreadPoolExecutor(processes) as pool:
-            for number, (mutant, verdict) in enumerate(pool.map(judge, mutants), 1):
+            judging = [pool.submit(judge, mutant) for mutant in mutants]
+            for number, judged in enumerate(as_completed(judging), 1):
+                mutant, verdict = judged.result()
                 if verdict is None:
                     continue
                 record.append(mutant, verdict)
