@@ -14,6 +14,7 @@ from rushes.domain.polling.progress import (
     TENTHS,
     ProgressMark,
     ProgressTimes,
+    _mixed,
     next_mark,
 )
 from rushes.domain.polling.render_times import Estimate, RenderTimes, typical_task
@@ -109,6 +110,12 @@ def test_every_report_of_a_task_is_as_likely_to_be_its_mark() -> None:
         assert mark.reports == 6
         kept[mark.progress] += 1
     assert all(count == pytest.approx(1000, rel=0.15) for count in kept.values()), kept
+
+
+def test_the_bits_for_a_report_are_those_of_splitmix64() -> None:
+    """As published for the seed 0, of which each draw is the next multiple of the increment."""
+    drawn = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC]
+    assert [_mixed(number) for number in (1, 2, 3, 4)] == drawn
 
 
 @settings(max_examples=50)

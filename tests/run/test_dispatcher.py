@@ -6,15 +6,21 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from rushes.domain.task import FailureType, Rejected, SubmitOutcome
+import pytest
+
+from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.task import Accepted, FailureType, NotSent, Rejected, SubmitOutcome
 from rushes.providers.base import ProviderConfig, ProviderLimits, SubmitRequest
 from rushes.providers.families.grsai import GrsaiProvider
+from rushes.providers.http.transport import departure_under_way
 from rushes.run.commit import COMMIT_INTERVAL_SECONDS
 from rushes.run.context import WorkerConfig
 from rushes.run.lane import claim
 from rushes.run.lane.fairness import claim_fairly
 from rushes.run.lane.lane import Lane
+from rushes.run.lane.send import send
 from rushes.run.lease import OwnLease
+from rushes.run.meters import Meters
 from rushes.run.sent_record import NoRecord
 from rushes.simulator import SimulatorCore, SimulatorKnobs, SimulatorTransport
 from rushes.store.database import Database
@@ -65,6 +71,7 @@ class Stage:
         *,
         connections: int,
         submits_per_second: float | None = None,
+        in_flight_tasks_max: int | None = None,
         answer_seconds: float = 0.0,
         config: WorkerConfig | None = None,
         lease: OwnLease | None = None,
@@ -83,7 +90,11 @@ class Stage:
                 api_key="key",
                 transport=SimulatorTransport(self.core, clock=loop.time),
                 timeout_seconds=5.0,
-                limits=ProviderLimits(connections_max=connections, submits_per_second=submits_per_second),
+                limits=ProviderLimits(
+                    connections_max=connections,
+                    submits_per_second=submits_per_second,
+                    in_flight_tasks_max=in_flight_tasks_max,
+                ),
             )
         )
         self.on_the_wire = 0
@@ -154,6 +165,29 @@ def test_room_that_nobody_waits_for_costs_no_claim(database: Database, monkeypat
         return stage.database.looks
 
     assert asyncio.run(play()) < TASKS / 2
+
+
+@pytest.mark.parametrize(
+    ("all_workers", "of_a_model", "wakes"),
+    [(None, False, False), (5, False, True), (None, True, True), (5, True, True)],
+)
+def test_after_an_empty_claim_an_end_makes_room_where_others_may_have_taken_it(
+    database: Database, all_workers: int | None, of_a_model: bool, wakes: bool
+) -> None:
+    """A claim under a limit may have left tasks behind: their turn comes when one in flight ends."""
+    limits = {"limits": {"in_flight_tasks_max": 3}}
+    catalogue = DEFAULT_CATALOGUE.with_overrides({"sora-2": limits} if of_a_model else {})
+
+    async def play() -> bool:
+        stage = Stage(database, connections=4, in_flight_tasks_max=all_workers, catalogue=catalogue)
+        claims = stage.lane.claims
+        claims.start_looking()
+        assert await claims.claim() == []
+        assert claims.found_nothing
+        claims.wake_if_more()
+        return claims._wake.is_set()
+
+    assert asyncio.run(play()) is wakes
 
 
 def test_a_worker_that_may_not_send_does_not_spin(database: Database, monkeypatch: Any) -> None:
@@ -478,6 +512,35 @@ def test_nothing_leaves_that_the_record_denies_and_it_goes_back(database: Databa
         assert row == {"status": "pending", "unconfirmed_at_ms": None}
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "says"),
+    [(Accepted("r-1"), True), (Rejected("no", FailureType.PARAM_ERROR), True), (NotSent("late"), False)],
+)
+def test_only_a_submit_that_was_not_sent_was_cut_short_by_the_end_of_the_lease(
+    outcome: SubmitOutcome, says: bool
+) -> None:
+    """All else says something of the provider, whatever its code told of the request's way."""
+    permits = [True]
+
+    class Own:
+        name = "own"
+
+        async def submit(self, request: SubmitRequest) -> SubmitOutcome:
+            departure_under_way()
+            permits[0] = False
+            return outcome
+
+    class Lease:
+        def permits_sending(self) -> bool:
+            return permits[0]
+
+    provider: Any = Own()
+    lease: Any = Lease()
+    request: Any = None
+    sent = asyncio.run(send(provider, request, lease=lease, meters=Meters()))
+    assert (sent.outcome, sent.says_of_provider) == (outcome, says)
 
 
 def test_a_provider_that_raises_may_have_sent_the_task(database: Database, monkeypatch: Any) -> None:

@@ -9,8 +9,10 @@ from rushes.providers.base import ProviderLimits, ResultFiles, SubmitRequest
 from rushes.run.context import WorkerConfig
 from rushes.run.lane.lane import Lane
 from rushes.run.nudges import Nudges
+from rushes.store import nudges as nudge_rows
 from rushes.store.database import Database
 from rushes.store.tasks import OwnedTask
+from tests.books import WORKER, Books
 from tests.run.lanes import context_of
 
 
@@ -119,5 +121,33 @@ def test_a_second_callback_names_another_id_while_the_first_is_looked_at(databas
         await nudges._confirm_candidates()
         assert context.committer._group.accepted == [(1, 1, "r-2")]
         assert asked == ["r-1", "r-2"]
+
+    asyncio.run(scenario())
+
+
+def test_a_callback_that_another_process_received_is_kept_until_it_can_be_acted_upon(
+    database: Database,
+) -> None:
+    """It may come before the answer to its submit, which tells what is to be polled."""
+    books = Books(database)
+    account = books.account()
+    books.grant(account, 10)
+    books.accept(account, [5])
+    (claimed,) = books.claim()
+    database.run(nudge_rows.put, claimed.task_id, attempt=1, remote_task_id=None, now_ms=books.now_ms)
+
+    def kept() -> int:
+        return len(books.rows("SELECT * FROM callback_nudges"))
+
+    async def scenario() -> None:
+        context = context_of(database)
+        lane = Lane(Knows(), context)
+        lane.attempts.claim(claimed)
+        nudges = Nudges(database, worker_id=WORKER, lanes={"grsai": lane}, committer=context.committer)
+        await nudges.check()
+        assert kept() == 1
+        lane.attempts.claimed.clear()  # it has ended, say
+        await nudges.check()
+        assert kept() == 0
 
     asyncio.run(scenario())

@@ -527,6 +527,44 @@ def test_the_grace_holds_no_task_past_its_hard_deadline() -> None:
     on_virtual_time(scenario())
 
 
+def test_a_poll_that_left_before_the_hard_deadline_is_not_the_last_however_late_its_answer() -> None:
+    async def scenario() -> None:
+        ends = Ends()
+        poller = poller_of(SlowAnswers(2.0), interval_seconds=5.0, committer=ends)
+        followed = task(1)
+        followed.hard_deadline = asyncio.get_running_loop().time() + 1.0
+        poller.add(followed)
+        await poller.poll_once(followed)
+        assert ends.verdicts == []
+        await poller.poll_once(followed)
+        assert [verdict for _, verdict in ends.verdicts] == [Failed(TIMEOUT, FailureType.TIMEOUT)]
+
+    on_virtual_time(scenario())
+
+
+def test_each_answer_that_a_task_renders_is_learned_from() -> None:
+    async def scenario() -> None:
+        learned: list[tuple[float, float]] = []
+
+        class Learning(LadderSchedule):
+            def saw_running(self, *, model: str, after_seconds: float, by_seconds: float) -> None:
+                learned.append((after_seconds, by_seconds))
+
+        poller = poller_of(SlowAnswers(0.0), interval_seconds=5.0, schedule=Learning(5.0, 5.0))
+        followed = task(1)
+        poller.add(followed)
+        started = asyncio.get_running_loop().time()
+        for _ in range(3):
+            poller.apply(followed, Processing(50))
+            await asyncio.sleep(4.0)
+        assert learned == [(0.0, 0.0), (0.0, 4.0), (4.0, 8.0)]
+        assert followed.mark is not None
+        assert followed.mark.reports == 3
+        assert followed.seen_running_at == started + 8.0
+
+    on_virtual_time(scenario())
+
+
 class ForgetfulAtTheEnd(SlowAnswers):
     """Knows the task until `late`, 30 seconds from now, and not in the first `times` answers after it."""
 
