@@ -256,6 +256,13 @@ def test_retired_model_is_refused_from_its_sunset_on() -> None:
     assert catalogue.get("sora-2").hard_deadline_seconds == 3600
 
 
+def test_a_prompt_may_be_of_one_unit_at_least() -> None:
+    assert small_model(prompt_units_max=1).prompt_problem("ab") is not None
+    assert small_model(prompt_units_max=1).prompt_problem("a") is None
+    with pytest.raises(ValueError, match="prompt_units_max must be at least 1"):
+        small_model(prompt_units_max=0)
+
+
 def test_milliseconds_as_now_are_a_bug_not_a_retirement() -> None:
     with pytest.raises(ValueError, match="milliseconds"):
         DEFAULT_CATALOGUE.check("sora-2", {}, NOW * 1000)

@@ -13,7 +13,7 @@ from rushes import telemetry
 from rushes.domain.errors import DatabaseUnreachable
 from rushes.domain.task import Failed, FailureType
 from rushes.money.settle import Group
-from rushes.run.commit import Committed, Committer, SettleOutcome
+from rushes.run.commit import GROUP_TASKS_MAX, Committed, Committer, SettleOutcome
 from rushes.store import workers
 from rushes.store.database import Database
 from rushes.store.migrations import migrate
@@ -83,6 +83,27 @@ def test_a_group_that_was_cancelled_in_hand_is_committed_before_what_came_later(
     assert row == {"status": "succeeded", "remote_task_id": "remote-1"}
     ends = [end for answer in answers for end in answer.ends]
     assert ends == [(task.task_id, task.attempt, SettleOutcome.SETTLED)]
+
+
+def test_a_group_has_a_bounded_number_of_each_kind_and_no_end_before_its_acceptance() -> None:
+    nowhere: Any = None
+    committer = Committer(nowhere, worker_id=WORKER, now_ms=lambda: 0)
+    for number in range(GROUP_TASKS_MAX + 3):
+        committer.accepted(number, 1, f"r-{number}")
+    for number in range(GROUP_TASKS_MAX + 5):
+        committer.verdict(number, 1, Failed("no", FailureType.MODEL_ERROR))
+    accepted, verdicts = [], []
+    for group, counts in (
+        (committer._take(), (GROUP_TASKS_MAX, 0)),
+        (committer._take(), (3, GROUP_TASKS_MAX)),
+        (committer._take(), (0, 5)),
+        (committer._take(), (0, 0)),
+    ):
+        assert (len(group.accepted), len(group.verdicts)) == counts
+        accepted += [task_id for task_id, *_ in group.accepted]
+        verdicts += [task_id for task_id, *_ in group.verdicts]
+    assert accepted == list(range(GROUP_TASKS_MAX + 3))
+    assert verdicts == list(range(GROUP_TASKS_MAX + 5))
 
 
 def test_a_committer_cancelled_before_it_took_a_group_goes_on_with_it(books: Books) -> None:

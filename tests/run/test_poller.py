@@ -542,6 +542,19 @@ def test_a_poll_that_left_before_the_hard_deadline_is_not_the_last_however_late_
     on_virtual_time(scenario())
 
 
+def test_an_alarm_that_rings_while_nobody_is_idle_wakes_nobody() -> None:
+    async def scenario() -> None:
+        poller = poller_of(SlowAnswers(0.0), interval_seconds=5.0)
+        poller._ring()
+        cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        cancelled.cancel()
+        poller._idle.append(cancelled)
+        poller._ring()
+        assert not poller._idle
+
+    on_virtual_time(scenario())
+
+
 def test_each_answer_that_a_task_renders_is_learned_from() -> None:
     async def scenario() -> None:
         learned: list[tuple[float, float]] = []
