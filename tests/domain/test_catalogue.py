@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rushes.domain.catalogue.catalogue import Catalogue
+from rushes.domain.catalogue.catalogue import Catalogue, default_model
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.catalogue.model import DEADLINE_SECONDS_MAX, Model
 from rushes.domain.catalogue.options import URL_CHARACTERS_MAX, Origin
@@ -398,3 +398,18 @@ def test_a_model_of_their_own_that_cannot_work_is_refused(
 def test_a_retired_model_s_error_lists_only_so_many_others() -> None:
     with pytest.raises(ModelRetired, match=r"retired on 2026-10-22; use one of: sora-2, .* and [0-9]+ more"):
         DEFAULT_CATALOGUE.get_live("google-veo3.1", now=1.8e9)
+
+
+def test_the_default_model_is_one_that_can_be_had() -> None:
+    models = [
+        small_model("first", provider="a"),
+        small_model("off", provider="b", disabled=True),
+        small_model("second", provider="b"),
+        small_model("sora-2", provider="grsai"),
+    ]
+    catalogue = Catalogue(models)
+    assert default_model(catalogue, {}) == "sora-2"
+    assert default_model(catalogue, {"grsai": ""}) == "first"
+    assert default_model(catalogue, {"grsai": "", "a": ""}) == "second"
+    assert default_model(catalogue, {"grsai": "", "a": "", "b": ""}) == "sora-2"
+    assert default_model(Catalogue(models[:2]), {"a": "", "b": ""}) == "first"

@@ -1,6 +1,7 @@
 """Items that ask for the same as an earlier one, by what is sent."""
 
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.input.auto import AutoRule
 from rushes.domain.input.duplicates import duplicates
 from rushes.domain.input.priced import validate_drafts
 from rushes.domain.input.prompts import TaskDraft
@@ -20,3 +21,25 @@ def test_items_with_the_same_prompt_model_and_options_are_named_with_the_first_o
     priced = validate_drafts(drafts, DEFAULT_CATALOGUE, 0.0)
     assert duplicates(priced) == [(2, 0), (5, 0)]
     assert duplicates([]) == []
+
+
+def test_items_whose_model_is_chosen_later_are_the_same_by_what_was_asked_and_within_which_bounds() -> None:
+    model = next(
+        model
+        for model in DEFAULT_CATALOGUE
+        if model.completed({}) and not model.disabled and model.provider == "fal"
+    )
+    (name, default), *_ = model.completed({}).items()
+    rule = AutoRule((model.name,))
+    drafts = [
+        TaskDraft("a kite", "auto", {}),
+        TaskDraft("a kite", "auto", {name: default}),
+        TaskDraft("a kite ", "auto", {}),
+        TaskDraft("a fox", "auto", {}),
+    ]
+    priced = validate_drafts(drafts, DEFAULT_CATALOGUE, 0.0, auto=rule)
+    assert duplicates(priced) == [(2, 0)]
+    capped = validate_drafts(
+        drafts[:1], DEFAULT_CATALOGUE, 0.0, auto=AutoRule((model.name,), credits_max=10**6)
+    )
+    assert duplicates([priced[0], capped[0]]) == []

@@ -235,6 +235,17 @@ def counts(learned: list[LearnedTimes]) -> dict[str, int]:
     return {one.model: one.times.count for one in learned}
 
 
+def test_conclusions_are_drawn_when_enough_was_seen_and_not_before() -> None:
+    learner = _Learner("p", "m", 100.0, 1.0)
+    table, enough = learner.table, learner.rebuild_size
+    for _ in range(enough):
+        assert learner.table is table
+        learner.tally.add_running(learner.estimate, 0.0, 10.0)
+        learner.consider()
+    assert learner.table is not table
+    assert learner.tally.size == 0
+
+
 def test_what_is_new_is_given_once_it_was_saved() -> None:
     schedule = fresh()
     assert schedule.take_unsaved() == []
