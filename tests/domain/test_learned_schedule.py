@@ -18,7 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
-from rushes.domain.polling.learned_schedule import FIRST_WAIT_CEILING_FACTOR, LearnedSchedule, LearnedTimes
+from rushes.domain.polling.learned_schedule import (
+    FIRST_WAIT_CEILING_FACTOR,
+    LearnedSchedule,
+    LearnedTimes,
+    _Learner,
+)
 from rushes.domain.polling.progress import ProgressMark
 from rushes.domain.polling.schedule import LadderSchedule, PollBudget
 
