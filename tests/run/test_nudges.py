@@ -125,6 +125,19 @@ def test_a_second_callback_names_another_id_while_the_first_is_looked_at(databas
     asyncio.run(scenario())
 
 
+def test_of_an_attempt_that_a_callback_named_it_is_not_known_that_it_ran_until_now(
+    database: Database,
+) -> None:
+    """So its first answer says nothing of how long it has rendered by then."""
+
+    async def scenario() -> None:
+        lane = Lane(Knows(), context_of(database))
+        lane.poll_found(OwnedTask(1, 1, "grsai", "sora-2", None, 0, 0, 0), "r-1")
+        assert lane.attempts.polled[1].seen_running_at is None
+
+    asyncio.run(scenario())
+
+
 def test_a_callback_that_another_process_received_is_kept_until_it_can_be_acted_upon(
     database: Database,
 ) -> None:

@@ -542,6 +542,36 @@ def test_a_poll_that_left_before_the_hard_deadline_is_not_the_last_however_late_
     on_virtual_time(scenario())
 
 
+def test_every_poll_is_counted_by_what_it_came_to() -> None:
+    async def scenario() -> None:
+        poller = poller_of(SlowAnswers(0.0), interval_seconds=5.0, committer=Ends())
+        cancelled = task(2)
+        answers: list[tuple[RemoteTask, PollResult]] = [
+            (task(1), Processing(50)),
+            (task(1), Processing(50)),
+            (task(1), Succeeded("https://files.example/1.mp4")),
+            (cancelled, NOT_THERE),
+            (task(3), Failed("no", FailureType.MODEL_ERROR)),
+            (grace(60.0), NOT_THERE),
+            (task(5), NoAnswer("HTTP 503", http_status=503)),
+            (task(5), NoAnswer("the answer is about another task", is_about_another_task=True)),
+        ]
+        cancelled.is_drop_asked = cancelled.is_dropped = True
+        for followed, answer in answers:
+            poller.apply(followed, answer)
+        assert poller.counts.as_dict() == {
+            "scanned": 8,
+            "processing": 2,
+            "succeeded": 1,
+            "failed": 2,
+            "transient_errors": 3,
+            "about_another_task": 1,
+            "lines_paused": 0,
+        }
+
+    on_virtual_time(scenario())
+
+
 def test_an_alarm_that_rings_while_nobody_is_idle_wakes_nobody() -> None:
     async def scenario() -> None:
         poller = poller_of(SlowAnswers(0.0), interval_seconds=5.0)

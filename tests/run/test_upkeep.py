@@ -1,12 +1,17 @@
 """What any worker cleans up for all, and what it says of that."""
 
 import asyncio
+from typing import Any
 
 from structlog.testing import capture_logs
 
 from rushes import telemetry
+from rushes.money.accept import fail_unfollowed, fail_waiting, sweep_cancelled
+from rushes.money.rebuy import give_up_verdicts
 from rushes.run.upkeep import clean_up
+from rushes.store import keys, ledger
 from rushes.store.database import Database
+from rushes.store.inputs import request_files
 from tests.books import PROVIDER, Books
 
 
@@ -27,3 +32,28 @@ def test_expired_credits_and_tasks_that_waited_too_long_are_said_and_nothing_els
     assert said(21_001) == [(telemetry.TASKS_WAITED_TOO_LONG, 2)]
     assert said(30_000) == [(telemetry.CREDITS_EXPIRED, 1)], "what was refunded to it"
     assert said(40_000) == []
+
+
+def test_each_kind_of_leftover_is_looked_for_in_a_transaction_of_its_own(database: Database) -> None:
+    done: list[object] = []
+
+    class Watched:
+        async def transact(self, function: Any, /, *arguments: Any, **named: Any) -> Any:
+            done.append(function)
+            return await database.transact(function, *arguments, **named)
+
+        def take_over_checkpoints(self) -> None:
+            done.append("checkpoints")
+
+    watched: Any = Watched()
+    asyncio.run(clean_up(watched, providers=[PROVIDER], wait_ms_max=20_000, now_ms=4_000))
+    assert done == [
+        "checkpoints",
+        ledger.expire_lots,
+        request_files.remove_expired,
+        keys.forget_windows,
+        sweep_cancelled,
+        give_up_verdicts,
+        fail_waiting,
+        fail_unfollowed,
+    ]
