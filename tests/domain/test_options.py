@@ -131,6 +131,11 @@ def test_options_are_read_as_an_operator_writes_them() -> None:
         ({"kind": "yes_no", "defualt": True}, 'o: has no field "defualt"; did you mean "default"?'),
         ({"kind": "yes_no", "default": "yes"}, 'o.default: must be true or false, not "yes"'),
         ({"kind": "choice", "values": []}, "o.values: must be a list of 1 to 100 values"),
+        (
+            {"kind": "choice", "values": ["a"], "synonyms": {"b": "c"}},
+            "o.synonyms: must name a value for each",
+        ),
+        ({"kind": "choice", "values": ["a"], "synonyms": ["a"]}, "o.synonyms: must name a value for each"),
         ({"kind": "choice", "values": ["a"], "default": "b"}, 'o.default: must be "a", not "b"'),
         ({"kind": "whole_number", "minimum": 2}, "o.maximum: missing"),
         ({"kind": "whole_number", "minimum": 9, "maximum": 2}, "o.maximum: must be at least the minimum, 9"),

@@ -12,6 +12,7 @@ from rushes.domain.errors import InputError
 from rushes.domain.input.files import InputFormat, parse_batch_input
 from rushes.domain.input.priced import validate_drafts
 from rushes.domain.input.prompts import TaskDraft
+from rushes.domain.input.tables import header_of
 from rushes.domain.notation import counted
 
 NOW = 1_790_000_000.0
@@ -334,3 +335,10 @@ def test_text_in_one_script_a_word_is_taken_for_utf_8(text: str) -> None:
 def test_a_row_like_the_header_is_no_prompt_in_any_format_of_tables() -> None:
     with pytest.raises(InputError, match="the header again"):
         parse_batch_input(b"prompt\tmodel\na\tsora-2\nprompt\tmodel\n", "p.tsv")
+
+
+def test_of_two_separators_that_make_a_header_the_one_with_more_columns_is_meant() -> None:
+    found = header_of("prompt,a;b;prompt\n", frozenset({"prompt"}))
+    assert found == (["prompt,a", "b", "prompt"], [None, None, "prompt"])
+    assert header_of("prompt\n", frozenset({"prompt"})) == (["prompt"], ["prompt"])
+    assert header_of("a,b\n", frozenset({"prompt"})) is None

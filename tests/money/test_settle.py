@@ -6,7 +6,7 @@ import pytest
 
 from rushes import telemetry
 from rushes.domain.errors import StatementRefused
-from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, TaskStatus
+from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, Failed, FailureType, TaskStatus
 from rushes.money.retry import retry_item
 from rushes.money.settle import Group, finalize_batch_credits, resolve
 from rushes.store import batches, tasks, workers
@@ -304,3 +304,22 @@ def test_a_batch_of_free_items_is_finalized_too(books: Books) -> None:
     books.finish([(tasks[0], video(tasks[0])), (tasks[1], REFUSED)])
     assert batch(books)["status"] == "partial"
     assert_sound(books)
+
+
+def test_the_halves_of_a_group_are_its_rows_in_the_order_in_which_they_are_applied() -> None:
+    group = Group(
+        accepted=[(1, 1, "r-1"), (2, 1, "r-2"), (3, 1, "r-3")],
+        returned=[(4, 1), (5, 1)],
+        progress=[(6, 1, 50)],
+        verdicts=[(7, 1, Failed("no", FailureType.MODEL_ERROR))],
+    )
+    seen: list[list[int]] = []
+
+    def look(part: Group) -> None:
+        seen.append([row[0] for rows in part.lists() for row in rows])
+
+    for half in group.halves():
+        look(half)
+        for quarter in half.halves():
+            look(quarter)
+    assert seen == [[1, 2, 3], [1], [2, 3], [4, 5, 6, 7], [4, 5], [6, 7]]
