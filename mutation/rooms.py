@@ -31,7 +31,7 @@ class Room:
         return sorted(path for path in found if not any(path.is_relative_to(name) for name in left_out))
 
 
-ENGINE_TESTS = ("tests/run", "tests/money/test_settle.py")
+ENGINE_TESTS = ("tests/run", "tests/money/test_settle.py", "tests/money/test_retries.py", "tests/chains")
 """For all of the engine's rooms: of these only the tests that execute what was changed are run."""
 
 ROOMS = (
