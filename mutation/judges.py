@@ -32,8 +32,8 @@ LEFT_OUT = (
     "node_modules",
 )
 TIMEOUT_FACTOR, TIMEOUT_EXTRA_SECONDS = 4.0, 10.0
-"""A test, or the simulation, gets so many times the time that it took for the unchanged source, and some seconds on
-top."""
+"""A test gets so many times the time that it took for the unchanged source, and some seconds on top; the simulation,
+which never waits, of processor time: other work does not end it."""
 
 START_SECONDS_MAX = 120.0
 """How long a process may take for all but its tests."""
@@ -80,7 +80,7 @@ Ran = frozenset[tuple[str, int]]
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """How the unchanged source is judged: by room its tests, the shortest first, with the seconds that each takes
-    and the lines that it executes; the same of the simulation, and its log."""
+    and the lines that it executes; the same of the simulation, whose seconds are of processor time, and its log."""
 
     tests: dict[str, list[tuple[str, float, Ran]]]
     simulation_seconds: float
@@ -125,7 +125,7 @@ class Workspace:
         [(_, passed, ran)] = self._traced(traced, files)[1].values()
         if not passed:
             raise BaselineFailed("the simulation fails line by line")
-        self.baseline = Baseline(by_room, result.seconds, ran, str(said["log"]))
+        self.baseline = Baseline(by_room, float(str(said["seconds"])), ran, str(said["log"]))
         return self.baseline
 
     def _measure_tests(self, judging: Sequence[str], files: Sequence[str]) -> list[tuple[str, float, Ran]]:
@@ -211,13 +211,13 @@ class Workspace:
     def _noticed_by_simulation(self, baseline: Baseline) -> tuple[str | None, str, float]:
         """What is broken, None when nothing is, the log of all seeds, and how many seconds it took."""
         allowed = TIMEOUT_FACTOR * baseline.simulation_seconds + TIMEOUT_EXTRA_SECONDS
-        result = self._run(self._simulation(), timeout_seconds=allowed)
-        if result.code is None:
-            return "time-out", "", result.seconds
+        command = [*self._simulation(), "--seconds-max", str(allowed)]
+        result = self._run(command, timeout_seconds=TRACED_SECONDS_MAX)
         said = _last_object(result.output)
         if not said:
             return f"exit code {result.code}", "", result.seconds
-        by = None if said["violation"] is None else f"{said['violation']} (seed {said['seed']})"
+        seed = "" if said["seed"] is None else f" (seed {said['seed']})"
+        by = None if said["violation"] is None else f"{said['violation']}{seed}"
         return by, str(said["log"]), result.seconds
 
     @staticmethod

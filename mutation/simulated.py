@@ -2,14 +2,18 @@
 
     python -m mutation.simulated --seeds 20 --tasks 300
 
-Prints one JSON object: `seed` and `violation` of the first seed that broke a promise (null without one), and
-`log`, the hash over the logs of all seeds that were run.
+Prints one JSON object: `seed` and `violation` of the first seed that broke a promise (null without one),
+`log`, the hash over the logs of all seeds that were run, and the `seconds` of processor time that they took.
 """
 
 import argparse
 import hashlib
 import json
+import os
+import signal
 import sys
+import time
+from types import FrameType
 
 from simulation.run import run
 
@@ -19,7 +23,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m mutation.simulated", description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--tasks", type=int, default=300)
+    parser.add_argument("--seconds-max", type=float, default=0.0, help="of processor time; 0 for no bound")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGPROF, _end)
+    signal.setitimer(signal.ITIMER_PROF, chosen.seconds_max)
     digest = hashlib.sha256()
     for seed in range(1, chosen.seeds + 1):
         result = run(seed, tasks=chosen.tasks)
@@ -31,8 +38,14 @@ def main() -> int:
     return 0
 
 
+def _end(_number: int, _frame: FrameType | None) -> None:
+    _say(seed=None, violation="took too long", log="")
+    os._exit(1)
+
+
 def _say(**facts: object) -> None:
-    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.write(json.dumps({**facts, "seconds": time.process_time()}) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

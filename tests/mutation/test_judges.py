@@ -10,6 +10,8 @@ from mutation.mutants import Mutant, mutants_of
 from mutation.record import Record, RecordRefused
 from mutation.rooms import Room
 
+from mutation import simulated
+
 ROOM = Room("counting", sources=("src/rushes/counting.py",), tests=("tests/test_counting.py",))
 
 FILES = {
@@ -30,6 +32,11 @@ def third(m):
 def wait(n):
     while n > 0:
         n -= 1
+
+
+def rest(k):
+    while k > 0:
+        k -= 1
 """,
     "tests/test_counting.py": """\
 from rushes.counting import first, wait
@@ -42,14 +49,17 @@ def test_nothing_of_it():
     pass
 """,
     "simulation/__init__.py": "",
-    "mutation/__init__.py": "",
-    "mutation/simulated.py": """\
-import json
-from rushes.counting import second
-violation = None if second(2) and not second(1) else "SECOND"
-print(json.dumps({"seed": 1, "violation": violation, "log": str(second(0))}))
-raise SystemExit(0 if violation is None else 1)
+    "simulation/run.py": """\
+from types import SimpleNamespace
+from rushes.counting import rest, second
+
+def run(seed, *, tasks):
+    rest(tasks)
+    violation = None if second(2) and not second(1) else "SECOND"
+    return SimpleNamespace(violation=violation, fingerprint=str(second(0)))
 """,
+    "mutation/__init__.py": "",
+    "mutation/simulated.py": Path(simulated.__file__).read_text(),
 }
 
 
@@ -98,8 +108,9 @@ def test_a_mutant_that_never_ends_is_found_by_the_time(
     monkeypatch.setattr("mutation.judges.TIMEOUT_EXTRA_SECONDS", 1.0)
     monkeypatch.setattr("mutation.judges.TIMEOUT_FACTOR", 1.0)
     endless = [each for each in mutants_of(ROOM, project) if each.change.what == "assignment dropped"]
-    [verdict] = [workspace.judge(each) for each in endless]
-    assert (verdict.survived, verdict.by) == (False, "tests/test_counting.py::test_first")
+    by_tests, by_simulation = [workspace.judge(each) for each in endless]
+    assert (by_tests.survived, by_tests.by) == (False, "tests/test_counting.py::test_first")
+    assert (by_simulation.survived, by_simulation.by) == (False, "took too long")
 
 
 def test_no_mutant_touches_the_project(project: Path, workspace: Workspace) -> None:
