@@ -7,13 +7,21 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pytest
 import structlog
+from simulation.world.loop import VirtualLoop
 from sqlalchemy import Connection
 
 from rushes import telemetry
 from rushes.domain.errors import DatabaseUnreachable
 from rushes.domain.task import Failed, FailureType
 from rushes.money.settle import Group
-from rushes.run.commit import GROUP_TASKS_MAX, Committed, Committer, SettleOutcome
+from rushes.run.commit import (
+    CALM_OUTCOMES_MAX,
+    COMMIT_INTERVAL_SECONDS,
+    GROUP_TASKS_MAX,
+    Committed,
+    Committer,
+    SettleOutcome,
+)
 from rushes.store import workers
 from rushes.store.database import Database
 from rushes.store.migrations import migrate
@@ -83,6 +91,44 @@ def test_a_group_that_was_cancelled_in_hand_is_committed_before_what_came_later(
     assert row == {"status": "succeeded", "remote_task_id": "remote-1"}
     ends = [end for answer in answers for end in answer.ends]
     assert ends == [(task.task_id, task.attempt, SettleOutcome.SETTLED)]
+
+
+def test_under_load_outcomes_gather_and_a_few_are_committed_at_once() -> None:
+    nowhere: Any = None
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(10.0)
+        committer = Committer(nowhere, worker_id=WORKER, now_ms=lambda: 0)
+        taken: list[tuple[float, int]] = []
+
+        async def take() -> None:
+            while True:
+                await committer._take_in_hand()
+                while committer._in_hand:
+                    taken.append((loop.time() - started, len(committer._in_hand.popleft())))
+
+        started = loop.time()
+        taking = asyncio.create_task(take())
+        for number in range(CALM_OUTCOMES_MAX):
+            committer.accepted(number, 1, f"r-{number}")
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert taken == [(0.0, 1)] * CALM_OUTCOMES_MAX
+        for number in range(1000):
+            committer.accepted(number, 2, f"s-{number}")
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(1.0)
+        taking.cancel()
+        assert sum(count for _, count in taken) == CALM_OUTCOMES_MAX + 1000
+        groups = len(taken) - CALM_OUTCOMES_MAX
+        assert groups <= 1.0 / COMMIT_INTERVAL_SECONDS + 2 + CALM_OUTCOMES_MAX, taken
+
+    loop = VirtualLoop()
+    try:
+        loop.run_until_complete(scenario())
+    finally:
+        loop.close()
 
 
 def test_a_group_has_a_bounded_number_of_each_kind_and_no_end_before_its_acceptance() -> None:

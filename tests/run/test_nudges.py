@@ -12,8 +12,8 @@ from rushes.run.nudges import Nudges
 from rushes.store import nudges as nudge_rows
 from rushes.store.database import Database
 from rushes.store.tasks import OwnedTask
-from tests.books import WORKER, Books
-from tests.run.lanes import context_of
+from tests.books import WORKER, Books, video
+from tests.run.lanes import context_of, ended
 
 
 class Knows:
@@ -163,4 +163,34 @@ def test_a_callback_that_another_process_received_is_kept_until_it_can_be_acted_
         await nudges.check()
         assert kept() == 0
 
+    asyncio.run(scenario())
+
+
+def test_callbacks_of_attempts_that_ended_meanwhile_are_swept_away_now_and_then(database: Database) -> None:
+    books = Books(database)
+    account = books.account()
+    books.grant(account, 10)
+    books.accept(account, [5, 5])
+    ended_one, running = books.claim()
+    for claimed in (ended_one, running):
+        database.run(nudge_rows.put, claimed.task_id, attempt=1, remote_task_id=None, now_ms=books.now_ms)
+    books.name([ended_one])
+    books.finish([(ended_one, video(ended_one))])
+
+    def kept() -> list[int]:
+        return [row["task_id"] for row in books.rows("SELECT task_id FROM callback_nudges ORDER BY task_id")]
+
+    async def scenario() -> None:
+        context = context_of(database)
+        lane = Lane(Knows(), context)
+        lane.attempts.claim(running)
+        nudges = Nudges(database, worker_id=WORKER, lanes={"grsai": lane}, committer=context.committer)
+        following = asyncio.create_task(nudges.run())
+        async with asyncio.timeout(20):
+            while len(kept()) > 1:
+                await asyncio.sleep(0.02)
+        await ended(following)
+        assert kept() == [running.task_id]
+
+    assert kept() == [ended_one.task_id, running.task_id]
     asyncio.run(scenario())
