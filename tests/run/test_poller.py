@@ -542,6 +542,24 @@ def test_a_poll_that_left_before_the_hard_deadline_is_not_the_last_however_late_
     on_virtual_time(scenario())
 
 
+def test_the_first_poll_of_a_task_comes_when_it_was_asked_for_and_by_the_schedule_else() -> None:
+    async def scenario() -> None:
+        provider = SlowAnswers(0.0)
+        poller = poller_of(provider, interval_seconds=5.0)
+        started = asyncio.get_running_loop().time()
+        poller.add(task(1))
+        poller.add(task(2), first_delay_seconds=0.0)
+        poller.add(task(3), first_delay_seconds=2.0)
+        running = asyncio.create_task(poller.run())
+        await asyncio.sleep(6.0)
+        running.cancel()
+        await asyncio.wait([running])
+        firsts = {name: round(at - started, 3) for at, name in reversed(provider.asked)}
+        assert firsts == {"r-1": 5.0, "r-2": 0.0, "r-3": 2.0}
+
+    on_virtual_time(scenario())
+
+
 def test_every_poll_is_counted_by_what_it_came_to() -> None:
     async def scenario() -> None:
         poller = poller_of(SlowAnswers(0.0), interval_seconds=5.0, committer=Ends())
