@@ -554,7 +554,7 @@ def test_the_first_poll_of_a_task_comes_when_it_was_asked_for_and_by_the_schedul
         await asyncio.sleep(6.0)
         running.cancel()
         await asyncio.wait([running])
-        firsts = {name: round(at - started, 3) for at, name in reversed(provider.asked)}
+        firsts = {name: round(at - started, 2) for at, name in reversed(provider.asked)}
         assert firsts == {"r-1": 5.0, "r-2": 0.0, "r-3": 2.0}
 
     on_virtual_time(scenario())

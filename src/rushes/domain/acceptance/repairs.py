@@ -295,7 +295,7 @@ def gain_interval(treated: Side, control: Side) -> tuple[float, float]:
     gain = treated.share - control.share
     down = ((treated.share - low) ** 2 + (high_control - control.share) ** 2) ** 0.5
     up = ((high - treated.share) ** 2 + (control.share - low_control) ** 2) ** 0.5
-    return round(gain - down, 4), round(gain + up, 4)
+    return round(max(-1.0, gain - down), 4), round(min(1.0, gain + up), 4)
 
 
 def pays(treated: Side, control: Side) -> str:
