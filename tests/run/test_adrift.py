@@ -2,6 +2,7 @@
 
 import asyncio
 
+from rushes.money.settle import Group
 from rushes.run.adopt import Adoption
 from rushes.run.lane.lane import Lane
 from rushes.store.database import Database
@@ -35,6 +36,24 @@ def test_what_is_adrift_is_held_from_now_on_and_what_is_being_sent_is_not(databa
         ]
         assert under_way[0] not in lane.attempts
         assert lane.attempts.adrift == set(), "it is in the table now"
+
+    asyncio.run(play())
+
+
+def test_what_is_looked_up_again_keeps_the_day_since_when_its_outcome_is_unknown(database: Database) -> None:
+    """Its grace does not start anew; of what has a remote id nothing is unknown."""
+    held, named = claimed_attempts(database, 2)
+    books = Books(database)
+    books.apply(Group(unconfirmed=[held], accepted=[(*named, "r-1")]))
+
+    async def play() -> None:
+        context = context_of(database, now_ms=lambda: NOW_MS)
+        lane = Lane(simulated_provider(), context)
+        lane.attempts.is_in_doubt = True
+        await Adoption(context, {PROVIDER: lane}).adopt(tasks_max=100)
+        unconfirmed = lane.attempts.unconfirmed
+        assert {key: task.unconfirmed_at_ms for key, task in unconfirmed.items()} == {held[0]: books.now_ms}
+        assert list(lane.attempts.polled) == [named[0]]
 
     asyncio.run(play())
 

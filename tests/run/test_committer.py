@@ -386,3 +386,16 @@ def test_what_is_known_by_its_remote_id_is_not_given_up_and_said_to_be_known(
     ends = [end for answer in answers for end in answer.ends]
     assert ends == [(task.task_id, task.attempt, SettleOutcome.KNOWN)]
     assert books.row("SELECT status FROM video_tasks") == {"status": "processing"}
+
+
+def test_an_id_that_comes_when_its_attempt_has_ended_is_in_the_log(books: Books) -> None:
+    """No row carries it: whoever looks for what was bought finds it there."""
+    (task,) = books.claim()
+    with structlog.testing.capture_logs() as lines:
+        assert committed(books, (task.task_id, task.attempt, "remote-1")) == []
+    assert [line["event"] for line in lines] == []
+    books.finish([(task, video(task))])
+    with structlog.testing.capture_logs() as lines:
+        assert committed(books, (task.task_id, task.attempt, "remote-2")) == []
+    (told,) = [line for line in lines if line["event"] == telemetry.SUBMIT_NAMED_LATE]
+    assert (told["task_id"], told["attempt"], told["remote_task_id"]) == (task.task_id, 1, "remote-2")

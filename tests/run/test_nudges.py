@@ -95,6 +95,24 @@ def test_what_was_nudged_lately_is_all_that_is_remembered(
     asyncio.run(scenario())
 
 
+def test_of_what_is_not_polled_here_nothing_is_remembered(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        context = context_of(database)
+        lane = Lane(Knows(), context)
+        nudges = Nudges(database, worker_id="w", lanes={"grsai": lane}, committer=context.committer)
+        polled = [True]
+        monkeypatch.setattr(lane.poller, "nudge", lambda task_id: polled[0])
+        assert nudges._nudge(1)
+        assert list(nudges._last_nudged) == [1]
+        polled[0] = False
+        assert not nudges._nudge(1)
+        assert not nudges._last_nudged
+
+    asyncio.run(scenario())
+
+
 def test_a_second_callback_names_another_id_while_the_first_is_looked_at(database: Database) -> None:
     """What is known of the first says nothing of the second, which is looked at next."""
 
