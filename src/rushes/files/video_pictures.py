@@ -76,6 +76,19 @@ def decoded_pictures(path: Path) -> Pictures | None:
     return Pictures(jpeg(thumbnail), jpeg(_strip(stills)), look_text([_bits(still) for still in stills]))
 
 
+def frames_of(container: "av.container.InputContainer", stream: Any) -> Iterator[Any]:
+    """The stream's frames, decoded from where the container stands.
+
+    PyAV's own (`container.decode`, 18.1) never frees what it reads into when it is left before its end.
+    """
+    packets = container.demux(stream)
+    try:
+        for packet in packets:
+            yield from packet.decode()
+    finally:
+        packets.close()  # type: ignore[attr-defined]  # a generator's
+
+
 def averaged(frame: "av.VideoFrame", *, width: int, height: int, form: str) -> list[bytes]:
     """The frame's planes in this pixel format, averaged down to a few points: 16 is black whatever the file's
     range is. What pads the lines of a plane is left out.
@@ -117,7 +130,7 @@ def _stills(container: "av.container.InputContainer", stream: Any) -> Iterator["
         if number:
             container.seek(int(wanted_seconds / stream.time_base), stream=stream)
         found: av.VideoFrame | None = None
-        for count, frame in enumerate(container.decode(stream)):
+        for count, frame in enumerate(frames_of(container, stream)):
             found = frame
             if (frame.time or 0.0) >= wanted_seconds or count >= FRAMES_PER_STILL_MAX:
                 break

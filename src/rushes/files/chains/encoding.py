@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rushes.files.video_check import BadFile
+from rushes.files.video_pictures import frames_of
 
 if TYPE_CHECKING:
     import av
@@ -72,7 +73,7 @@ class _Writer:
         start, end = (stream.start_time or 0) * stream.time_base, self._offset
         graph = _fitting(stream, self._size)
         length = 1 / Fraction(stream.average_rate or 24)
-        for frame in container.decode(stream):
+        for frame in frames_of(container, stream):
             seconds = self._offset + (Fraction(frame.time or 0.0) - start)
             end = max(end, seconds + length)
             graph.push(frame)
@@ -140,7 +141,7 @@ class _Sound:
         from av import AudioResampler
 
         resampler = AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
-        for frame in container.decode(container.streams.audio[0]):
+        for frame in frames_of(container, container.streams.audio[0]):
             for converted in resampler.resample(frame):
                 self._write(converted)
         for converted in resampler.resample(None):

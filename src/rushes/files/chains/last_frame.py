@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rushes.domain.errors import ArchiveUnavailable
 from rushes.files.objects import ObjectStore
 from rushes.files.video_check import BadFile
-from rushes.files.video_pictures import DECODED_PIXELS_MAX, can_decode, jpeg
+from rushes.files.video_pictures import DECODED_PIXELS_MAX, can_decode, frames_of, jpeg
 
 if TYPE_CHECKING:
     import av
@@ -83,7 +83,7 @@ def _last(container: "av.container.InputContainer", stream: Any) -> "av.VideoFra
 
     last: av.VideoFrame | None = None
     try:
-        for number, frame in enumerate(container.decode(stream)):
+        for number, frame in enumerate(frames_of(container, stream)):
             if number >= FRAMES_MAX:
                 raise BadFile(f"has more than {FRAMES_MAX} frames after its last key frame")
             if last is None or (frame.time or 0.0) >= (last.time or 0.0):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rushes.domain.acceptance.gate import Measures
 from rushes.files.gate.pictures import GRID_HEIGHT, GRID_WIDTH, Pictures, step_seconds
 from rushes.files.gate.sounds import Sounds
-from rushes.files.video_pictures import averaged
+from rushes.files.video_pictures import averaged, frames_of
 
 if TYPE_CHECKING:
     import av
@@ -99,7 +99,7 @@ def _look(
     pictures, corrupt, next_seconds, end_seconds = Pictures(), 0, 0.0, 0.0
     step, first_seconds = step_seconds(length_seconds), None
     try:
-        for number, frame in enumerate(container.decode(stream)):
+        for number, frame in enumerate(frames_of(container, stream)):
             if number >= (KEY_FRAMES_MAX if is_long else 2 * FRAMES_MAX):
                 break
             at_seconds = float(frame.time or 0.0)
@@ -148,7 +148,7 @@ def _blocks(container: "av.container.InputContainer", stream: Any) -> Iterator["
     from av import AudioResampler
 
     resampler = AudioResampler(format="s16", layout=stream.layout, rate=stream.rate)
-    for frame in container.decode(stream):
+    for frame in frames_of(container, stream):
         if (frame.time or 0.0) > SOUND_SECONDS_MAX:
             return
         for converted in resampler.resample(frame):
