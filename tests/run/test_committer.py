@@ -26,7 +26,7 @@ from rushes.store import workers
 from rushes.store.database import Database
 from rushes.store.migrations import migrate
 from tests.books import WORKER, Books, video
-from tests.run.lanes import commit_into
+from tests.run.lanes import commit_into, ended
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -399,3 +399,20 @@ def test_an_id_that_comes_when_its_attempt_has_ended_is_in_the_log(books: Books)
         assert committed(books, (task.task_id, task.attempt, "remote-2")) == []
     (told,) = [line for line in lines if line["event"] == telemetry.SUBMIT_NAMED_LATE]
     assert (told["task_id"], told["attempt"], told["remote_task_id"]) == (task.task_id, 1, "remote-2")
+
+
+def test_what_was_committed_is_counted(books: Books) -> None:
+    (task,) = books.claim()
+
+    async def scenario() -> Committer:
+        committer = Committer(books.database, worker_id=WORKER, now_ms=lambda: 2_000)
+        committer.accepted(task.task_id, task.attempt, "remote-1")
+        committer.verdict(task.task_id, task.attempt, video(task))
+        running = asyncio.create_task(commit_into([], committer))
+        async with asyncio.timeout(5):
+            await committer.flushed()
+        await ended(running)
+        return committer
+
+    committer = asyncio.run(scenario())
+    assert (committer.groups_total, committer.settled_total, committer.closed_batches_total) == (1, 1, 1)

@@ -560,6 +560,24 @@ def test_the_first_poll_of_a_task_comes_when_it_was_asked_for_and_by_the_schedul
     on_virtual_time(scenario())
 
 
+def test_only_progress_that_is_not_stored_yet_is_handed_over_and_none_of_what_has_ended() -> None:
+    async def scenario() -> None:
+        poller = poller_of(SlowAnswers(0.0), interval_seconds=5.0, committer=Ends())
+        one, two = task(1), task(2)
+        for followed in (one, two):
+            poller.add(followed)
+            poller.apply(followed, Processing(50))
+        assert poller.take_progress() == [(1, 1, 50), (2, 1, 50)]
+        assert poller.take_progress() == []
+        poller.apply(one, Processing(60))
+        poller.apply(one, Processing(50))
+        poller.apply(two, Processing(60))
+        poller.apply(two, Succeeded("https://files.example/2.mp4"))
+        assert poller.take_progress() == []
+
+    on_virtual_time(scenario())
+
+
 def test_every_poll_is_counted_by_what_it_came_to() -> None:
     async def scenario() -> None:
         poller = poller_of(SlowAnswers(0.0), interval_seconds=5.0, committer=Ends())
