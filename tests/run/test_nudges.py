@@ -1,14 +1,15 @@
 """A callback that names a submit of unknown outcome just when it is decided about."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
-from rushes.domain.task import Failed, FailureType, PollResult, Processing, SubmitOutcome
+from rushes.domain.task import Failed, FailureType, NoAnswer, PollResult, Processing, SubmitOutcome
 from rushes.providers.base import ProviderLimits, ResultFiles, SubmitRequest
 from rushes.run.context import WorkerConfig
 from rushes.run.lane.lane import Lane
-from rushes.run.nudges import Nudges
+from rushes.run.nudges import CONFIRM_BACKOFF_SECONDS_MAX, Nudges
 from rushes.store import nudges as nudge_rows
 from rushes.store.database import Database
 from rushes.store.tasks import OwnedTask
@@ -91,6 +92,35 @@ def test_what_was_nudged_lately_is_all_that_is_remembered(
         assert all(nudges._nudge(task_id) for task_id in (1, 2, 3, 4, 5))
         # when the fourth came, only the third was less than half a second old
         assert nudges._last_nudged == {3: 2.0, 4: 2.1, 5: 2.2}
+
+    asyncio.run(scenario())
+
+
+def test_an_id_that_cannot_be_confirmed_is_asked_about_again_after_a_while(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    now = [100.0]
+
+    class Silent(Knows):
+        async def poll_remote_task(self, remote_task_id: str) -> PollResult:
+            asked.append(now[0])
+            return NoAnswer("HTTP 503", http_status=503)
+
+    async def scenario() -> None:
+        context = context_of(database)
+        lane = Lane(Silent(), context)
+        lane.attempts.hold_unconfirmed(OwnedTask(1, 1, "grsai", "sora-2", None, 0, 0, 0))
+        nudges = Nudges(database, worker_id="w", lanes={"grsai": lane}, committer=context.committer)
+        monkeypatch.setattr(nudges, "_now", lambda: now[0])
+        assert nudges.offer(1, attempt=1, remote_task_id="r-1")
+        while now[0] < 400.0:
+            await nudges._confirm_candidates()
+            now[0] += 0.5
+        waits = [after - before for before, after in pairwise(asked)]
+        assert 0.5 < waits[0] < 10
+        assert waits == sorted(waits)
+        assert CONFIRM_BACKOFF_SECONDS_MAX / 2 <= waits[-1] <= CONFIRM_BACKOFF_SECONDS_MAX
 
     asyncio.run(scenario())
 

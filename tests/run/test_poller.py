@@ -538,6 +538,7 @@ def test_a_poll_that_left_before_the_hard_deadline_is_not_the_last_however_late_
         assert ends.verdicts == []
         await poller.poll_once(followed)
         assert [verdict for _, verdict in ends.verdicts] == [Failed(TIMEOUT, FailureType.TIMEOUT)]
+        assert followed.polls == 2
 
     on_virtual_time(scenario())
 
