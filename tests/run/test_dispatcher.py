@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
-from rushes.domain.task import Accepted, FailureType, NotSent, Rejected, SubmitOutcome
+from rushes.domain.task import Accepted, FailureType, NotSent, Rejected, SubmitOutcome, Unknown
 from rushes.providers.base import ProviderConfig, ProviderLimits, SubmitRequest
 from rushes.providers.families.grsai import GrsaiProvider
 from rushes.providers.http.transport import departure_under_way
@@ -18,7 +18,7 @@ from rushes.run.context import WorkerConfig
 from rushes.run.lane import claim
 from rushes.run.lane.fairness import claim_fairly
 from rushes.run.lane.lane import Lane
-from rushes.run.lane.send import send
+from rushes.run.lane.send import STOPPED, send
 from rushes.run.lease import OwnLease
 from rushes.run.meters import Meters
 from rushes.run.sent_record import NoRecord
@@ -512,6 +512,34 @@ def test_nothing_leaves_that_the_record_denies_and_it_goes_back(database: Databa
         assert row == {"status": "pending", "unconfirmed_at_ms": None}
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_submit_that_is_cancelled_was_not_sent_if_its_request_was_still_waiting(leaves: bool) -> None:
+    class Slow:
+        name = "slow"
+
+        async def submit(self, request: SubmitRequest) -> SubmitOutcome:
+            departure = departure_under_way()
+            assert departure is not None
+            assert not leaves or departure.leave()
+            await asyncio.sleep(60)
+            raise AssertionError("it was cancelled")
+
+    provider: Any = Slow()
+    request: Any = None
+
+    async def play() -> SubmitOutcome:
+        sending = asyncio.create_task(send(provider, request, lease=held_lease(), meters=Meters()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        sending.cancel()
+        sent = await sending
+        assert not sent.says_of_provider
+        return sent.outcome
+
+    outcome = asyncio.run(play())
+    assert isinstance(outcome, Unknown) if leaves else outcome == STOPPED
 
 
 @pytest.mark.parametrize(
