@@ -181,6 +181,8 @@ def test_after_an_empty_claim_an_end_makes_room_where_others_may_have_taken_it(
     async def play() -> bool:
         stage = Stage(database, connections=4, in_flight_tasks_max=all_workers, catalogue=catalogue)
         claims = stage.lane.claims
+        claims.wake_if_more()
+        assert claims._wake.is_set(), "nothing has been looked for yet"
         claims.start_looking()
         assert await claims.claim() == []
         assert claims.found_nothing
@@ -203,6 +205,7 @@ def test_a_worker_that_may_not_send_does_not_spin(database: Database, monkeypatc
         stage = Stage(database, connections=4, lease=lease)
         async with stage.at_work():
             await asyncio.sleep(0.3)
+        assert stage.database.looks == 0, "it would send nothing of what it found"
         return asked
 
     assert asyncio.run(play()) <= 2, "it looks again after IDLE_SECONDS, without a rate limit too"

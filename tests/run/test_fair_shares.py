@@ -1,9 +1,11 @@
 """Dispatch is fair between accounts, and between the batches of one account."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushes.run.lane.fairness import fair_shares
+from rushes.run.lane.fairness import Order, _take, fair_shares
 from rushes.store.tasks.turns import CandidateBatch
 
 
@@ -40,3 +42,15 @@ def test_shares_never_exceed_the_limit_or_what_is_pending_and_waste_nothing(
     pending = {candidate.batch_id: candidate.pending_count for candidate in candidates}
     assert all(0 < share <= pending[batch_id] for batch_id, share in shares.items())
     assert sum(shares.values()) == min(limit, sum(pending.values()))
+
+
+def test_what_was_counted_and_is_gone_is_made_up_for_by_others_and_no_batch_is_asked_for_none() -> None:
+    order = Order([CandidateBatch(n, 1, 2) for n in (1, 2, 3, 4)], turns=[], newest_turn=0, newest_batch_id=4)
+    asked: list[tuple[int, int]] = []
+
+    def claim(batch_id: int, *, limit: int) -> list[Any]:
+        asked.append((batch_id, limit))
+        return [] if batch_id == 1 else [batch_id] * limit
+
+    assert _take(order, 2, claim) == [2, 3]
+    assert asked == [(1, 1), (2, 1), (3, 1)]
