@@ -52,5 +52,6 @@ def test_what_was_counted_and_is_gone_is_made_up_for_by_others_and_no_batch_is_a
         asked.append((batch_id, limit))
         return [] if batch_id == 1 else [batch_id] * limit
 
-    assert _take(order, 2, claim) == [2, 3]
+    taken: list[Any] = _take(order, 2, claim)
+    assert taken == [2, 3]
     assert asked == [(1, 1), (2, 1), (3, 1)]
