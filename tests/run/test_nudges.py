@@ -125,6 +125,48 @@ def test_an_id_that_cannot_be_confirmed_is_asked_about_again_after_a_while(
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("answer", "after_seconds", "is_asked_again"),
+    [
+        (Failed("no such task", FailureType.NOT_FOUND), 9.9, True),
+        (Failed("no such task", FailureType.NOT_FOUND), 10.0, False),
+        (Processing(1), 0.0, False),
+    ],
+)
+def test_an_id_is_asked_about_until_it_is_known_what_it_is(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: PollResult,
+    after_seconds: float,
+    is_asked_again: bool,
+) -> None:
+    """It may be named just before the service knows it everywhere: so long is the grace."""
+    now = [100.0]
+
+    class Says(Knows):
+        async def poll_remote_task(self, remote_task_id: str) -> PollResult:
+            now[0] = 100.0 + after_seconds
+            return answer
+
+    async def scenario() -> None:
+        context = context_of(database)
+        lane = Lane(Says(), context)
+        lane.attempts.hold_unconfirmed(OwnedTask(1, 1, "grsai", "sora-2", None, 0, 0, 0))
+        nudges = Nudges(
+            database,
+            worker_id="w",
+            lanes={"grsai": lane},
+            committer=context.committer,
+            not_found_grace_seconds=10.0,
+        )
+        monkeypatch.setattr(nudges, "_now", lambda: now[0])
+        assert nudges.offer(1, attempt=1, remote_task_id="r-1")
+        await nudges._confirm_candidates()
+        assert (1 in nudges._candidates) is is_asked_again
+
+    asyncio.run(scenario())
+
+
 def test_of_what_is_not_polled_here_nothing_is_remembered(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
