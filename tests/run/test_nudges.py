@@ -223,7 +223,9 @@ def test_of_an_attempt_that_a_callback_named_it_is_not_known_that_it_ran_until_n
     async def scenario() -> None:
         lane = Lane(Knows(), context_of(database))
         lane.poll_found(OwnedTask(1, 1, "grsai", "sora-2", None, 0, 0, 0), "r-1")
-        assert lane.attempts.polled[1].seen_running_at is None
+        found = lane.attempts.polled[1]
+        assert found.seen_running_at is None
+        assert found.due <= asyncio.get_running_loop().time(), "it is asked about now"
 
     asyncio.run(scenario())
 
