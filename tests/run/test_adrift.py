@@ -2,6 +2,8 @@
 
 import asyncio
 
+from structlog.testing import capture_logs
+
 from rushes.money.settle import Group
 from rushes.run.adopt import Adoption
 from rushes.run.lane.lane import Lane
@@ -36,6 +38,7 @@ def test_what_is_adrift_is_held_from_now_on_and_what_is_being_sent_is_not(databa
         ]
         assert under_way[0] not in lane.attempts
         assert lane.attempts.adrift == set(), "it is in the table now"
+        assert not lane.attempts.is_in_doubt
 
     asyncio.run(play())
 
@@ -76,3 +79,18 @@ def test_what_is_adrift_is_not_given_back_with_a_lost_claim(database: Database) 
         return context.committer._group.returned
 
     assert asyncio.run(play()) == [lost]
+
+
+def test_only_what_was_adopted_is_said(database: Database) -> None:
+    books = Books(database)
+    books.worker("dead")
+    books.sql("UPDATE workers SET lease_expires_at_ms = 0")
+
+    async def said() -> list[str]:
+        context = context_of(database, now_ms=lambda: NOW_MS)
+        adoption = Adoption(context, {PROVIDER: Lane(simulated_provider(), context)})
+        with capture_logs() as lines:
+            await adoption.adopt(tasks_max=100)
+        return [line["event"] for line in lines]
+
+    assert asyncio.run(said()) == []
