@@ -8,7 +8,7 @@ from rushes.money.settle import Group
 from rushes.run.adopt import Adoption
 from rushes.run.lane.lane import Lane
 from rushes.store.database import Database
-from tests.books import PROVIDER, Books
+from tests.books import PROVIDER, WORKER, Books
 from tests.run.lanes import context_of, simulated_provider
 
 NOW_MS = 500_000
@@ -83,8 +83,9 @@ def test_what_is_adrift_is_not_given_back_with_a_lost_claim(database: Database) 
 
 def test_only_what_was_adopted_is_said(database: Database) -> None:
     books = Books(database)
-    books.worker("dead")
-    books.sql("UPDATE workers SET lease_expires_at_ms = 0")
+    for worker_id in (WORKER, "dead"):
+        books.worker(worker_id)
+    books.sql("UPDATE workers SET lease_expires_at_ms = 0 WHERE id = 'dead'")
 
     async def said() -> list[str]:
         context = context_of(database, now_ms=lambda: NOW_MS)
