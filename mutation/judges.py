@@ -213,6 +213,8 @@ class Workspace:
         allowed = TIMEOUT_FACTOR * baseline.simulation_seconds + TIMEOUT_EXTRA_SECONDS
         command = [*self._simulation(), "--seconds-max", str(allowed)]
         result = self._run(command, timeout_seconds=TRACED_SECONDS_MAX)
+        if result.code is None:
+            return "time-out", "", result.seconds
         said = _last_object(result.output)
         if not said:
             return f"exit code {result.code}", "", result.seconds

@@ -192,6 +192,15 @@ class Books:
         }
 
 
+def claimed_by_worker(database: Database, count: int) -> tuple[Books, list[ClaimedTask]]:
+    """A batch of so many tasks for 5 credits each, all claimed, of which the database knows nothing more."""
+    books = Books(database)
+    account = books.account()
+    books.grant(account, 5 * count)
+    books.accept(account, [5] * count)
+    return books, books.claim()
+
+
 def batch(books: Books, batch_id: int = 1) -> dict[str, Any]:
     """The batch's row; counters without their `_count`."""
     row = books.row("SELECT * FROM batches WHERE id = :id", id=batch_id)

@@ -14,7 +14,14 @@ from rushes.files.guard.client import GuardedHttp, NoAnswerFromUrl, TrustedOrigi
 from rushes.files.guard.exchange import HEAD_BYTES_MAX, StreamedConnection
 from rushes.providers.http.lookups import Lookups
 from rushes.providers.http.proxies import Proxies, Proxy
-from tests.providers.local_http import AUTHORITY, Exchange, http1_server, server_tls
+from tests.providers.local_http import (
+    AUTHORITY,
+    Exchange,
+    alive,
+    end_as_the_path_says,
+    http1_server,
+    server_tls,
+)
 from tests.providers.test_proxies import answers, port_of, proxying, works
 
 HOST = "files.example.com"
@@ -74,23 +81,15 @@ def test_what_a_server_says_unasked_is_no_answer_to_the_next_request() -> None:
 
 
 def test_a_connection_that_ended_leaves_nothing_for_the_collector_of_circles() -> None:
-    def alive() -> int:
-        return sum(isinstance(thing, StreamedConnection) for thing in gc.get_objects())
-
-    async def answer(exchange: Exchange) -> None:
-        await exchange.answer(200, b"ok", {"Connection": "close"} if exchange.path == "/close" else {})
-        if exchange.path == "/end":
-            await exchange.close()
-
     async def test() -> None:
-        async with http1_server(answer) as server:
+        async with http1_server(end_as_the_path_says) as server:
             http = GuardedHttp(allow_private=True)
-            before = alive()
+            before = alive(StreamedConnection)
             gc.disable()
             for path in ("/close", "/end", "/kept") * 5:
                 assert await body_of(http, server.url + path) == (200, b"ok")
                 await asyncio.sleep(0.02)
-            assert alive() <= before + 1
+            assert alive(StreamedConnection) <= before + 1
             await http.close()
 
     try:

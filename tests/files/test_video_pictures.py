@@ -11,13 +11,6 @@ import rushes
 from rushes.files.video_pictures import can_decode
 from tests.files.media_samples import sound, video
 
-pytestmark = [
-    pytest.mark.skipif(not can_decode(), reason="PyAV is not installed"),
-    pytest.mark.skipif(
-        not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="only glibc 2.33 tells what is in use"
-    ),
-]
-
 USED_IN_TURN = """
 import ctypes, gc, sys
 from pathlib import Path
@@ -56,6 +49,8 @@ print(kept(first_frame, clip), kept(first_frame, noise))
 """
 
 
+@pytest.mark.skipif(not can_decode(), reason="PyAV is not installed")
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="only new glibc tells what is in use")
 def test_a_video_or_sound_that_is_left_before_its_end_stays_in_memory_with_nothing(tmp_path: Path) -> None:
     """PyAV's own iterator keeps some 300 bytes each time: a gigabyte in a million videos of five stills."""
     clip, noise = tmp_path / "clip.mp4", tmp_path / "sound.wav"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
 import struct
@@ -147,3 +148,15 @@ async def http1_server(
 
     async with listening(serve, tls) as seen:
         yield seen
+
+
+async def end_as_the_path_says(exchange: Exchange) -> None:
+    """Answer; `/close` says that the connection ends, `/end` ends it, and anything else keeps it."""
+    await exchange.answer(200, b"ok", {"Connection": "close"} if exchange.path == "/close" else {})
+    if exchange.path == "/end":
+        await exchange.close()
+
+
+def alive(kind: type) -> int:
+    """How many of them nobody has freed; the collector of circles is not asked."""
+    return sum(isinstance(thing, kind) for thing in gc.get_objects())

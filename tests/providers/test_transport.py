@@ -33,6 +33,8 @@ from tests.providers.local_http import (
     HANG_SECONDS,
     Exchange,
     LocalServer,
+    alive,
+    end_as_the_path_says,
     http1_server,
     listening,
     reset,
@@ -566,13 +568,8 @@ def test_a_connection_that_says_it_closes_or_says_too_much_is_not_used_again() -
 
 
 def test_a_connection_that_ended_leaves_nothing_for_the_collector_of_circles() -> None:
-    async def answer(exchange: Exchange) -> None:
-        await exchange.answer(200, b"ok", {"Connection": "close"} if exchange.path == "/close" else {})
-        if exchange.path == "/end":
-            await exchange.close()
-
     async def test() -> None:
-        async with http1_server(answer) as server, transport() as client:
+        async with http1_server(end_as_the_path_says) as server, transport() as client:
             before = alive(Connection)
             gc.disable()
             for path in ("/close", "/end", "/kept") * 5:
@@ -584,10 +581,6 @@ def test_a_connection_that_ended_leaves_nothing_for_the_collector_of_circles() -
         run(test())
     finally:
         gc.enable()
-
-
-def alive(kind: type) -> int:
-    return sum(isinstance(thing, kind) for thing in gc.get_objects())
 
 
 def test_no_cookie_is_kept() -> None:

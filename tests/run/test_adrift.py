@@ -8,7 +8,7 @@ from rushes.money.settle import Group
 from rushes.run.adopt import Adoption
 from rushes.run.lane.lane import Lane
 from rushes.store.database import Database
-from tests.books import PROVIDER, WORKER, Books
+from tests.books import PROVIDER, WORKER, Books, claimed_by_worker
 from tests.run.lanes import context_of, simulated_provider
 
 NOW_MS = 500_000
@@ -16,11 +16,8 @@ NOW_MS = 500_000
 
 def claimed_attempts(database: Database, count: int) -> list[tuple[int, int]]:
     """`(task_id, attempt)` of this worker's, of which the database knows nothing but the claim."""
-    books = Books(database)
-    account = books.account()
-    books.grant(account, 5 * count)
-    books.accept(account, [5] * count)
-    return [(task.task_id, task.attempt) for task in books.claim()]
+    _, claimed = claimed_by_worker(database, count)
+    return [(task.task_id, task.attempt) for task in claimed]
 
 
 def test_what_is_adrift_is_held_from_now_on_and_what_is_being_sent_is_not(database: Database) -> None:

@@ -13,7 +13,7 @@ from rushes.run.nudges import CONFIRM_BACKOFF_SECONDS_MAX, Nudges
 from rushes.store import nudges as nudge_rows
 from rushes.store.database import Database
 from rushes.store.tasks import OwnedTask
-from tests.books import WORKER, Books, video
+from tests.books import WORKER, claimed_by_worker, video
 from tests.run.lanes import context_of, ended
 
 
@@ -234,11 +234,7 @@ def test_a_callback_that_another_process_received_is_kept_until_it_can_be_acted_
     database: Database,
 ) -> None:
     """It may come before the answer to its submit, which tells what is to be polled."""
-    books = Books(database)
-    account = books.account()
-    books.grant(account, 10)
-    books.accept(account, [5])
-    (claimed,) = books.claim()
+    books, (claimed,) = claimed_by_worker(database, 1)
     database.run(nudge_rows.put, claimed.task_id, attempt=1, remote_task_id=None, now_ms=books.now_ms)
 
     def kept() -> int:
@@ -259,11 +255,7 @@ def test_a_callback_that_another_process_received_is_kept_until_it_can_be_acted_
 
 
 def test_callbacks_of_attempts_that_ended_meanwhile_are_swept_away_now_and_then(database: Database) -> None:
-    books = Books(database)
-    account = books.account()
-    books.grant(account, 10)
-    books.accept(account, [5, 5])
-    ended_one, running = books.claim()
+    books, (ended_one, running) = claimed_by_worker(database, 2)
     for claimed in (ended_one, running):
         database.run(nudge_rows.put, claimed.task_id, attempt=1, remote_task_id=None, now_ms=books.now_ms)
     books.name([ended_one])

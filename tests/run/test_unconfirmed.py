@@ -10,18 +10,14 @@ from rushes.run.lane.lane import Lane
 from rushes.run.unconfirmed import Unconfirmed
 from rushes.store.database import Database
 from rushes.store.tasks import OwnedTask
-from tests.books import Books
+from tests.books import claimed_by_worker
 from tests.run.lanes import context_of, simulated_provider
 
 
 def test_the_known_is_polled_the_one_of_another_is_forgotten_and_the_rest_is_held(
     database: Database,
 ) -> None:
-    books = Books(database)
-    account = books.account()
-    books.grant(account, 30)
-    books.accept(account, [5, 5, 5])
-    claimed = books.claim()
+    books, claimed = claimed_by_worker(database, 3)
     known, anothers, unknown = claimed
     books.apply(Group(unconfirmed=[(task.task_id, task.attempt) for task in claimed]))
     books.name([known])
@@ -45,11 +41,7 @@ def test_the_known_is_polled_the_one_of_another_is_forgotten_and_the_rest_is_hel
 
 @pytest.mark.parametrize("policy", list(UnconfirmedPolicy))
 def test_what_is_past_its_grace_is_given_up_once(database: Database, policy: UnconfirmedPolicy) -> None:
-    books = Books(database)
-    account = books.account()
-    books.grant(account, 30)
-    books.accept(account, [5, 5])
-    old, young = books.claim()
+    books, (old, young) = claimed_by_worker(database, 2)
     books.apply(Group(unconfirmed=[(task.task_id, task.attempt) for task in (old, young)]))
 
     async def scenario() -> None:
