@@ -1,5 +1,6 @@
 """The HTTP server itself, its thread and process, and the control endpoints."""
 
+import gc
 import http.client
 import json
 import os
@@ -15,6 +16,8 @@ import trustme
 
 from rushes.domain.errors import InputError
 from rushes.simulator import SimulatorKnobs, running_simulator
+from rushes.simulator.serving.connection import Connection
+from tests.providers.local_http import alive
 from tests.simulator.simulator_client import (
     GENERATE,
     RESULT,
@@ -72,6 +75,20 @@ def test_one_connection_carries_many_requests() -> None:
             assert json.loads(connection.getresponse().read())["code"] == 0
         assert connection.sock is socket_before
         connection.close()
+
+
+def test_a_connection_that_ended_leaves_nothing_for_the_collector_of_circles() -> None:
+    before = alive(Connection)
+    gc.disable()
+    try:
+        with running_simulator() as simulator:
+            for _ in range(10):
+                exchange(
+                    simulator.base_url, b"GET /_sim/health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+                )
+            assert alive(Connection) <= before + 1, "the last one may still be ending"
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
