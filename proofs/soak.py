@@ -36,7 +36,9 @@ CREDITS = 10_000_000
 SAMPLE_SECONDS = 10.0
 PRUNE_SECONDS = 60.0
 PRUNE_AGE = "120s"
-REST_SECONDS_MAX = 20.0
+VISIT_EVERY_SECONDS = 10.0, 20.0
+"""From the start of a visitor's visit to that of the next: so the pace does not follow the machine's other work."""
+
 VISIT_SECONDS_MAX = 300.0
 WARM_UP_SHARE = 0.25
 WINDOW_SHARE = 0.15
@@ -106,13 +108,16 @@ class _Visitors:
 
     def _come_and_go(self) -> None:
         while not self._stop.is_set():
-            number = next(self._numbers)
+            number, next_at = (
+                next(self._numbers),
+                time.monotonic() + self.random.uniform(*VISIT_EVERY_SECONDS),
+            )
             try:
                 self._visit(number, self.admin_keys[number % len(self.admin_keys)])
                 self.done["visits"] += 1
             except Exception as error:  # whatever a tenant is told is what this proof is about
                 self.faults.append(f"visit {number}: {type(error).__name__}: {error}")
-            self._stop.wait(self.random.uniform(0, REST_SECONDS_MAX))
+            self._stop.wait(max(0.0, next_at - time.monotonic()))
 
     def _visit(self, number: int, admin_key: str) -> None:
         folder = self.folder / f"visit-{number}"
