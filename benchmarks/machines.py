@@ -42,7 +42,9 @@ LIMIT_PER_SECOND = 400.0
 FINISHED_ROWS = 900_000
 IN_FLIGHT_ROWS = 100_000
 SLOWER_MAX = 1.3
+CLAIMED = 64
 RUNS = 15
+"""Of each claim, group and adoption among rows."""
 
 
 def run(
@@ -258,12 +260,12 @@ def _times(
             database.run(insert_finished, finished_rows)
         seed_in_flight(database, in_flight_rows, batch_tasks=min(in_flight_rows, 10_000))
         account_id = database.run(open_account, "claims", 100_000)
-        database.run(accept_tasks, account_id, new_tasks(64 * RUNS))
+        database.run(accept_tasks, account_id, new_tasks(CLAIMED * RUNS))
         analyze(database)
         return {
-            "claim 64 tasks": _claim_seconds(database),
-            f"settle {settled} tasks": _settle_seconds(database, settled),
-            f"adopt {adopted} tasks": _adopt_seconds(database, adopted),
+            f"claim {CLAIMED} tasks": median(claim_seconds(database)),
+            f"settle {settled} tasks": median(settle_seconds(database, settled)),
+            f"adopt {adopted} tasks": median(adopt_seconds(database, adopted)),
         }
 
 
@@ -312,35 +314,39 @@ def insert_finished(connection: Connection, count: int) -> None:
     )
 
 
-def _live(database: Database, name: str) -> None:
-    def register(connection: Connection) -> None:
-        lease = now_ms() + 3_600_000
-        workers.register(connection, name, host="", pid=0, now_ms=now_ms(), lease_expires_at_ms=lease)
+def _registered(database: Database, name: str) -> str:
+    """The id of a new worker with a lease of an hour."""
+    worker_id, now = f"{name}-{time.monotonic_ns()}", now_ms()
+    database.run(workers.register, worker_id, host="", pid=0, now_ms=now, lease_expires_at_ms=now + 3_600_000)
+    return worker_id
 
-    database.run(register)
 
-
-def _median_seconds(action: Callable[[int], object]) -> float:
-    """Of `RUNS` runs; the first two warm up."""
+def _timed(action: Callable[[int], object]) -> list[float]:
+    """Seconds of each of `RUNS` runs, without the first two, which warm up."""
     times = []
     for number in range(RUNS):
         started = time.perf_counter()
         action(number)
         times.append(time.perf_counter() - started)
-    return median(times[2:])
+    return times[2:]
 
 
-def _claim_seconds(database: Database) -> float:
-    _live(database, "claimer")
+def claim_seconds(database: Database, size: int = CLAIMED) -> list[float]:
+    """Claims of so many pending tasks."""
+    worker_id = _registered(database, "claimer")
 
     def claim(_number: int) -> None:
-        claimed = database.run(claim_fairly, provider="grsai", worker_id="claimer", limit=64, now_ms=now_ms())
-        assert len(claimed) == 64
+        claimed = database.run(
+            claim_fairly, provider="grsai", worker_id=worker_id, limit=size, now_ms=now_ms()
+        )
+        assert len(claimed) == size
 
-    return _median_seconds(claim)
+    return _timed(claim)
 
 
-def _settle_seconds(database: Database, size: int) -> float:
+def settle_seconds(database: Database, size: int) -> list[float]:
+    """Groups of so many verdicts on tasks in flight of the seeding worker."""
+
     def first_ids(connection: Connection) -> list[int]:
         rows = connection.execute(
             text(
@@ -360,14 +366,15 @@ def _settle_seconds(database: Database, size: int) -> float:
         applied = database.run(apply_group, group, worker_id=SEED_WORKER, now_ms=now_ms())
         assert len(applied.settled) == size
 
-    return _median_seconds(settle)
+    return _timed(settle)
 
 
-def _adopt_seconds(database: Database, size: int) -> float:
-    _live(database, "adopter")
+def adopt_seconds(database: Database, size: int) -> list[float]:
+    """Adoptions of so many of a dead worker's tasks."""
+    worker_id = _registered(database, "adopter")
 
     def adopt(_number: int) -> None:
-        adopted = database.run(workers.adopt, "adopter", providers=["grsai"], now_ms=now_ms(), limit=size)
+        adopted = database.run(workers.adopt, worker_id, providers=["grsai"], now_ms=now_ms(), limit=size)
         assert len(adopted) == size
 
-    return _median_seconds(adopt)
+    return _timed(adopt)

@@ -108,10 +108,8 @@ class _Visitors:
 
     def _come_and_go(self) -> None:
         while not self._stop.is_set():
-            number, next_at = (
-                next(self._numbers),
-                time.monotonic() + self.random.uniform(*VISIT_EVERY_SECONDS),
-            )
+            number = next(self._numbers)
+            next_at = time.monotonic() + self.random.uniform(*VISIT_EVERY_SECONDS)
             try:
                 self._visit(number, self.admin_keys[number % len(self.admin_keys)])
                 self.done["visits"] += 1

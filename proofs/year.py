@@ -7,48 +7,29 @@ database at a time, removed afterwards.
 
 import argparse
 import asyncio
-import itertools
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, event, text
+from benchmarks._installation import median
+from benchmarks._year import BATCH_TASKS, DAYS, KEY, Year, hasty
+from benchmarks.rows import measured
 
-from benchmarks import _installation as installation
 from proofs.postgresql import running_postgresql
 from proofs.result import ProofResult
-from rushes.domain.task import Failed, FailureType, Succeeded
-from rushes.money.accept import BatchRequest, accept_batch
-from rushes.money.audit.audit import AuditReport, audit
-from rushes.money.settle import Group, apply_group
-from rushes.money.statements.signing_key import public_key_hex
-from rushes.run.lane.fairness import claim_fairly
 from rushes.run.retention import DAY_MS, prune
-from rushes.store import ledger, workers
-from rushes.store.connections.bounds import LONG_TRANSACTION_SECONDS_MAX
 from rushes.store.database import Database
 from rushes.store.migrations import migrate
 
 TASKS = 20_000
 
-BATCH_TASKS = 100
-ACCOUNTS = 5
 BYTES_PER_TASK = 1_600
 """Of free disk, for the rows and the room that writing them anew takes."""
 
-START_MS = 1_700_000_000_000
-DAYS = 365
 KEEP_DAYS = 90
-MEASURED_TASKS = 2_000
-PROVIDER = "grsai"
-WORKER = "year"
-REFUSED = Failed("output_moderation", FailureType.OUTPUT_MODERATION)
-KEY = Ed25519PrivateKey.from_private_bytes(b"year" * 8)
+OPEN_TASKS = 10_000
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -56,6 +37,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     command.add_argument(
         "--batch-tasks", type=int, default=BATCH_TASKS, metavar="N", help="tasks of each batch"
+    )
+    command.add_argument(
+        "--open", type=int, default=OPEN_TASKS, metavar="N", help="tasks more that are in flight"
     )
     command.add_argument(
         "--folder",
@@ -93,10 +77,11 @@ def run(options: argparse.Namespace) -> ProofResult:
 
 
 def _prove(database: Database, options: argparse.Namespace, found: ProofResult) -> None:
-    year = _Year(database, options.batch_tasks)
+    year = Year(database, options.batch_tasks)
     began = time.monotonic()
-    with _hasty(database):
+    with hasty(database):
         year.make(options.tasks)
+        year.open(options.open)
     found.fact("seconds to make the rows", time.monotonic() - began)
     before_ms = year.now_ms - KEEP_DAYS * DAY_MS
     balances = year.rows("SELECT id, available, held, ledger_seq, ledger_hash FROM accounts ORDER BY id")
@@ -123,128 +108,11 @@ def _prove(database: Database, options: argparse.Namespace, found: ProofResult) 
             found.differ(
                 [f"{when}: {report.tasks} and {report.folded_tasks} folded tasks, not all there were"]
             )
-        claims, settles = year.speeds()
-        found.fact(f"claimed per second {when}", claims)
-        found.fact(f"settled per second {when}", settles)
+        for what, milliseconds in measured(database, year).items():
+            found.fact(f"{what}, {when}", f"{median(milliseconds):.1f} ms")
         balances = year.rows("SELECT id, available, held, ledger_seq, ledger_hash FROM accounts ORDER BY id")
     if options.vacuum:
         began = time.monotonic()
         database.vacuum()
         found.fact("vacuum, seconds", time.monotonic() - began)
         found.fact("size after vacuum, MB", year.size_bytes() / 1e6)
-
-
-@contextmanager
-def _hasty(database: Database) -> Iterator[None]:
-    """Transactions meanwhile do not wait for the disk: these rows can be made again."""
-    sqlite, postgresql = "PRAGMA synchronous = OFF", "SET synchronous_commit = off"
-    hasty = sqlite if database.dialect == "sqlite" else postgresql
-
-    def hurry(connection: Any, _record: object) -> None:
-        connection.cursor().execute(hasty)
-
-    event.listen(database.engine, "connect", hurry)
-    database.engine.dispose()
-    try:
-        yield
-    finally:
-        event.remove(database.engine, "connect", hurry)
-        database.engine.dispose()
-
-
-class _Year:
-    def __init__(self, database: Database, batch_tasks: int) -> None:
-        self.database, self._batch_tasks = database, batch_tasks
-        if not self.rows(f"SELECT id FROM workers WHERE id = '{WORKER}'"):
-            database.run(workers.register, WORKER, host="here", pid=1, now_ms=1, lease_expires_at_ms=10**15)
-        [(batches, newest_ms)] = self.rows("SELECT COALESCE(MAX(id), 0), MAX(created_at_ms) FROM batches")
-        self.made = int(str(batches))
-        self.now_ms = int(str(newest_ms or START_MS))
-        self._numbers = itertools.count(self.made)
-        self._accounts = [
-            database.run(ledger.ensure_account, f"account {number}", self.now_ms)
-            for number in range(ACCOUNTS)
-        ]
-
-    def make(self, tasks: int) -> None:
-        """Batches of the accounts in turn, evenly over the year; one video of ten is refused."""
-        batches = max(1, tasks // self._batch_tasks)
-        for number in range(self.made, batches):
-            self.now_ms += DAYS * DAY_MS // batches
-            self._accept(number, min(self._batch_tasks, tasks))
-            self._settle(self._claim(self._batch_tasks))
-
-    def _accept(self, number: int, tasks: int) -> None:
-        account_id = self._accounts[number % ACCOUNTS]
-        name = f"bat_{next(self._numbers)}"
-
-        def run(connection: Connection) -> None:
-            ledger.grant(connection, account_id, tasks * installation.CREDITS, now_ms=self.now_ms)
-            request = BatchRequest(
-                account_id, f"account:{account_id}", name, "", installation.new_tasks(tasks)
-            )
-            accept_batch(connection, request, public_id=name, now_ms=self.now_ms)
-
-        self.database.run(run)
-
-    def _claim(self, limit: int) -> list[tuple[int, int]]:
-        claimed = self.database.run(
-            claim_fairly, provider=PROVIDER, worker_id=WORKER, limit=limit, now_ms=self.now_ms
-        )
-        return [(task.task_id, task.attempt) for task in claimed]
-
-    def _settle(self, claimed: list[tuple[int, int]]) -> None:
-        group = Group(
-            accepted=[(task_id, attempt, f"remote-{task_id}") for task_id, attempt in claimed],
-            verdicts=[
-                (
-                    task_id,
-                    attempt,
-                    REFUSED if task_id % 10 == 0 else Succeeded(f"https://files.example/{task_id}.mp4"),
-                )
-                for task_id, attempt in claimed
-            ],
-        )
-        self.database.run(apply_group, group, worker_id=WORKER, now_ms=self.now_ms)
-
-    def speeds(self) -> tuple[float, float]:
-        """Tasks claimed, and settled, a second, beside all that is there."""
-        for number in range(MEASURED_TASKS // BATCH_TASKS):
-            self._accept(number, BATCH_TASKS)
-        began = time.perf_counter()
-        groups = [self._claim(BATCH_TASKS) for _ in range(MEASURED_TASKS // BATCH_TASKS)]
-        claiming = time.perf_counter() - began
-        began = time.perf_counter()
-        for group in groups:
-            self._settle(group)
-        return MEASURED_TASKS / claiming, MEASURED_TASKS / (time.perf_counter() - began)
-
-    def tasks(self) -> int:
-        """How many tasks there were in all, also those that are folded: the newest one stays."""
-        return int(str(self.rows("SELECT MAX(id) FROM video_tasks")[0][0]))
-
-    def audited(self) -> AuditReport:
-        """By the operator's key."""
-
-        def run(connection: Connection) -> AuditReport:
-            return audit(connection, trusted_keys=[public_key_hex(KEY)])
-
-        return self.database.within(LONG_TRANSACTION_SECONDS_MAX).run_reading(run)
-
-    def rows(self, statement: str) -> list[tuple[object, ...]]:
-        """The rows of a query."""
-
-        def run(connection: Connection) -> list[tuple[object, ...]]:
-            return [tuple(row) for row in connection.execute(text(statement))]
-
-        return self.database.run_reading(run)
-
-    def size_bytes(self) -> int:
-        """What the database takes on the disk; on SQLite without pages that are free for new rows."""
-        if self.database.dialect == "postgresql":
-            return int(str(self.rows("SELECT pg_database_size(current_database())")[0][0]))
-        pages, free, size = (
-            int(str(self.rows(f"PRAGMA {name}")[0][0]))
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        return (pages - free) * size

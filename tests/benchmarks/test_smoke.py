@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import _peers, api, claims, lateness, machines, memory, poll, report, settle
+from benchmarks import _peers, api, claims, lateness, machines, memory, poll, report, rows, settle
 
 
 @pytest.fixture(autouse=True)
 def report_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The report of the machine's last real run is left alone."""
     path = tmp_path / "bench.json"
-    for module in (api, claims, poll, settle, lateness, memory, machines):
+    for module in (api, claims, poll, settle, lateness, memory, machines, rows):
         monkeypatch.setattr(
             module, "write_section", lambda name, data: report.write_section(name, data, path=path)
         )
@@ -81,3 +81,9 @@ def test_claims() -> None:
     found = claims.run(held=240, accounts=8, runs=3)  # three claims of 64 take 195 of them
     for dialect in claims.DIALECTS:
         assert found[dialect]["empty_with_held_batches_ms"] > 0
+
+
+def test_rows() -> None:
+    found = rows.run(few=1_000, many=2_000, dialects=("sqlite",), settled=2, reads=1)
+    for name in ("claim 64 tasks", "GET its items", "GET page search"):
+        assert found["sqlite"][name]["ratio"] > 0
