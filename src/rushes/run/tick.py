@@ -13,6 +13,9 @@ from rushes.store.workers import LeaseLost
 
 log = telemetry.logger()
 
+LAST_COMMIT_SECONDS_MIN = 1.0
+"""Also a pass with a budget of less than four times that has so long to store what it learned last."""
+
 
 @dataclass(slots=True)
 class TickReport:
@@ -45,7 +48,8 @@ async def tick(
     when it goes away later, `ok` is False.
     """
     started = _now()
-    until = started + budget_seconds - min(LAST_COMMIT_SECONDS, budget_seconds / 4)
+    commit_seconds = min(LAST_COMMIT_SECONDS, budget_seconds / 4)
+    until = started + budget_seconds - commit_seconds
     before = worker.committer.settled_total
     report = TickReport()
     stop = stop or asyncio.Event()
@@ -57,7 +61,9 @@ async def tick(
                 group.create_task(worker.commit()),
                 group.create_task(worker.keep_lease(takes_share=False)),
             ]
-            report.ok = await _pass_once(worker, tasks_max, until, stop)
+            report.ok = await _pass_once(
+                worker, tasks_max, until, stop, commit_seconds=max(commit_seconds, LAST_COMMIT_SECONDS_MIN)
+            )
             for task in beside:
                 task.cancel()
     except* LeaseLost:
@@ -79,7 +85,9 @@ async def _register_by(worker: Worker, until: float, stop: asyncio.Event) -> boo
         ) from None
 
 
-async def _pass_once(worker: Worker, tasks_max: int, until: float, stop: asyncio.Event) -> bool:
+async def _pass_once(
+    worker: Worker, tasks_max: int, until: float, stop: asyncio.Event, *, commit_seconds: float
+) -> bool:
     """Adopt, poll and submit until all is done, `until`, or `stop`, and store what came of it.
 
     What can wait is done beside the polls: on a slow database a pass would else be over before it has polled.
@@ -116,7 +124,7 @@ async def _pass_once(worker: Worker, tasks_max: int, until: float, stop: asyncio
         for task in (stopping, adopting, *polling, *beside):
             task.cancel()
         await asyncio.gather(stopping, adopting, *polling, *beside, return_exceptions=True)
-        stored = await worker.finish(sending, commit_seconds=LAST_COMMIT_SECONDS)
+        stored = await worker.finish(sending, commit_seconds=commit_seconds)
     return ok and stored
 
 
