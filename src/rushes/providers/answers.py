@@ -104,7 +104,7 @@ def progress_of(value: object) -> int | None:
     """A progress in per cent as services write it (a number, a fraction of one, `"40"`, `"40%"`), clamped to
     0..100; None for anything else. It never decides anything."""
     if type(value) is int:
-        return min(max(value, 0), 100)
+        return value if 0 <= value <= 100 else min(max(value, 0), 100)
     if isinstance(value, str):
         try:
             value = float(value.strip().removesuffix("%"))

@@ -193,7 +193,7 @@ class ProviderHealth:
         """
         until = self._poll_hold.until
         if self._polls_are_well:
-            return max(now, until)
+            return until if until > now else now
         stop = self._polls.stop
         until = max(until, stop.until)
         if now < until:

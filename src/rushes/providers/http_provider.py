@@ -21,6 +21,7 @@ from rushes.domain.task import (
     NoAnswer,
     NotSent,
     PollResult,
+    Processing,
     SubmitOutcome,
     Unknown,
 )
@@ -203,6 +204,14 @@ class HttpProvider:
 
     def poll_answer(self, remote_task_id: str, response: Response) -> PollResult | None:
         """What the answer to `poll_question` says; None: ask again, over a fresh connection."""
+        if response.status == 200:
+            try:  # nearly always it renders, and says nothing odd
+                running = self.verdict_in(response.body, remote_task_id)
+            except (AboutAnotherTask, *UNDECODABLE):
+                pass  # what it says is found out below
+            else:
+                if type(running) is Processing:
+                    return running
         result = self._read(_plain(response), partial(self.verdict_in, asked=remote_task_id))
         if not isinstance(result, Unnamed):
             return result

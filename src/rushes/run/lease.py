@@ -1,6 +1,7 @@
 """A worker's lease: how it is renewed, and how far the worker trusts it, by every clock that it has."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 
 from rushes.store import workers
 from rushes.store.database import Database
@@ -23,6 +24,7 @@ class OwnLease:
         self._clocks = tuple(clocks)
         self._seconds = seconds
         self._since: tuple[float, ...] | None = None
+        self._held_at = -inf
         self.is_ending = False
 
     def now(self) -> tuple[float, ...]:
@@ -38,10 +40,14 @@ class OwnLease:
         if self._since is None:
             return False
         seconds = self._seconds
-        # a plain loop: it is asked before every poll
-        for clock, since in zip(self._clocks, self._since, strict=True):  # noqa: SIM110
-            if not clock() - since < seconds:
+        return all(clock() - since < seconds for clock, since in zip(self._clocks, self._since, strict=True))
+
+    def is_held_at(self, now: float) -> bool:
+        """`is_held`, at `now` of the event loop: at one time of the loop the clocks are asked once."""
+        if now != self._held_at:
+            if not self.is_held():
                 return False
+            self._held_at = now
         return True
 
     def end(self) -> None:

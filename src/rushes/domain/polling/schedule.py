@@ -151,8 +151,10 @@ class PollBudget:
         `delay_seconds` was chosen under the present `overload`; 0 or less means that the task is gone.
         """
         rate = self.overload / delay_seconds if delay_seconds > 0 else 0.0
-        self.asked_per_second = max(0.0, self.asked_per_second + rate - old_rate)
-        self._weigh()
+        asked = self.asked_per_second + rate - old_rate
+        self.asked_per_second = asked = asked if asked > 0.0 else 0.0
+        if asked > self._per_second or self.overload != 1.0:
+            self._weigh()
         return rate
 
     def _weigh(self) -> None:

@@ -328,7 +328,7 @@ class Connection(asyncio.Protocol):
     def _lose(self, error: Exception | None) -> None:
         """An answer that ends with its connection is complete, any other is not."""
         if error is None and self._answer is not None and self._ends_with_the_connection():
-            self._complete()
+            self._complete(self._parser.get_status_code())
         if self._complete_answer is not None:
             self.is_reusable = False
             self._deliver()
@@ -338,7 +338,7 @@ class Connection(asyncio.Protocol):
         names = {name.lower() for name, _ in self._fields}
         return self._has_head and names.isdisjoint({b"content-length", b"transfer-encoding"})
 
-    def _complete(self) -> None:
+    def _complete(self, status: int) -> None:
         answer = self._answer
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         if self._encodings:
@@ -351,17 +351,15 @@ class Connection(asyncio.Protocol):
             self.fail(f"{TOO_LARGE} {self._bytes_max} bytes")
         elif answer is not None:
             self._answer = None
-            if not answer.done():  # done: the request was cancelled
-                status, fields = self._parser.get_status_code(), _Headers(self._fields)
-                response = Response(status, fields, body, self._exchanges == 1, self.drop)
-                self._complete_answer = (answer, response)
+            response = Response(status, _Headers(self._fields), body, self._exchanges == 1, self.drop)
+            self._complete_answer = (answer, response)
 
     def _deliver(self) -> None:
         """Hand the answer on, once all that came with it was read: whoever gets it may ask again at once."""
         assert self._complete_answer is not None
         answer, response = self._complete_answer
         self._complete_answer = None
-        if not answer.done():
+        if not answer.done():  # done: the request was cancelled
             answer.set_result(response)
 
     # --- httptools ------------------------------------------------------------------------------------
@@ -387,12 +385,13 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The answer is here, unless it was an interim one."""
-        if self._parser.get_status_code() in _INTERIM:
+        status = self._parser.get_status_code()
+        if status in _INTERIM:
             self._fields, self._body, self._has_head, self._encodings = [], [], False, b""
             return
         if not self._parser.should_keep_alive():
             self.is_reusable = False
-        self._complete()
+        self._complete(status)
 
 
 class _Headers(Mapping[str, str]):

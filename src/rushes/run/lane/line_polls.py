@@ -179,7 +179,10 @@ class LinePolls:
         assert task is not None
         self._task = None
         try:
-            result = self._read(task, response)
+            try:
+                result = self._provider.poll_answer(task.remote_task_id, response)
+            except Exception as error:
+                result = raised(self._provider.name, error)
             if isinstance(result, NoAnswer) and result.is_about_another_task:
                 self._mixed_up(self._loop.time())
                 result = None
@@ -210,12 +213,6 @@ class LinePolls:
             self._fail(defect)
 
     # --- small parts ----------------------------------------------------------------------------------
-
-    def _read(self, task: RemoteTask, response: Response) -> PollResult | None:
-        try:
-            return self._provider.poll_answer(task.remote_task_id, response)
-        except Exception as error:
-            return raised(self._provider.name, error)
 
     def _go_on(self) -> None:
         now = self._loop.time()

@@ -95,6 +95,7 @@ class Poller:
         self._provider_at = provider_at
         self._moved: dict[int, RemoteTask] = {}
         self._elsewhere: set[int] = set()
+        self._interval_min_seconds = provider.limits.poll_interval_min_seconds or 0.0
         self._heap: list[tuple[float, int, RemoteTask]] = []
         self._idle: list[asyncio.Future[None]] = []
         self._alarm: asyncio.TimerHandle | None = None
@@ -233,7 +234,9 @@ class Poller:
             if due > now:
                 self._set_alarm(due)
                 return None
-            permitted_at = self._permitted_at(now)
+            # without a lease the worker's tasks and its share of the limits may be another's
+            held = self._lease.is_held_at(now)
+            permitted_at = self.limit.permitted_at(now) if held else now + HOLD_SECONDS_MAX
             if permitted_at <= now and task.host is None:
                 # asked last: while the provider is tried, what is let through is the poll that tries it
                 permitted_at = self._health.polls_held_until(now)
@@ -249,10 +252,6 @@ class Poller:
             self._meters.polled(late_seconds=now - due)
             return task
         return None
-
-    def _permitted_at(self, now: float) -> float:
-        """When the lease and the limit let the next poll go: `now`, or later."""
-        return self.limit.permitted_at(now) if self._lease.is_held() else now + HOLD_SECONDS_MAX
 
     def _set_alarm(self, at: float) -> None:
         """Wake an idle poller at `at`, and not before; inf for not at all."""
@@ -408,7 +407,8 @@ class Poller:
             overdue=now >= task.soft_deadline,
             overload=self.budget.overload,
         )
-        delay = max(delay, self.provider.limits.poll_interval_min_seconds or 0.0)
+        if delay < self._interval_min_seconds:
+            delay = self._interval_min_seconds
         task.rate = self.budget.exchange(task.rate, delay)
         return delay
 
