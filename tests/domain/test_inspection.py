@@ -141,3 +141,16 @@ def test_the_narrow_log_normals_poll_is_always_a_finite_age(
     )
     assert math.isfinite(next_age)
     assert next_age > 0
+
+
+@pytest.mark.parametrize("median_seconds", [30.0, 400.0, 3000.0])
+@pytest.mark.parametrize("sigma", [0.1, 0.4])
+def test_the_table_of_next_ages_says_what_the_integral_says(median_seconds: float, sigma: float) -> None:
+    table = PollTable(known(RenderTime(median_seconds, sigma)), lag_seconds_per_poll=1.0)
+    age = 0.5
+    while age < SECONDS_MAX * 1.2:
+        exact = table.age_seconds_at(next_polls_due(table.polls_by(age), 1.0))
+        assert table.next_age_seconds(age) == pytest.approx(exact, rel=0.003), age
+        assert table.next_age_seconds(age) >= age
+        assert (age < table.first_wait_until_seconds) == (table.polls_by(age) + 1.0 < FIRST_POLL), age
+        age *= 1.013

@@ -43,12 +43,14 @@ _OFFSETS: Final = [(k + 0.5) / STEPS_PER_BIN - 0.5 for k in range(STEPS_PER_BIN)
 NORMAL_MIN: Final = -6.0
 NORMAL_STEPS_PER_SIGMA: Final = 20
 _NORMAL_STEPS: Final = 12 * NORMAL_STEPS_PER_SIGMA
+_log: Final = math.log
+_inf: Final = math.inf
 
 
 class PollTable:
     """The integral of the poll density over the age, for one model: how many polls are due by when."""
 
-    __slots__ = ("_polls",)
+    __slots__ = ("_next_ages", "_polls", "first_wait_until_seconds")
 
     def __init__(self, estimate: Estimate, *, lag_seconds_per_poll: float) -> None:
         # With y = log t and H = h t, the hazard per unit of y: n dt = sqrt(H t / (2 c)) dy.
@@ -64,6 +66,33 @@ class PollTable:
         sqrt = math.sqrt
         steps = [sqrt(h * age * factor) for h, age in zip(smooth, _MIDDLES, strict=True)]
         self._polls = [0.0, *accumulate(steps)]
+        self._next_ages: list[float | None] = [None] * (_STEPS + 1)
+        self.first_wait_until_seconds = self.age_seconds_at(FIRST_POLL - 1.0)
+        """Who looks before that age waits for the first poll."""
+
+    def next_age_seconds(self, age_seconds: float) -> float:
+        """The age of the next poll of a task that is polled at this age, without any overload.
+
+        Almost every poll asks for it. It is worked out at the edges of the steps, when first asked for, and
+        interpolated between them.
+        """
+        position = _log(age_seconds / SECONDS_MIN) * _STEPS_PER_LOG if age_seconds > SECONDS_MIN else 0.0
+        i = int(position)
+        if i >= _STEPS:
+            return self._next_age_seconds(_STEPS)
+        ages = self._next_ages
+        here, then = ages[i], ages[i + 1]
+        if here is None or then is None:
+            here, then = self._next_age_seconds(i), self._next_age_seconds(i + 1)
+        if then == _inf:  # the last ages: the integral ends within this step
+            return self.age_seconds_at(next_polls_due(self.polls_by(age_seconds), 1.0))
+        return here + (position - i) * (then - here)
+
+    def _next_age_seconds(self, step: int) -> float:
+        age = self._next_ages[step]
+        if age is None:
+            age = self._next_ages[step] = self.age_seconds_at(next_polls_due(self._polls[step], 1.0))
+        return age
 
     def polls_by(self, age_seconds: float) -> float:
         """The integral up to that age."""

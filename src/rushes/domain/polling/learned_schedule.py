@@ -114,20 +114,25 @@ class LearnedSchedule:
             return self._overdue * overload
         learner = self._learners.get(model) or self._learner(model)
         table = learner.table
-        polls_by_now = table.polls_by(age_seconds)
-        due = next_polls_due(polls_by_now, overload)
-        is_first = due > polls_by_now + overload
-        next_age_seconds = table.age_seconds_at(due)
+        predicted = None
         if progress is not None and 0 < progress < 100:
             predicted = learner.predicted_age_seconds(age_seconds, progress, overload)
-            if predicted is not None:
+        if overload == 1.0 and predicted is None:
+            is_first = age_seconds < table.first_wait_until_seconds
+            delay = table.next_age_seconds(age_seconds) - age_seconds
+        else:
+            polls_by_now = table.polls_by(age_seconds)
+            due = next_polls_due(polls_by_now, overload)
+            is_first = due > polls_by_now + overload
+            if predicted is None:
+                delay = table.age_seconds_at(due) - age_seconds
+            else:
                 # a guard against the one task whose progress misleads
-                next_age_seconds = min(
-                    predicted, table.age_seconds_at(due + PROGRESS_POLLS_SKIPPED_MAX * overload)
-                )
-                is_first = True
-        ceiling = self._first_ceiling if is_first else self._ceiling
-        return max(min(next_age_seconds - age_seconds, ceiling * overload), self._floor)
+                latest = table.age_seconds_at(due + PROGRESS_POLLS_SKIPPED_MAX * overload)
+                is_first, delay = True, min(predicted, latest) - age_seconds
+        ceiling = (self._first_ceiling if is_first else self._ceiling) * overload
+        delay = ceiling if delay > ceiling else delay
+        return delay if delay > self._floor else self._floor
 
     def saw_running(self, *, model: str, after_seconds: float, by_seconds: float) -> None:
         """Learn that a render took longer than `by_seconds`."""

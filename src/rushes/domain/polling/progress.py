@@ -46,12 +46,14 @@ GAIN_MAX = 3.0
 class ProgressMark:
     """One report of a task's progress, kept to learn from when the task has ended; `next_mark` changes it.
 
-    `progress` (1..99) was reported at `age_seconds`; it was picked from the task's `reports` so far.
+    `progress` (1..99) was reported at `age_seconds`; it was picked from the task's `reports` so far. The
+    report of the number `next_kept` takes its place.
     """
 
     age_seconds: float
     progress: int
     reports: int
+    next_kept: int = 0
 
 
 def next_mark(
@@ -61,16 +63,23 @@ def next_mark(
 
     Which one is kept must not depend on when the task ends, or the marks would mislead; the choice is
     reservoir sampling (J. S. Vitter, "Random Sampling with a Reservoir", ACM TOMS 11(1), 1985) of one
-    report, with the task's number, any integer, for randomness.
+    report, with the task's number, any integer, for randomness. Reports that are not kept are only counted:
+    after report n the chance that none up to report m is kept is n / m, so one draw tells the next one.
     """
     if progress is None or not 0 < progress < 100:
         return mark
     if mark is None:
-        return ProgressMark(age_seconds, progress, 1)
+        return ProgressMark(age_seconds, progress, 1, _next_kept(task_number, 1))
     mark.reports += 1
-    if _mixed(task_number * 1_000_003 + mark.reports) % mark.reports == 0:
+    if mark.reports == mark.next_kept:
         mark.age_seconds, mark.progress = age_seconds, progress
+        mark.next_kept = _next_kept(task_number, mark.reports)
     return mark
+
+
+def _next_kept(task_number: int, kept: int) -> int:
+    drawn = _mixed(task_number * 1_000_003 + kept) + 1
+    return (kept << 64) // drawn + 1
 
 
 def _mixed(number: int) -> int:

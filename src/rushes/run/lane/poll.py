@@ -11,7 +11,6 @@ from math import inf
 from typing import assert_never
 
 from rushes import telemetry
-from rushes.domain.polling.progress import next_mark
 from rushes.domain.polling.schedule import PollBudget, backoff_seconds
 from rushes.domain.task import (
     CANCELLED,
@@ -30,6 +29,7 @@ from rushes.providers.health import ProviderHealth
 from rushes.run.context import WorkerContext
 from rushes.run.lane.asking_once import ask, is_gone
 from rushes.run.lane.attempts import Attempts
+from rushes.run.lane.learning import learn_end, learn_running
 from rushes.run.lane.limits import RateLimit
 from rushes.run.lane.line_polls import Lines
 from rushes.run.lane.remote_task import PollCounts, RemoteTask
@@ -318,7 +318,7 @@ class Poller:
                 self._ask_later(task, result, now)
             case Succeeded():
                 counts.succeeded += 1
-                self._learn_end(task, now)
+                learn_end(self._schedule, task, now)
                 self._conclude(task, result)
             case Failed(failure_type=FailureType.NOT_FOUND) if not (
                 task.is_dropped or is_gone(task, result, asked_at)
@@ -329,7 +329,7 @@ class Poller:
                 self._conclude(task, Failed(CANCELLED, FailureType.CANCELLED))
             case Failed():
                 counts.failed += 1
-                self._learn_end(task, now)
+                learn_end(self._schedule, task, now)
                 self._conclude(task, result)
             case other:
                 assert_never(other)
@@ -345,7 +345,7 @@ class Poller:
         if progress is not None and progress != task.progress:
             task.progress = progress
             self._moved.setdefault(task.task_id, task)
-        self._learn_running(task, now, progress)
+        learn_running(self._schedule, task, now, progress)
         if asked_at >= task.hard_deadline:
             self._conclude(task, Failed(TIMEOUT, FailureType.TIMEOUT))
         else:
@@ -411,22 +411,6 @@ class Poller:
             delay = self._interval_min_seconds
         task.rate = self.budget.exchange(task.rate, delay)
         return delay
-
-    def _learn_running(self, task: RemoteTask, now: float, progress: int | None) -> None:
-        seen, task.seen_running_at = task.seen_running_at, now
-        age = now - task.sent_at
-        if seen is not None:
-            self._schedule.saw_running(model=task.model, after_seconds=seen - task.sent_at, by_seconds=age)
-        task.mark = next_mark(task.mark, task_number=task.task_id, age_seconds=age, progress=progress)
-
-    def _learn_end(self, task: RemoteTask, now: float) -> None:
-        if task.seen_running_at is not None:
-            self._schedule.saw_end(
-                model=task.model,
-                after_seconds=task.seen_running_at - task.sent_at,
-                by_seconds=now - task.sent_at,
-                mark=task.mark,
-            )
 
     def _push(self, task: RemoteTask, due: float) -> None:
         task.due = due

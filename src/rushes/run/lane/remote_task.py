@@ -35,6 +35,7 @@ class RemoteTask:
         "soft_deadline",
         "stored_progress",
         "task_id",
+        "told_at",
     )
 
     def __init__(
@@ -66,6 +67,7 @@ class RemoteTask:
         self.hard_deadline = hard_deadline
         # when it was last known to render; an adopted task must first be seen doing so here
         self.seen_running_at: float | None = None if is_adopted else sent_at
+        self.told_at = sent_at  # up to when the schedule has been told that it renders
         self.mark: ProgressMark | None = None
         self.rate = 0.0
         self.due = 0.0

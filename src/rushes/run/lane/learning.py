@@ -1,0 +1,43 @@
+"""What the polls of a task teach the schedule: how long it rendered, and what its progress foretold."""
+
+from rushes.domain.polling.progress import next_mark
+from rushes.domain.polling.schedule import PollSchedule
+from rushes.run.lane.remote_task import RemoteTask
+
+TOLD_SHARE = 1 / 16
+"""Of a task's age: shorter stretches of rendering are told to the schedule together. Its bins are wider."""
+
+
+def learn_running(schedule: PollSchedule, task: RemoteTask, now: float, progress: int | None) -> None:
+    """The task was seen rendering."""
+    sent_at = task.sent_at
+    seen, task.seen_running_at = task.seen_running_at, now
+    if seen is None:
+        task.told_at = now
+    elif now - task.told_at >= TOLD_SHARE * (now - sent_at):
+        _tell_running(schedule, task, until=now)
+    if progress is not None:
+        task.mark = next_mark(
+            task.mark, task_number=task.task_id, age_seconds=now - sent_at, progress=progress
+        )
+
+
+def learn_end(schedule: PollSchedule, task: RemoteTask, now: float) -> None:
+    """The provider said how the task ended, some time since it was last seen rendering."""
+    seen = task.seen_running_at
+    if seen is None:  # adopted, and not seen rendering here
+        return
+    if task.told_at < seen:
+        _tell_running(schedule, task, until=seen)
+    schedule.saw_end(
+        model=task.model,
+        after_seconds=seen - task.sent_at,
+        by_seconds=now - task.sent_at,
+        mark=task.mark,
+    )
+
+
+def _tell_running(schedule: PollSchedule, task: RemoteTask, *, until: float) -> None:
+    sent_at, told_at = task.sent_at, task.told_at
+    task.told_at = until
+    schedule.saw_running(model=task.model, after_seconds=told_at - sent_at, by_seconds=until - sent_at)
