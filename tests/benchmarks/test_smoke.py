@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import _peers, api, claims, lateness, machines, memory, poll, report, rows, settle
+from benchmarks import _peers, api, callbacks, claims, lateness, machines, memory, poll, report, rows, settle
 
 
 @pytest.fixture(autouse=True)
 def report_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The report of the machine's last real run is left alone."""
     path = tmp_path / "bench.json"
-    for module in (api, claims, poll, settle, lateness, memory, machines, rows):
+    for module in (api, callbacks, claims, poll, settle, lateness, memory, machines, rows):
         monkeypatch.setattr(
             module, "write_section", lambda name, data: report.write_section(name, data, path=path)
         )
@@ -87,3 +87,10 @@ def test_rows() -> None:
     found = rows.run(few=1_000, many=2_000, dialects=("sqlite",), settled=2, reads=1)
     for name in ("claim 64 tasks", "GET its items", "GET page search"):
         assert found["sqlite"][name]["ratio"] > 0
+
+
+def test_callbacks() -> None:
+    found = callbacks.run(tasks=4, pace=0.02)
+    for name in ("one process", "API and worker apart"):
+        assert found[name]["callbacks"] == 4
+        assert 0 < found[name]["settled_p95_ms"] <= found[name]["stored_p95_ms"]

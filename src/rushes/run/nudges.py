@@ -22,7 +22,7 @@ from rushes.store.database import Database
 from rushes.store.nudges import Nudge
 from rushes.store.tasks import OwnedTask, remote_ids
 
-CHECK_SECONDS: Final = 0.4
+CHECK_SECONDS: Final = 0.2
 """How often a worker looks for callbacks that other processes received."""
 
 NUDGES_MAX: Final = 1000
