@@ -1,4 +1,4 @@
-"""Many machines: 1, 2 and 4 workers, each a process of its own, on one PostgreSQL; and a million rows.
+"""Many machines: 1, 2, 4 and 8 workers, each a process of its own, on one PostgreSQL; and a million rows.
 
 All processes share this machine's cores with the database and the polled service, so throughput grows only
 until the cores are busy; both are reported. "Even" means that no worker holds more than 1.3 times its share.
@@ -18,6 +18,7 @@ from benchmarks._installation import (
     SEED_WORKER,
     accept_tasks,
     analyze,
+    count_status,
     fresh_database,
     median,
     new_tasks,
@@ -34,9 +35,11 @@ from rushes.run.lane.fairness import claim_fairly
 from rushes.store import workers
 from rushes.store.database import Database
 
-WORKER_COUNTS = (1, 2, 4)
+WORKER_COUNTS = (1, 2, 4, 8)
 TASKS = 8_000
+SETTLED_TASKS = 60_000
 LEASE_SECONDS = 3.0
+SETTLED_SECONDS_MAX = 300.0
 UNEVEN_MAX = 1.3
 LIMIT_PER_SECOND = 400.0
 FINISHED_ROWS = 900_000
@@ -54,11 +57,13 @@ def run(
     finished_rows: int = FINISHED_ROWS,
     in_flight_rows: int = IN_FLIGHT_ROWS,
     lease_seconds: float = LEASE_SECONDS,
+    settled_tasks: int = SETTLED_TASKS,
 ) -> dict[str, Any]:
     """Print the tables and write the section `machines`; returns it."""
     with postgresql_server() as uri:
         data: dict[str, Any] = {
             "throughput": {str(count): _throughput(uri, count, tasks, lease_seconds) for count in counts},
+            "settled": {str(count): _settled(uri, count, settled_tasks, lease_seconds) for count in counts},
             "spread": _spread(uri, max(counts), tasks, lease_seconds),
             "rows": _rows(uri, finished_rows, in_flight_rows),
         }
@@ -167,6 +172,38 @@ def _throughput(uri: str, count: int, tasks: int, lease_seconds: float) -> dict[
         flush=True,
     )
     return {"polls_per_s": polls_per_s, "cores_busy": busy}
+
+
+def _settled(uri: str, count: int, tasks: int, lease_seconds: float) -> dict[str, float]:
+    """Tasks that so many workers together settle per second, each found done by its first poll."""
+    with (
+        running_server(running_answers=0) as server,
+        fresh_database("postgresql", server_uri=uri) as database,
+    ):
+        seed_in_flight(database, tasks)
+        fleet = Fleet(database, server, interval_seconds=0.0, lease_seconds=lease_seconds)
+        seen: list[tuple[float, int]] = []
+        try:
+            for _ in range(count):
+                fleet.start()
+            psutil.cpu_percent(None)
+            while not seen or seen[-1][1] < tasks:
+                seen.append((time.perf_counter(), count_status(database, "succeeded")))
+                if seen[-1][0] - seen[0][0] > SETTLED_SECONDS_MAX:
+                    raise AssertionError(f"only {seen[-1][1]} of {tasks} tasks were settled")
+                time.sleep(0.1)
+            busy = psutil.cpu_percent(None) / 100
+        finally:
+            fleet.end()
+    # the middle: workers start one after the other, and the last tasks wait for the last worker
+    [first, *_] = [each for each in seen if each[1] >= tasks * 0.2]
+    [last, *_] = [each for each in seen if each[1] >= tasks * 0.8]
+    per_s = (last[1] - first[1]) / (last[0] - first[0])
+    print(
+        f"  {count} workers: {per_s:8,.0f} tasks settled/s, {busy:.0%} of {psutil.cpu_count()} cores busy",
+        flush=True,
+    )
+    return {"settled_per_s": per_s, "cores_busy": busy}
 
 
 def _spread(uri: str, count: int, tasks: int, lease_seconds: float) -> dict[str, Any]:

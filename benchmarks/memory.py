@@ -19,9 +19,9 @@ from rushes.store.database import Database
 TASKS = 100_000
 FEW_TASKS = 1_000
 SECONDS = 4.0
-BYTES_PER_TASK_MAX = 1536.0
-ADOPT_SECONDS_MAX = 5.0
-COST_RATIO_MAX = 1.3
+BYTES_PER_TASK_MAX = 500.0
+ADOPT_SECONDS_MAX = 2.5
+COST_RATIO_MAX = 1.15
 """Above this a poll among many tasks is not as cheap as among few."""
 
 

@@ -38,7 +38,7 @@ from rushes.run.commit import GROUP_TASKS_MAX, Committer
 from rushes.store.database import Database
 
 SETTLED_PER_S_MIN = {"sqlite": 15_000.0, "postgresql": 8_000.0}
-RATIO_TO_RAW_MIN = 0.3
+RATIO_TO_RAW_MIN = 0.6
 ACCEPT_TASKS = 10_000
 ACCEPT_SECONDS_MAX = 1.0
 TASKS = 20_000

@@ -66,7 +66,15 @@ def test_memory() -> None:
 
 
 def test_machines() -> None:
-    found = machines.run(counts=(2,), tasks=200, finished_rows=1000, in_flight_rows=700, lease_seconds=0.5)
+    found = machines.run(
+        counts=(2,),
+        tasks=200,
+        finished_rows=1000,
+        in_flight_rows=700,
+        lease_seconds=0.5,
+        settled_tasks=400,
+    )
+    assert found["settled"]["2"]["settled_per_s"] > 0
     assert found["throughput"]["2"]["polls_per_s"] > 0
     assert found["rows"]["rows"] == 1700
 
