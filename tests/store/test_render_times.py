@@ -10,11 +10,12 @@ from rushes.domain.polling.learned_schedule import LearnedSchedule, LearnedTimes
 from rushes.domain.polling.progress import ProgressMark
 from rushes.store import render_times
 from rushes.store.database import Database
+from rushes.store.tables import schema
 
 
 @pytest.fixture(autouse=True)
 def _table(database: Database) -> None:
-    database.run(lambda connection: render_times.table.create(connection, checkfirst=True))
+    database.run(lambda connection: schema.render_times.create(connection, checkfirst=True))
 
 
 def worker() -> LearnedSchedule:

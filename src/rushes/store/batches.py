@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from rushes.domain.credits import Part, Reservation, ReservationLine
 from rushes.domain.errors import NotFound
@@ -14,6 +14,7 @@ from rushes.store.database import Rows, for_update, statement
 from rushes.store.tables import schema
 
 _IDS = Rows(id=int)
+_PARTS = Rows(batch_id=int, place=int, lot_id=int, reserved=int)
 _LINES = Rows(batch_id=int, line=int, settled=int, refunded=int)
 _LABELS = Rows(batch_id=int, name=str, value=str, account_id=int)
 _EVENTS = Rows(batch_id=int, seq=int, type=str, task_id=int, created_at_ms=int)
@@ -204,12 +205,11 @@ def cancelled_with_pending(connection: Connection, *, limit: int) -> list[int]:
 
 def close_batch(connection: Connection, batch_id: int, status: BatchStatus, now_ms: int) -> None:
     """Mark the batch finalized; the database refuses it while credits are held or tasks are open."""
-    c = schema.batches.c
-    connection.execute(
-        schema.batches.update()
-        .where(c.id == batch_id, c.finalized_at_ms.is_(None))
-        .values(status=status.value, completed_at_ms=now_ms, finalized_at_ms=now_ms)
+    close = statement(
+        "UPDATE batches SET status = :status, completed_at_ms = :now, finalized_at_ms = :now"
+        " WHERE id = :id AND finalized_at_ms IS NULL"
     )
+    connection.execute(close, {"id": batch_id, "status": status.value, "now": now_ms})
 
 
 def open_again(connection: Connection, batch_id: int) -> None:
@@ -244,17 +244,15 @@ def reservations(connection: Connection, batch_ids: Collection[int]) -> dict[int
 
 def add_reservation(connection: Connection, batch_id: int, parts: Sequence[Part]) -> None:
     """Append the parts of a new reservation to the batch's lines."""
-    c = schema.batch_reservations.c
-    last = connection.scalar(select(c.line).where(c.batch_id == batch_id).order_by(c.line.desc()).limit(1))
-    first = 0 if last is None else last + 1
-    if parts:
-        connection.execute(
-            insert(schema.batch_reservations),
-            [
-                {"batch_id": batch_id, "line": first + i, "lot_id": part.lot_id, "reserved": part.amount}
-                for i, part in enumerate(parts)
-            ],
-        )
+    lines = [(batch_id, place, part.lot_id, part.amount) for place, part in enumerate(parts)]
+    first = "COALESCE((SELECT max(line) + 1 FROM batch_reservations r WHERE r.batch_id = v.batch_id), 0)"
+    connection.execute(
+        statement(
+            "INSERT INTO batch_reservations (batch_id, line, lot_id, reserved)"
+            f" SELECT batch_id, {first} + place, lot_id, reserved FROM {_PARTS.sql(connection)}"
+        ),
+        _PARTS.parameters(connection, lines),
+    )
 
 
 def write_reservations(connection: Connection, changed: Mapping[int, Reservation]) -> None:
@@ -346,8 +344,9 @@ def requests_like(connection: Connection, scope: str, start: str) -> list[dict[s
 
 def batch_row(connection: Connection, batch_id: int) -> dict[str, Any]:
     """The whole row of a batch."""
-    row = connection.execute(select(schema.batches).where(schema.batches.c.id == batch_id)).one()
-    return dict(row._mapping)
+    names = schema.batches.c.keys()
+    query = statement(f"SELECT {', '.join(names)} FROM batches WHERE id = :id")
+    return dict(zip(names, connection.execute(query, {"id": batch_id}).one(), strict=True))
 
 
 def list_items(

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, insert, select, text
 
 from rushes.domain.errors import InputError, NotFound
 from rushes.store import ledger
+from rushes.store.database import statement
 from rushes.store.tables import schema
 
 KeyScope: TypeAlias = Literal["read", "submit", "admin"]
@@ -203,9 +204,8 @@ def take_requests(
 
 def forget_windows(connection: Connection, *, now_ms: int) -> int:
     """Forget how much the keys used of minutes that are long over; returns of how many keys."""
-    c = schema.rate_windows.c
-    long_over = c.window_start_ms < now_ms - WINDOW_KEPT_SECONDS * 1000
-    return connection.execute(schema.rate_windows.delete().where(long_over)).rowcount
+    long_over = statement("DELETE FROM rate_windows WHERE window_start_ms < :before")
+    return connection.execute(long_over, {"before": now_ms - WINDOW_KEPT_SECONDS * 1000}).rowcount
 
 
 _IS_NEWER = "excluded.window_start_ms > rate_windows.window_start_ms"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from rushes.domain.credits import (
     CREDITS_MAX,
@@ -205,13 +205,14 @@ def lock(connection: Connection, account: int) -> None:
 
 def lots(connection: Connection, account: int) -> list[Lot]:
     """The account's lots with credits left, oldest first, expired ones included until they are swept."""
-    c = schema.credit_lots.c
     rows = connection.execute(
-        select(c.id, c.kind, c.remaining, c.expires_at_ms)
-        .where(c.account_id == account, c.remaining > 0)
-        .order_by(c.id)
+        statement(
+            "SELECT id, kind, remaining, expires_at_ms FROM credit_lots"
+            " WHERE account_id = :account AND remaining > 0 ORDER BY id"
+        ),
+        {"account": account},
     )
-    return [Lot(row.id, LotKind(row.kind), row.remaining, row.expires_at_ms) for row in rows]
+    return [Lot(row[0], LotKind(row[1]), row[2], row[3]) for row in rows]
 
 
 # --- changes of a balance -----------------------------------------------------------------------------
@@ -242,16 +243,17 @@ def grant(
     if book.available(account) + amount > CREDITS_MAX:
         raise InputError(f"an account holds at most {CREDITS_MAX} credits", field="amount")
     lot_id = connection.scalar(
-        insert(schema.credit_lots)
-        .values(
-            account_id=account,
-            kind=kind.value,
-            amount=amount,
-            remaining=0,  # the ledger entry below fills it
-            expires_at_ms=expires_at_ms,
-            created_at_ms=now_ms,
-        )
-        .returning(schema.credit_lots.c.id)
+        statement(  # the ledger entry below fills it
+            "INSERT INTO credit_lots (account_id, kind, amount, remaining, expires_at_ms, created_at_ms)"
+            " VALUES (:account, :kind, :amount, 0, :expires, :now) RETURNING id"
+        ),
+        {
+            "account": account,
+            "kind": kind.value,
+            "amount": amount,
+            "expires": expires_at_ms,
+            "now": now_ms,
+        },
     )
     assert lot_id is not None
     entry_type = EntryType.BONUS if kind is LotKind.BONUS else EntryType.PURCHASE
@@ -290,16 +292,15 @@ def available_credits(connection: Connection, account: int, now_ms: int) -> int:
 
 def expire_lots(connection: Connection, now_ms: int, *, account: int | None = None, limit: int = 1000) -> int:
     """Empty the lots whose expiry has passed, with an `expire` entry each; returns how many."""
-    c = schema.credit_lots.c
-    query = (
-        select(c.account_id)
-        .where(c.remaining > 0, c.expires_at_ms.is_not(None), c.expires_at_ms <= now_ms)
-        .distinct()
-        .limit(limit)
+    of_account = "" if account is None else " AND account_id = :account"
+    found = connection.scalars(
+        statement(
+            "SELECT DISTINCT account_id FROM credit_lots WHERE remaining > 0"
+            f" AND expires_at_ms IS NOT NULL AND expires_at_ms <= :now{of_account} LIMIT :limit"
+        ),
+        {"now": now_ms, "limit": limit, **({} if account is None else {"account": account})},
     )
-    if account is not None:
-        query = query.where(c.account_id == account)
-    account_ids = list(connection.scalars(query))
+    account_ids = list(found)
     if not account_ids:
         return 0
     book = Book(connection, account_ids)  # locks the accounts; their lots are read only after that

@@ -9,15 +9,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.catalogue.model import Model
 from rushes.domain.polling.learned_schedule import LearnedTimes
 from rushes.domain.polling.progress import ProgressTimes
 from rushes.domain.polling.render_times import LAYOUT, Estimate, RenderTimes, typical_task
-from rushes.store.database import statement
-from rushes.store.tables import schema
+from rushes.store.database import for_update, statement
 
 DECIMALS = 6
 """To how many decimals the counts are stored: a millionth of a task."""
@@ -31,19 +30,19 @@ LEARNED_TASKS_MIN: Final = 8
 LATE_SHARE: Final = 0.95
 """The share of a model's videos that are there by the age after which one is late."""
 
-table = schema.render_times
+_IS_ROW = "provider = :provider AND model = :model AND layout = :layout"
 
 _Numbers = list[float]
 
 
 def load(connection: Connection) -> list[LearnedTimes]:
     """Everything that is stored. A row that makes no sense counts as nothing learned."""
-    c = table.c
     rows = connection.execute(
-        select(c.provider, c.model, c.tasks, c.exposed, c.ended, c.progress)
-        .where(c.layout == LAYOUT)
-        .order_by(c.provider, c.model)
-        .limit(MODELS_MAX)
+        statement(
+            "SELECT provider, model, tasks, exposed, ended, progress FROM render_times"
+            " WHERE layout = :layout ORDER BY provider, model LIMIT :limit"
+        ),
+        {"layout": LAYOUT, "limit": MODELS_MAX},
     )
     return [LearnedTimes(row[0], row[1], *_decoded(*row[2:])) for row in rows]
 
@@ -65,14 +64,22 @@ def merge(connection: Connection, learned: Sequence[LearnedTimes], *, now_ms: in
     """
     for news in sorted(learned, key=lambda one: (one.provider, one.model)):
         _ensure_row(connection, news, now_ms)
-        c = table.c
-        is_row = (c.provider == news.provider) & (c.model == news.model) & (c.layout == LAYOUT)
+        key = {"provider": news.provider, "model": news.model, "layout": LAYOUT}
         row = connection.execute(
-            select(c.tasks, c.exposed, c.ended, c.progress).where(is_row).with_for_update()
+            statement(
+                f"SELECT tasks, exposed, ended, progress FROM render_times WHERE {_IS_ROW}"
+                f"{for_update(connection)}"
+            ),
+            key,
         ).one()
         stored = LearnedTimes(news.provider, news.model, *_decoded(*row))
-        values = _encoded(stored.followed_by(news))
-        connection.execute(table.update().where(is_row).values(**values, updated_at_ms=now_ms))
+        connection.execute(
+            statement(
+                "UPDATE render_times SET tasks = :tasks, exposed = :exposed, ended = :ended,"
+                f" progress = :progress, updated_at_ms = :now WHERE {_IS_ROW}"
+            ),
+            {**key, **_encoded(stored.followed_by(news)), "now": now_ms},
+        )
     return load(connection)
 
 

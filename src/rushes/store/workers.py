@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection
 
 from rushes.domain.errors import RushesError
 from rushes.domain.trouble import kind_of
 from rushes.store.database import Rows, for_share, lease_time, lock_number, skip_locked, statement
-from rushes.store.tables import schema
 from rushes.store.tasks import OwnedTask, hand_over_if_owned, owned_task_from_row, wait_for_own_transactions
 from rushes.store.tasks.guards import ATTEMPTS
 
@@ -185,11 +184,12 @@ def release(connection: Connection, worker_id: str) -> None:
         statement("SELECT 1 FROM video_tasks WHERE worker_id = :id AND status = 'processing' LIMIT 1"),
         {"id": worker_id},
     )
-    c = schema.workers.c
     if owns is None:
-        connection.execute(delete(schema.workers).where(c.id == worker_id))
+        connection.execute(statement("DELETE FROM workers WHERE id = :id"), {"id": worker_id})
     else:
-        connection.execute(schema.workers.update().where(c.id == worker_id).values(lease_expires_at_ms=0))
+        connection.execute(
+            statement("UPDATE workers SET lease_expires_at_ms = 0 WHERE id = :id"), {"id": worker_id}
+        )
 
 
 def any_dead(connection: Connection, worker_id: str, *, now_ms: int) -> bool:

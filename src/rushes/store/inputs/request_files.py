@@ -6,6 +6,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, func, insert, select
 
 from rushes.domain.errors import InputError, NotFound
+from rushes.store.database import statement
 from rushes.store.tables.request_files import file_batches, request_files
 
 FILES_PER_ACCOUNT_MAX: Final = 100
@@ -97,7 +98,8 @@ def remove(connection: Connection, account_id: int, public_id: str) -> None:
 
 def remove_expired(connection: Connection, now_ms: int) -> int:
     """Delete what nobody can see any more; returns how many."""
-    return connection.execute(delete(request_files).where(_c.expires_at_ms <= now_ms)).rowcount
+    expired = statement("DELETE FROM request_files WHERE expires_at_ms <= :now")
+    return connection.execute(expired, {"now": now_ms}).rowcount
 
 
 def remove_of_account(connection: Connection, account_id: int, batch_id: int | None = None) -> int:
