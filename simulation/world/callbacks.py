@@ -82,7 +82,9 @@ async def receive(process: Process, callback: Callback, *, foreign: str | None =
         return
     task_id, number = attempt
     process.world.witness.nudged(task_id)
-    provider = providers(process, process.host)[provider_name]
+    if process.receivers is None:
+        process.receivers = providers(process, process.host)
+    provider = process.receivers[provider_name]
     remote_task_id = foreign or provider.remote_task_id_of_callback(callback.body)
     if worker.nudges.offer(task_id, attempt=number, remote_task_id=remote_task_id):
         return

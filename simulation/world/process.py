@@ -18,6 +18,7 @@ from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.errors import DatabaseUnreachable, StatementRefused
 from rushes.domain.task import Failed
 from rushes.money.settle import Group, apply_group
+from rushes.providers.base import Provider
 from rushes.run.worker import Worker
 from rushes.store.database import Database
 from simulation.truth.broken import Broken
@@ -62,6 +63,8 @@ class Process:
         self.random = random.Random(f"{world.plan.seed} {name}")
         self.worker: Worker | None = None
         self.catalogue: Catalogue | None = None
+        self.receivers: dict[str, Provider] | None = None
+        """What reads the callbacks that come to it; made for the first."""
         self.steps = 0
         self.is_dead = self.is_paused = self.is_buried = False
         self.host = world.host

@@ -47,10 +47,7 @@ def providers(process: Process, host: str) -> dict[str, Provider]:
     made: dict[str, Provider] = {}
     for provider_class in (GrsaiProvider, GrsaiUnifiedProvider):
         transport = ProcessTransport(process, provider_class.name)
-        kind = _heard(provider_class, process)
-        if process.world.plan.can_drop:
-            kind = _dropping(kind, transport)
-        provider = kind(
+        provider = _kind(provider_class, can_drop=process.world.plan.can_drop)(
             ProviderConfig(
                 host=host,
                 api_key="simulated-key",
@@ -59,16 +56,25 @@ def providers(process: Process, host: str) -> dict[str, Provider]:
                 limits=process.world.plan.limits,
             )
         )
+        provider.process, provider.wire = process, transport
         made[provider.name] = provider
     return made
 
 
-def _heard(provider_class: type[Any], process: Process) -> type[Any]:
-    """The provider; whether its polls bring answers is noted."""
-    world = process.world
+@cache
+def _kind(provider_class: type[Any], *, can_drop: bool) -> type[Any]:
+    heard = _heard(provider_class)
+    return _dropping(heard) if can_drop else heard
+
+
+def _heard(provider_class: type[Any]) -> type[Any]:
+    """The provider, of a `process`; whether its polls bring answers is noted."""
 
     class Heard(provider_class):  # type: ignore[misc]
+        process: Process
+
         async def poll_remote_task(self, remote_task_id: str) -> PollResult:
+            process, world = self.process, self.process.world
             result: PollResult = await super().poll_remote_task(remote_task_id)
             attempt = world.witness.attempt_of_remote.get(remote_task_id)
             task = None if attempt is None else world.life.tasks.get(attempt[0])
@@ -93,12 +99,14 @@ def _heard(provider_class: type[Any], process: Process) -> type[Any]:
     return Heard
 
 
-def _dropping(provider_class: type[Any], transport: ProcessTransport) -> type[Any]:
-    """The provider, of a service that can be asked to drop what waits."""
+def _dropping(provider_class: type[Any]) -> type[Any]:
+    """The provider, of a service that can be asked over its `wire` to drop what waits."""
 
     class Dropping(provider_class):  # type: ignore[misc]
+        wire: ProcessTransport
+
         async def cancel(self, remote_task_id: str) -> CancelResult:
-            return await transport.drop(remote_task_id)
+            return await self.wire.drop(remote_task_id)
 
     return Dropping
 
