@@ -119,6 +119,8 @@ Change = tuple[str, tuple[Any, ...]]
 def without_taken_back(changes: list[Change]) -> tuple[list[Change], list[TaskRow]]:
     """The changes without remote ids that were stored and taken back in the same transaction, and the rows with
     those: each is another attempt's."""
+    if not any(kind == "video_tasks" and _is_unnamed(row) for kind, row in changes):
+        return changes, []
     unnamed: set[tuple[int, int]] = set()
     kept: list[Change] = []
     taken_back: list[TaskRow] = []
@@ -132,6 +134,13 @@ def without_taken_back(changes: list[Change]) -> tuple[list[Change], list[TaskRo
                 unnamed.add((task.id, task.attempt))
         kept.append((kind, row))
     return kept[::-1], taken_back
+
+
+_REMOTE_TASK_ID, _UNCONFIRMED_AT_MS = map(TaskRow._fields.index, ("remote_task_id", "unconfirmed_at_ms"))
+
+
+def _is_unnamed(row: tuple[Any, ...]) -> bool:
+    return row[_REMOTE_TASK_ID] is None and row[_UNCONFIRMED_AT_MS] is not None
 
 
 class SqliteStore:
