@@ -1,6 +1,6 @@
 """Batches and quotes."""
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import StringConstraints
@@ -9,9 +9,11 @@ from starlette.responses import Response
 from rushes.api.accepting import (
     IdempotencyKey,
     accept_and_answer,
+    collecting_after,
     keep_files,
     reachable,
     read_batch,
+    read_json_of_batch,
     replay_of,
     request_id_of_batch,
     scope_of,
@@ -114,7 +116,19 @@ async def new_batch(
     """Accept the batch in the request's body. `or_key`, of `EARLIER_ID`, names the request
     where it has no other name.
     """
-    body, new = await read_batch(request, caller, parts, BATCH_FIELDS)
+    raw = await read_json_of_batch(request)
+    with collecting_after(raw):
+        answer = await _accept(raw, caller, parts, idempotency_key, or_key)
+    if answer["idempotent_replay"]:
+        return ok_answer(answer)
+    parts.on_accepted()
+    return ok_answer(answer, status=201)
+
+
+async def _accept(
+    raw: bytes, caller: KeyOwner, parts: ApiParts, idempotency_key: str | None, or_key: str | None
+) -> dict[str, Any]:
+    body, new = await read_batch(raw, caller, parts, BATCH_FIELDS)
     if idempotency_key is None and body.request_id is None and or_key is not None:
         request_id = request_id_of_batch(None, or_key, header=EARLIER_ID)
     else:
@@ -128,7 +142,7 @@ async def new_batch(
     if isinstance(new, NewBatch):
         new = await reachable(caller, parts, new)
     if isinstance(new, InputError):
-        return ok_answer(await replay_of(caller, parts, new, request_id, body.drafts, *body.facts))
+        return await replay_of(caller, parts, new, request_id, body.drafts, *body.facts)
     new_id = parts.new_batch_id()
     wanted = BatchRequest(
         account_id=caller.account_id,
@@ -148,13 +162,7 @@ async def new_batch(
     )
     assert not isinstance(body.given, InputError), "it would have been refused"
     await keep_files(caller, parts, body.given, wanted)
-    accepted = await parts.database.transact(
-        accept_and_answer, wanted, public_id=new_id, now_ms=parts.now_ms()
-    )
-    if accepted["idempotent_replay"]:
-        return ok_answer(accepted)
-    parts.on_accepted()
-    return ok_answer(accepted, status=201)
+    return await parts.database.transact(accept_and_answer, wanted, public_id=new_id, now_ms=parts.now_ms())
 
 
 @router.post(
@@ -166,12 +174,19 @@ async def new_batch(
 )
 async def make_quote(request: Request, caller: Caller, parts: Parts) -> Response:
     """What the same body would cost as a batch, and when it would be done. Writes nothing."""
-    _body, new = await read_batch(request, caller, parts, QUOTE_FIELDS)
+    raw = await read_json_of_batch(request)
+    with collecting_after(raw):
+        found = await _quote(raw, caller, parts)
+    return ok_answer(found)
+
+
+async def _quote(raw: bytes, caller: KeyOwner, parts: ApiParts) -> dict[str, Any]:
+    _body, new = await read_batch(raw, caller, parts, QUOTE_FIELDS)
     if isinstance(new, NewBatch):
         new = await reachable(caller, parts, new)
     if isinstance(new, InputError):
         raise new
-    found = await parts.database.read(
+    return await parts.database.read(
         quotes.quote,
         new.drafts,
         account=caller.account,
@@ -180,7 +195,6 @@ async def make_quote(request: Request, caller: Caller, parts: Parts) -> Response
         reuse=new.reuse,
         best_of=new.acceptance.best_of,
     )
-    return ok_answer(found)
 
 
 @router.get(
