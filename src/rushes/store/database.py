@@ -305,7 +305,7 @@ _POSTGRESQL_TYPES = {int: "bigint", str: "text", float: "double precision"}
 
 
 @lru_cache(maxsize=256)
-def _rows_sql(dialect: str, columns: tuple[tuple[str, type], ...]) -> str:
+def _rows_sql(dialect: str, columns: tuple[tuple[str, type], ...], table: str, parameter: str) -> str:
     names = [name for name, _ in columns]
     if dialect == "postgresql":
         # a function whose rows the planner cannot count: it takes 100, and so the index of a large table
@@ -313,31 +313,33 @@ def _rows_sql(dialect: str, columns: tuple[tuple[str, type], ...]) -> str:
             f"CAST(value ->> {i} AS {_POSTGRESQL_TYPES[kind]}) AS {name}"
             for i, (name, kind) in enumerate(columns)
         )
-        return f"(SELECT {picks} FROM jsonb_array_elements(CAST(:rows AS jsonb))) AS v"
+        return f"(SELECT {picks} FROM jsonb_array_elements(CAST(:{parameter} AS jsonb))) AS {table}"
     picks = ", ".join(f"json_extract(value, '$[{i}]') AS {name}" for i, name in enumerate(names))
-    return f"(SELECT {picks} FROM json_each(:rows)) AS v"
+    return f"(SELECT {picks} FROM json_each(:{parameter})) AS {table}"
 
 
 class Rows:
-    """Many rows as one statement parameter: a table `v` with the given columns.
+    """Many rows as one statement parameter: a table `v` with the given columns, or another `table`.
 
     Both databases get one JSON text, so a whole group goes in one statement. (psycopg takes six times as
     long to write lists as PostgreSQL arrays.)
     `Rows(id=int, error=str)` names the columns and their types; NULLs are allowed.
     """
 
-    def __init__(self, **columns: type) -> None:
+    def __init__(self, table: str = "v", **columns: type) -> None:
+        self._table = table
         self._columns = tuple(columns.items())
+        self._parameter = "rows" if table == "v" else f"rows_of_{table}"
 
     def sql(self, connection: Connection) -> str:
-        """The FROM item, named `v`."""
-        return _rows_sql(connection.dialect.name, self._columns)
+        """The FROM item."""
+        return _rows_sql(connection.dialect.name, self._columns, self._table, self._parameter)
 
     def parameters(
         self, connection: Connection, rows: Sequence[Sequence[Any]] | Iterable[Sequence[Any]]
     ) -> Mapping[str, Any]:
         """The statement's parameters for `rows`, each in the order of the columns."""
-        return {"rows": msgspec.json.encode(rows if isinstance(rows, list) else list(rows)).decode()}
+        return {self._parameter: msgspec.json.encode(rows if isinstance(rows, list) else list(rows)).decode()}
 
 
 def update_returning(

@@ -15,25 +15,32 @@ from rushes.store.reuse.sources import Source
 from rushes.store.tasks.charges import CHARGE_COLUMNS, CHARGE_FIELDS, charge_row
 from rushes.store.tasks.retries import REROLLS_OF_TASK
 
-_TASKS = Rows(
+_ITEMS = Rows(
     item_index=int,
-    retry_number=int,
+    kind=int,
     custom_id=str,
     prompt=str,
+    metadata=str,
+    request_key=int,
+)
+
+_KINDS = Rows(
+    "k",
+    number=int,
+    retry_number=int,
     model=str,
     options=str,
-    metadata=str,
     credits=int,
     provider=str,
     api_model=str,
     alias=str,
     deadline_at_ms=int,
-    request_key=int,
     follows_index=int,
     follows_custom_id=str,
     waits_for_frame=int,
     **CHARGE_FIELDS,
 )
+"""What items of a batch mostly have in common: the database reads it once for all items of a kind."""
 
 _NEXT_TRIES = Rows(
     id=int,
@@ -98,42 +105,21 @@ def insert_tasks(
 
     `deadline_at_ms` is the batch's: of it and an item's own the earlier one holds.
     """
-    columns = ", ".join(("item_index", "retry_number", "custom_id", "prompt", "model", "options"))
-    columns += ", metadata, credits, provider, api_model, alias, deadline_at_ms, request_key"
-    columns += f", {_LINK_COLUMNS}, {CHARGE_COLUMNS}"
-    encode = msgspec.json.Encoder().encode
+    items, kinds = _items_and_kinds(tasks, deadline_at_ms)
+    columns = "item_index, custom_id, prompt, metadata, request_key, retry_number, model, options, credits"
+    columns += f", provider, api_model, alias, deadline_at_ms, {_LINK_COLUMNS}, {CHARGE_COLUMNS}"
     connection.execute(
         statement(
-            f"INSERT INTO video_tasks (batch_id, account_id, status, created_at_ms, {columns})"
+            # CROSS JOIN, as SQLite would else look through all items once for each kind
+            f"WITH k AS MATERIALIZED (SELECT * FROM {_KINDS.sql(connection)})"
+            f" INSERT INTO video_tasks (batch_id, account_id, status, created_at_ms, {columns})"
             f" SELECT CAST(:batch_id AS bigint), CAST(:account_id AS bigint), 'pending',"
             f" CAST(:now AS bigint), {columns}"
-            f" FROM {_TASKS.sql(connection)} ORDER BY item_index"
+            f" FROM {_ITEMS.sql(connection)} CROSS JOIN k WHERE k.number = v.kind ORDER BY item_index"
         ),
         {
-            **_TASKS.parameters(
-                connection,
-                [
-                    (
-                        task.item_index,
-                        task.retry_number,
-                        task.custom_id,
-                        task.prompt,
-                        task.model,
-                        encode(task.options).decode(),
-                        None if task.metadata is None else encode(task.metadata).decode(),
-                        task.credits,
-                        task.provider,
-                        task.api_model,
-                        task.alias,
-                        _earlier(task.deadline_at_ms, deadline_at_ms),
-                        task.request_key,
-                        *(task.follows or (None, None)),
-                        int(task.follows is not None),
-                        *charge_row(task.charge, task.options),
-                    )
-                    for task in tasks
-                ],
-            ),
+            **_ITEMS.parameters(connection, items),
+            **_KINDS.parameters(connection, kinds),
             "batch_id": batch_id,
             "account_id": account_id,
             "now": now_ms,
@@ -144,6 +130,41 @@ def insert_tasks(
         batch_id,
         [(task.item_index, task.source) for task in tasks if task.source is not None],
     )
+
+
+def _items_and_kinds(
+    tasks: Sequence[NewTask], deadline_at_ms: int | None
+) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+    """Rows of `_ITEMS` and of `_KINDS`."""
+    encode = msgspec.json.Encoder().encode
+    items: list[tuple[object, ...]] = []
+    kinds: dict[tuple[object, ...], int] = {}
+    # by what tells kinds apart at a glance: the options and charges stay, so an id is one object's
+    known: dict[tuple[object, ...], int] = {}
+    for task in tasks:
+        look = (
+            *(id(task.options), id(task.charge), task.model, task.provider, task.api_model, task.alias),
+            *(task.credits, task.retry_number, task.deadline_at_ms, task.follows),
+        )
+        kind = known.get(look)
+        if kind is None:
+            columns = (
+                task.retry_number,
+                task.model,
+                encode(task.options).decode(),
+                task.credits,
+                task.provider,
+                task.api_model,
+                task.alias,
+                _earlier(task.deadline_at_ms, deadline_at_ms),
+                *(task.follows or (None, None)),
+                int(task.follows is not None),
+                *charge_row(task.charge, task.options),
+            )
+            kind = known[look] = kinds.setdefault(columns, len(kinds))
+        metadata = None if task.metadata is None else encode(task.metadata).decode()
+        items.append((task.item_index, kind, task.custom_id, task.prompt, metadata, task.request_key))
+    return items, [(number, *columns) for columns, number in kinds.items()]
 
 
 def _earlier(one: int | None, other: int | None) -> int | None:
