@@ -21,8 +21,8 @@ from rushes.domain.errors import (
     NotFound,
 )
 from rushes.domain.input.auto import AUTO
-from rushes.domain.input.chains import followed
-from rushes.domain.input.duplicates import request_key
+from rushes.domain.input.chains import followed, is_link
+from rushes.domain.input.duplicates import request_keys
 from rushes.domain.input.priced import PricedDraft
 from rushes.domain.input.prompts import TaskDraft
 from rushes.domain.retries import NO_RETRIES, RetryPolicy
@@ -101,17 +101,19 @@ def priced_tasks(drafts: Sequence[PricedDraft]) -> list[NewTask]:
     """The rows of checked and priced drafts: the price is fixed here, and unless it was asked for under an
     alias, the model too. Where the model is chosen later, the least price is reserved.
     """
-    before = followed([priced.draft for priced in drafts])
-    found = []
-    for index, priced in enumerate(drafts):
-        task = _task(index, priced)
-        if (first := before[index]) is not None:
-            task = replace(task, follows=Followed(first, str(drafts[first].draft.custom_id)))
-        found.append(task)
+    numbered = enumerate(zip(drafts, request_keys(drafts), strict=True))
+    found = [_task(index, priced, key) for index, (priced, key) in numbered]
+    kinds = {id(priced.options): priced.draft for priced in drafts}  # those priced as one have the same links
+    if not any(is_link(draft.options) for draft in kinds.values()):
+        return found
+    for index, first in enumerate(followed([priced.draft for priced in drafts])):
+        if first is not None:
+            link = Followed(first, str(drafts[first].draft.custom_id))
+            found[index] = msgspec.structs.replace(found[index], follows=link)
     return found
 
 
-def _task(index: int, priced: PricedDraft) -> NewTask:
+def _task(index: int, priced: PricedDraft, key: int | None) -> NewTask:
     model, alias = priced.model, None if priced.alias is None else priced.alias.name
     found = NewTask(
         item_index=index,
@@ -126,11 +128,11 @@ def _task(index: int, priced: PricedDraft) -> NewTask:
         api_model=model.api_model,
         alias=alias,
         deadline_at_ms=priced.deadline_at_ms,
-        request_key=request_key(priced),
+        request_key=key,
     )
     if not priced.choices:
         return found
-    return replace(found, model=AUTO, provider=AUTO, api_model=AUTO, alias=AUTO, charge=None)
+    return msgspec.structs.replace(found, model=AUTO, provider=AUTO, api_model=AUTO, alias=AUTO, charge=None)
 
 
 def label_text(value: str | int | float) -> str:
@@ -228,7 +230,8 @@ def accept_batch(
 
 def _use_uploads(connection: Connection, request: BatchRequest, batch_id: int, now_ms: int) -> None:
     """What the items name is kept while the batch is open; raises `InputError` for what is gone."""
-    names = [each for task in request.tasks for each in uploads_in(task.options)]
+    kinds = {id(task.options): task.options for task in request.tasks}  # items of a kind share their options
+    names = [each for options in kinds.values() for each in uploads_in(options)]
     gone = uploads.use_in_batch(connection, request.account_id, batch_id, names, now_ms=now_ms)
     if gone:
         raise InputError(f"there is no upload {gone[0]}: it expired, or was never yours")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+import msgspec
 from sqlalchemy import Connection
 
 from rushes.domain.catalogue.price import Charge
@@ -49,7 +50,7 @@ def reusing(
         else:
             found.append(task)
             continue
-        free = replace(
+        free = msgspec.structs.replace(
             task,
             credits=0,
             charge=_nothing(task.charge),

@@ -326,7 +326,7 @@ class Rows:
     `Rows(id=int, error=str)` names the columns and their types; NULLs are allowed.
     """
 
-    def __init__(self, table: str = "v", **columns: type) -> None:
+    def __init__(self, table: str = "v", /, **columns: type) -> None:
         self._table = table
         self._columns = tuple(columns.items())
         self._parameter = "rows" if table == "v" else f"rows_of_{table}"

@@ -48,7 +48,7 @@ QUOTE_FIELDS: Final = frozenset(
 )
 """The fields of a quote beside the options, which items without their own get."""
 
-_NESTED: Final = (dict, list)
+_NESTED: Final = frozenset({dict, list})
 
 ADDED_FACTS: Final = ("name", "metadata", "deadline", "gate", "accept", "auto", "webhook_events", "reuse")
 """Fields of a batch that tell a replay from another body, beside its items, webhook and retries."""
@@ -207,7 +207,7 @@ def _drafts(document: Mapping[str, Any], catalogue: Catalogue, fields: frozenset
         raise InputError(problem, field="items")
     for index, item in enumerate(items):
         metadata = item.get("metadata") if isinstance(item, dict) else None
-        if isinstance(metadata, dict) and any(isinstance(each, _NESTED) for each in metadata.values()):
+        if isinstance(metadata, dict) and not _NESTED.isdisjoint(map(type, metadata.values())):
             check_depth(metadata, field=f"items[{index}].metadata")
     return drafts_from_objects(items, defaults)
 

@@ -188,7 +188,7 @@ def _limits(value: object, origin: Origin) -> ModelLimits | None:
 
 
 def _within(origin: Origin, name: str) -> Origin:
-    return replace(origin, path=f"{origin.path}.{name}")
+    return origin._replace(path=f"{origin.path}.{name}")
 
 
 def _epoch_seconds_of(value: object, origin: Origin) -> float:

@@ -14,14 +14,16 @@ from rushes.domain.input.prompts import TaskDraft
 
 FIRST_FRAME: Final = "first_frame"
 
+_LISTS: Final = (list, tuple)
+
 
 def _links(options: Mapping[str, Any]) -> dict[str, str]:
     """By option, the names of the items whose last frames these options name."""
     found: dict[str, str] = {}
     for option, value in options.items():
-        for each in value if isinstance(value, list | tuple) else (value,):
-            match = LAST_FRAME.fullmatch(each) if isinstance(each, str) else None
-            if match is not None:
+        texts = (value,) if isinstance(value, str) else value if isinstance(value, _LISTS) else ()
+        for each in texts:
+            if isinstance(each, str) and each.startswith("@") and (match := LAST_FRAME.fullmatch(each)):
                 found[option] = match[1]
     return found
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from rushes.domain.catalogue.fields import OptionFields
 from rushes.domain.catalogue.media import LAST_FRAME
 from rushes.domain.catalogue.options import Origin
 from rushes.domain.input.prompts import TaskDraft
+
+_LISTS: Final = (list, tuple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,9 @@ def given_files(
     found: dict[str, GivenFile] = {}
     for draft in drafts:
         for name, value in draft.options.items():
-            is_list = isinstance(value, list | tuple)
+            is_list = isinstance(value, _LISTS)
+            if not is_list and not isinstance(value, str):
+                continue
             for index, each in enumerate(value if is_list else (value,)):
                 if not isinstance(each, str) or not _is_file(each, takes_paths=takes_paths):
                     continue
@@ -63,6 +67,6 @@ def with_uploads(
 def _is_file(text: str, *, takes_paths: bool) -> bool:
     if text.startswith("data:"):
         return True
-    if LAST_FRAME.fullmatch(text):
+    if not takes_paths or LAST_FRAME.fullmatch(text):
         return False
-    return takes_paths and not text.startswith(("http://", "https://", "upl_"))
+    return not text.startswith(("http://", "https://", "upl_"))

@@ -1,7 +1,7 @@
 """Checked drafts: each with its model, its options in normal form, and what it costs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rushes.domain.catalogue.aliases import Alias
 from rushes.domain.catalogue.catalogue import Catalogue
@@ -25,8 +25,7 @@ from rushes.domain.input.deadlines import deadline_ms
 from rushes.domain.input.prompts import TaskDraft, collect
 
 
-@dataclass(frozen=True, slots=True)
-class PricedDraft:
+class PricedDraft(NamedTuple):
     """A draft that a provider can take: its model, its options in normal form, and what it costs.
 
     `alias` is set when it was asked for under one: then the model is that alias's first choice. Of an item
@@ -145,12 +144,12 @@ def validate_drafts(
 
 def _look_of(draft: TaskDraft) -> object:
     """What model, options and price of a draft follow from; None where it has a list among its options."""
-    options = tuple((name, type(value), value) for name, value in draft.options.items())
+    look = (draft.model, tuple(draft.options.items()), tuple(map(type, draft.options.values())))
     try:
-        hash(options)
+        hash(look)
     except TypeError:
         return None
-    return draft.model, options
+    return look
 
 
 def _priced(

@@ -9,7 +9,7 @@ of the first fault; `error.facts["errors"]` holds the first `ERRORS_REPORTED_MAX
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from rushes.domain.catalogue.catalogue import DEFAULT_MODEL, Catalogue
@@ -57,9 +57,12 @@ class Defaults:
         return cls(model or catalogue.default_model, options or {}, catalogue.fields)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TaskDraft:
-    """One item of a batch as its author wrote it; model, options and deadline are not looked up yet."""
+    """One item of a batch as its author wrote it; model, options and deadline are not looked up yet.
+
+    Nobody changes one. It is not frozen, as those take twice as long to make, and a batch has 10,000.
+    """
 
     prompt: str
     model: str
@@ -74,7 +77,7 @@ def drafts_from_objects(
     items: Sequence[object], defaults: Defaults, *, name: str = "items"
 ) -> list[TaskDraft]:
     """The drafts of already decoded JSON objects; errors name the path, such as `items[3].duration`."""
-    rows = ((Origin(path=f"{name}[{index}]"), item) for index, item in enumerate(items))
+    rows = ((Origin(None, None, f"{name}[{index}]"), item) for index, item in enumerate(items))
     return drafts_of_rows(rows, Origin(path=name), defaults)
 
 
@@ -166,7 +169,7 @@ def options_in(
         return found
     if not isinstance(inner, Mapping):
         raise origin.error(f"must be an object, not {quoted(inner)}", "options")
-    inside = replace(origin, path=f"{origin.path}.options" if origin.path else "options")
+    inside = origin._replace(path=f"{origin.path}.options" if origin.path else "options")
     for name, value in inner.items():
         if name not in names:
             raise unknown_field("option", str(name), names, inside)

@@ -1,7 +1,6 @@
 """New tasks: the first tries of a batch's items, and their next ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -9,6 +8,7 @@ from sqlalchemy import Connection
 
 from rushes.domain.catalogue.price import Charge
 from rushes.domain.input.auto import AUTO
+from rushes.store.connections.dialects import is_postgresql
 from rushes.store.database import Rows, statement
 from rushes.store.reuse import sources
 from rushes.store.reuse.sources import Source
@@ -63,8 +63,7 @@ class Followed(NamedTuple):
     custom_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class NewTask:
+class NewTask(msgspec.Struct, frozen=True):
     """What `insert_tasks` stores for one item. `options` and `metadata` are JSON objects.
 
     `charge` says what is sent and what it is expected to cost; its credits are `credits`. Equal requests have
@@ -108,6 +107,8 @@ def insert_tasks(
     items, kinds = _items_and_kinds(tasks, deadline_at_ms)
     columns = "item_index, custom_id, prompt, metadata, request_key, retry_number, model, options, credits"
     columns += f", provider, api_model, alias, deadline_at_ms, {_LINK_COLUMNS}, {CHARGE_COLUMNS}"
+    # SQLite takes the items one after the other, and would sort them for nothing
+    in_order = " ORDER BY item_index" if is_postgresql(connection) else ""
     connection.execute(
         statement(
             # CROSS JOIN, as SQLite would else look through all items once for each kind
@@ -115,7 +116,7 @@ def insert_tasks(
             f" INSERT INTO video_tasks (batch_id, account_id, status, created_at_ms, {columns})"
             f" SELECT CAST(:batch_id AS bigint), CAST(:account_id AS bigint), 'pending',"
             f" CAST(:now AS bigint), {columns}"
-            f" FROM {_ITEMS.sql(connection)} CROSS JOIN k WHERE k.number = v.kind ORDER BY item_index"
+            f" FROM {_ITEMS.sql(connection)} CROSS JOIN k WHERE k.number = v.kind{in_order}"
         ),
         {
             **_ITEMS.parameters(connection, items),
@@ -143,8 +144,16 @@ def _items_and_kinds(
     known: dict[tuple[object, ...], int] = {}
     for task in tasks:
         look = (
-            *(id(task.options), id(task.charge), task.model, task.provider, task.api_model, task.alias),
-            *(task.credits, task.retry_number, task.deadline_at_ms, task.follows),
+            id(task.options),
+            id(task.charge),
+            task.model,
+            task.provider,
+            task.api_model,
+            task.alias,
+            task.credits,
+            task.retry_number,
+            task.deadline_at_ms,
+            task.follows,
         )
         kind = known.get(look)
         if kind is None:
