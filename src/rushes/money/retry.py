@@ -139,8 +139,9 @@ def retries_of(
     found = {row.item_index: row for row in items.lock_items(connection, batch_id, item_indexes)}
     failed_before = last_frames.failed_before(connection, [row.id for row in found.values()])
     lost = frozenset(gone)
+    reprice_once = None if reprice is None else _once_for_each(reprice)
     return [
-        _retry_of(index, found.get(index), reprice, model, lost)
+        _retry_of(index, found.get(index), reprice_once, model, lost)
         if failed_before.get(index) is None or failed_before[index].item_index in found
         else ItemNotRetryable(
             f"item {index} starts from {quoted(failed_before[index].custom_id)}, which failed;"
@@ -148,6 +149,19 @@ def retries_of(
         )
         for index in dict.fromkeys(item_indexes)
     ]
+
+
+def _once_for_each(reprice: Reprice) -> Reprice:
+    """The same, which prices equal options of a model once: most items of a batch have them."""
+    known: dict[tuple[str, str | None, str], Charge | None] = {}
+
+    def charge(name: str, alias: str | None, options: Mapping[str, Any]) -> Charge | None:
+        key = (name, alias, repr(options))  # tells 1 from true, which a dictionary's key would not
+        if key not in known:
+            known[key] = reprice(name, alias, options)
+        return known[key]
+
+    return charge
 
 
 def _retry_of(

@@ -14,7 +14,7 @@ from rushes.store.database import Rows, for_update, statement
 from rushes.store.tables import schema
 
 _IDS = Rows(id=int)
-_PARTS = Rows(batch_id=int, place=int, lot_id=int, reserved=int)
+_RESERVED = Rows(line=int, lot_id=int, reserved=int)
 _LINES = Rows(batch_id=int, line=int, settled=int, refunded=int)
 _LABELS = Rows(batch_id=int, name=str, value=str, account_id=int)
 _EVENTS = Rows(batch_id=int, seq=int, type=str, task_id=int, created_at_ms=int)
@@ -244,14 +244,18 @@ def reservations(connection: Connection, batch_ids: Collection[int]) -> dict[int
 
 def add_reservation(connection: Connection, batch_id: int, parts: Sequence[Part]) -> None:
     """Append the parts of a new reservation to the batch's lines."""
-    lines = [(batch_id, place, part.lot_id, part.amount) for place, part in enumerate(parts)]
-    first = "COALESCE((SELECT max(line) + 1 FROM batch_reservations r WHERE r.batch_id = v.batch_id), 0)"
+    last = connection.scalar(
+        statement("SELECT max(line) FROM batch_reservations WHERE batch_id = :batch_id"),
+        {"batch_id": batch_id},
+    )
+    first = 0 if last is None else last + 1
+    rows = [(first + i, part.lot_id, part.amount) for i, part in enumerate(parts)]
     connection.execute(
         statement(
             "INSERT INTO batch_reservations (batch_id, line, lot_id, reserved)"
-            f" SELECT batch_id, {first} + place, lot_id, reserved FROM {_PARTS.sql(connection)}"
+            f" SELECT CAST(:batch_id AS bigint), line, lot_id, reserved FROM {_RESERVED.sql(connection)}"
         ),
-        _PARTS.parameters(connection, lines),
+        {**_RESERVED.parameters(connection, rows), "batch_id": batch_id},
     )
 
 
