@@ -172,32 +172,48 @@ def further_fields(
 def lasting_fields(
     item: Mapping[str, Any], archived: Mapping[str, Any] | None, *, item_id: str, base: str
 ) -> dict[str, Any]:
-    """`video_url, expires_at, content_url, archive` for what is kept or sent on: no links that end soon.
+    """`lasting_links`, and under `archive` what is kept of the video."""
+    found = lasting_links(item, archived, item_id=item_id, base=base)
+    if item["is_deleted"]:
+        facts = dict.fromkeys((*_FACTS, "duration_seconds", "stored_at", "spritesheet_url"))
+        return found | {"archive": {"state": ArchiveState.REMOVED.value, "reason": VIDEO_DELETED} | facts}
+    if archived is None:
+        return found | {"archive": None}
+    found["archive"] = {
+        "state": archived["state"],
+        "reason": archived["reason"],
+        **{name: archived[name] for name in _FACTS},
+        "duration_seconds": duration_seconds(archived),
+        "stored_at": iso_time(archived["stored_at_ms"]),
+        "spritesheet_url": None,
+    }
+    return found
+
+
+def lasting_links(
+    item: Mapping[str, Any], archived: Mapping[str, Any] | None, *, item_id: str, base: str
+) -> dict[str, Any]:
+    """`video_url, expires_at, content_url` for what is kept or sent on: no links that end soon.
 
     Once the file is stored, `video_url` is the `content_url`, which needs a key and lasts. Without a `base`
     both are paths.
     """
     if item["is_deleted"]:
-        facts = dict.fromkeys((*_FACTS, "duration_seconds", "stored_at", "spritesheet_url"))
-        removed = {"state": ArchiveState.REMOVED.value, "reason": VIDEO_DELETED} | facts
-        return {"video_url": None, "expires_at": None, "content_url": None, "archive": removed}
+        return {"video_url": None, "expires_at": None, "content_url": None}
     has_video = item["video_url"] is not None
     content_url = f"{base}{content_path(item_id)}" if has_video else None
     if archived is None:
-        found = {"video_url": item["video_url"], "expires_at": None, "content_url": content_url}
-        return found | {"archive": None}
-    state, duration_ms = archived["state"], archived["duration_ms"]
+        return {"video_url": item["video_url"], "expires_at": None, "content_url": content_url}
+    state = archived["state"]
     is_stored, is_due = state == ArchiveState.STORED, state == ArchiveState.DUE
     return {
         "video_url": item["video_url"] if is_due else content_url if is_stored else None,
         "expires_at": iso_time(archived["link_dies_at_ms"]) if is_due else None,
         "content_url": content_url if is_due or is_stored else None,
-        "archive": {
-            "state": state,
-            "reason": archived["reason"],
-            **{name: archived[name] for name in _FACTS},
-            "duration_seconds": None if duration_ms is None else duration_ms / 1000,
-            "stored_at": iso_time(archived["stored_at_ms"]),
-            "spritesheet_url": None,
-        },
     }
+
+
+def duration_seconds(archived: Mapping[str, Any]) -> float | None:
+    """How long the kept video is, if that is known."""
+    duration_ms = archived["duration_ms"]
+    return None if duration_ms is None else duration_ms / 1000

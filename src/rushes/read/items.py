@@ -17,7 +17,7 @@ from rushes.read.scope import OPERATOR, Scope
 from rushes.store import archive, batches
 from rushes.store.outputs import further
 
-EXPORT_PAGE_ROWS: Final = 500
+EXPORT_PAGE_ROWS: Final = 1000
 """Items that one read of an export fetches."""
 
 
@@ -201,7 +201,10 @@ def export_page(
     `base` is put before the paths of their videos.
     """
     batch_id = scope.batch_id(connection, public_id)
-    tasks = batches.list_items(connection, batch_id, from_index=from_index, limit=EXPORT_PAGE_ROWS)
+    columns = () if scope.is_operator else views.EXPORT_COLUMNS
+    tasks = batches.list_items(
+        connection, batch_id, from_index=from_index, limit=EXPORT_PAGE_ROWS, columns=columns
+    )
     ids = [task["id"] for task in tasks]
     kept, beside = archive.files_of(connection, ids), further.of_tasks(connection, ids)
     if scope.is_operator:

@@ -10,7 +10,7 @@ from rushes.domain.margin import Valuation
 from rushes.domain.notation import iso_time
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, TIMEOUT, BatchStatus, TaskStatus
 from rushes.domain.trouble import kind_of, neutral
-from rushes.files.links import lasting_fields
+from rushes.files.links import duration_seconds, lasting_links
 from rushes.read.batch_views import batch_view as batch_view
 from rushes.read.margins import item_margin
 from rushes.store.acceptance.choices import decode_chosen
@@ -42,7 +42,12 @@ EXPORT_FIELDS = (
 )
 """The columns of a batch's export, in order."""
 
-_STORED_FACTS = ("sha256", "bytes", "width", "height", "duration_seconds")
+_FIELDS_OF_ROW = EXPORT_FIELDS[2 : EXPORT_FIELDS.index("verdict")]
+
+EXPORT_COLUMNS = ("id", "batch_id", "item_index", *_FIELDS_OF_ROW)
+"""What `export_view` and those who fetch its rows read of a task's row."""
+
+_NOTHING_STORED = dict.fromkeys(("archive_path", "sha256", "bytes", "width", "height", "duration_seconds"))
 
 OPERATOR_EXPORT_FIELDS = (
     *EXPORT_FIELDS,
@@ -178,20 +183,31 @@ def export_view(
 ) -> dict[str, Any]:
     """A task's row, and what is kept of its video and of the files `beside` it, with the `EXPORT_FIELDS`."""
     own_id = item_id(batch_public_id, row["item_index"])
-    links = lasting_fields(row, kept, item_id=own_id, base=base)
-    is_stored = kept is not None and kept["state"] == ArchiveState.STORED and not row["is_deleted"]
+    links = lasting_links(row, kept, item_id=own_id, base=base)
+    stored = kept if kept is not None and kept["state"] == ArchiveState.STORED else None
+    facts = _NOTHING_STORED if stored is None or row["is_deleted"] else _stored_facts(stored)
     return {
         "index": row["item_index"],
         "item_id": own_id,
-        **{name: row[name] for name in EXPORT_FIELDS[2 : EXPORT_FIELDS.index("verdict")]},
+        **{name: row[name] for name in _FIELDS_OF_ROW},
         "video_url": links["video_url"],
         "verdict": row["verdict"],
         "verdict_reasons": None if row["verdict_reasons"] is None else ", ".join(row["verdict_reasons"]),
         "content_url": links["content_url"],
-        "archive_path": kept["video_key"] if kept is not None and is_stored else None,
-        **{name: links["archive"][name] if is_stored else None for name in _STORED_FACTS},
+        **facts,
         "expires_at": links["expires_at"],
         "further_paths": _further_paths(row, kept, beside),
+    }
+
+
+def _stored_facts(stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "archive_path": stored["video_key"],
+        "sha256": stored["sha256"],
+        "bytes": stored["bytes"],
+        "width": stored["width"],
+        "height": stored["height"],
+        "duration_seconds": duration_seconds(stored),
     }
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row
 from rushes.domain.archive import ArchiveState
 from rushes.domain.task import TaskStatus
 from rushes.store.acceptance import looks, manifests
-from rushes.store.database import Rows, skip_locked, statement, unindexed
+from rushes.store.database import Rows, dictionaries, skip_locked, statement, unindexed
 from rushes.store.outputs.due import DueRows
 from rushes.store.tasks import FinishedTask, storable
 
@@ -238,7 +238,7 @@ def files_of(connection: Connection, task_ids: Iterable[int]) -> dict[int, Mappi
         statement(f"SELECT f.* FROM {_IDS.sql(connection)} JOIN archived_files f ON f.task_id = v.id"),
         _IDS.parameters(connection, [(task_id,) for task_id in task_ids]),
     )
-    return {row.task_id: dict(row._mapping) for row in rows}
+    return {file["task_id"]: file for file in dictionaries(rows)}
 
 
 def due_count(connection: Connection) -> int:

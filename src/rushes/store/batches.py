@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from rushes.domain.credits import Part, Reservation, ReservationLine
 from rushes.domain.errors import NotFound
 from rushes.domain.task import BatchStatus, TaskStatus
-from rushes.store.database import Rows, for_update, statement
+from rushes.store.database import Rows, dictionaries, for_update, statement
 from rushes.store.tables import schema
 
 _IDS = Rows(id=int)
@@ -363,15 +363,16 @@ def list_items(
     limit: int | None = None,
     offset: int = 0,
     ascending: bool = True,
+    columns: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """The batch's items in order, as `without_deleted`; of an item that was retried, the newest row.
 
     `wanted` are the values of columns, None for any; `model` is that or the alias. With `indexes` only those
-    items, with `from_index` only those from there on.
+    items, with `from_index` only those from there on. With `columns` the rows have only these.
     """
     c = schema.video_tasks.c
     query = (
-        select(schema.video_tasks)
+        select(*(c[name] for name in columns or c.keys()))
         .where(*_items_wanted(batch_id, wanted))
         .order_by(c.item_index if ascending else c.item_index.desc())
     )
@@ -383,7 +384,7 @@ def list_items(
         query = query.offset(offset)
     if limit is not None:
         query = query.limit(limit)
-    return without_deleted(connection, connection.execute(query).mappings())
+    return without_deleted(connection, dictionaries(connection.execute(query)))
 
 
 def count_items(connection: Connection, batch_id: int, wanted: Mapping[str, str | None]) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, TextClause, make_url, text
+from sqlalchemy import Connection, CursorResult, TextClause, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -340,6 +340,12 @@ class Rows:
     ) -> Mapping[str, Any]:
         """The statement's parameters for `rows`, each in the order of the columns."""
         return {self._parameter: msgspec.json.encode(rows if isinstance(rows, list) else list(rows)).decode()}
+
+
+def dictionaries(result: CursorResult[Any]) -> list[dict[str, Any]]:
+    """The rows by the names of their columns; a row's own mapping takes four times as long to become one."""
+    names = tuple(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result.all()]
 
 
 def update_returning(

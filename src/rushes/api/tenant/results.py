@@ -1,9 +1,10 @@
 """What a batch came to, as files to take away: its export, and the manifest of its videos."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query, Request
+from sqlalchemy import Connection
 from starlette.responses import Response, StreamingResponse
 
 from rushes.api.auth import Caller
@@ -58,19 +59,20 @@ async def export_batch(
     """
     base = links_for(request, parts).base
 
-    async def page_from(index: int) -> list[dict[str, Any]]:
-        return await parts.database.read(
-            items.export_page, Scope(caller.account_id), batch_id, from_index=index, base=base
-        )
+    def page_from(connection: Connection, index: int) -> tuple[bytes, int | None]:
+        """The rows from there on, made on the thread that reads them, and where the next ones start."""
+        scope = Scope(caller.account_id)
+        page = items.export_page(connection, scope, batch_id, from_index=index, base=base)
+        return export_rows(page, format, raw=raw), page[-1]["index"] + 1 if page else None
 
-    first = await page_from(0)
+    first = await parts.database.read(page_from, 0)
 
     async def rows() -> AsyncIterator[bytes]:
-        page = first
+        page, index = first
         yield export_head(EXPORT_FIELDS, format)
-        while page:
-            yield export_rows(page, format, raw=raw)
-            page = await page_from(page[-1]["index"] + 1)
+        while index is not None:
+            yield page
+            page, index = await parts.database.read(page_from, index)
 
     return StreamingResponse(
         rows(),
