@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rushes.domain.errors import ArchiveUnavailable, NotFound, SettingsError
@@ -120,6 +121,30 @@ def test_what_is_put_is_read_in_whole_and_in_parts_and_never_written_over(place:
         for ask in (store.size_of, store.sha256_of):
             with pytest.raises(NotFound):
                 await ask("a/b/1.mp4")
+
+    asyncio.run(scenario())
+
+
+def test_names_that_lead_elsewhere_or_name_a_folder_are_not_in_the_archive(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = ObjectStore(str(tmp_path / "objects"))
+        await put(store, "a/1.mp4", CONTENT)
+        (tmp_path / "secret").write_bytes(CONTENT)
+        for key in ("../secret", str(tmp_path / "secret"), "a", "a/1.mp4/2", "b/1.mp4"):
+            with pytest.raises(NotFound):
+                await all_of(store, key)
+
+    asyncio.run(scenario())
+
+
+def test_a_reader_that_stops_in_the_middle_closes_the_file(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = ObjectStore(str(tmp_path))
+        await put(store, "1.mp4", bytes(3 * 1024 * 1024))
+        chunks = store.read("1.mp4")
+        assert await anext(chunks)
+        await chunks.aclose()
+        assert str(tmp_path / "1.mp4") not in [file.path for file in psutil.Process().open_files()]
 
     asyncio.run(scenario())
 

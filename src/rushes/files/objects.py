@@ -6,7 +6,8 @@ obstore's errors carry a driver's debug text of many lines; what leaves here is 
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -100,8 +101,13 @@ class ObjectStore:
             return True
         raise NameTaken(f"another file has the name {key} in the archive")
 
-    async def read(self, key: str, *, first: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    def read(self, key: str, *, first: int = 0, end: int | None = None) -> AsyncGenerator[bytes]:
         """The object's bytes from `first` up to and without `end`; raises `NotFound`."""
+        if self.folder is not None:
+            return _read_local(self.folder, key, first, end)
+        return self._read_remote(key, first, end)
+
+    async def _read_remote(self, key: str, first: int, end: int | None) -> AsyncGenerator[bytes]:
         try:
             options: Any = {} if end is None else {"range": (first, end)}
             if end is None and first:
@@ -147,6 +153,46 @@ class ObjectStore:
         await self.remove(key)
         if found != probe:
             raise ArchiveUnavailable("the archive gave back other bytes than it was given")
+
+
+class _OpenFile:
+    """A file that threads read part by part. It is closed once none of them reads, though nobody may wait."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()  # by then its number may be another file's
+        self._file = path.open("rb", buffering=0)
+
+    def read(self, at: int, bytes_max: int) -> bytes:
+        """The part that starts there, empty at the end."""
+        with self._lock:
+            return os.pread(self._file.fileno(), bytes_max, at)
+
+    def close(self) -> None:
+        """Close it; nothing is read after that."""
+        with self._lock:
+            self._file.close()
+
+
+async def _read_local(folder: Path, key: str, at: int, end: int | None) -> AsyncGenerator[bytes]:
+    """`ObjectStore.read` of a folder. (obstore reads files by 8 KB, which takes half as much time again.)"""
+    if ".." in Path(key).parts or Path(key).is_absolute():
+        raise NotFound(f"{key} is not in the archive")
+    try:
+        file = await asyncio.to_thread(_OpenFile, folder / key)
+        try:
+            while end is None or at < end:
+                bytes_max = READ_CHUNK_BYTES if end is None else min(READ_CHUNK_BYTES, end - at)
+                part = await asyncio.to_thread(file.read, at, bytes_max)
+                if not part:
+                    return
+                yield part
+                at += len(part)
+        finally:
+            await asyncio.to_thread(file.close)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise NotFound(f"{key} is not in the archive") from None
+    except OSError as error:
+        raise _unavailable(error) from error
 
 
 def local_folder(url: str) -> Path | None:
