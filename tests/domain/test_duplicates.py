@@ -2,7 +2,7 @@
 
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.input.auto import AutoRule
-from rushes.domain.input.duplicates import duplicates
+from rushes.domain.input.duplicates import duplicates, request_key, request_keys
 from rushes.domain.input.priced import validate_drafts
 from rushes.domain.input.prompts import TaskDraft
 
@@ -43,3 +43,17 @@ def test_items_whose_model_is_chosen_later_are_the_same_by_what_was_asked_and_wi
         drafts[:1], DEFAULT_CATALOGUE, 0.0, auto=AutoRule((model.name,), credits_max=10**6)
     )
     assert duplicates([priced[0], capped[0]]) == []
+
+
+def test_keys_stay_the_same_for_good_as_rows_hold_them() -> None:
+    drafts = [
+        TaskDraft(' a "kite" \u00e9\U0001f600\n', "sora-2", {}),
+        TaskDraft("a fox", "sora-2", {"duration": 15}),
+        TaskDraft("a boat", "wan-3.0", {"seed": 1}),
+        TaskDraft("a bear", "sora-2", {"first_frame": "@fox.last_frame"}),
+        TaskDraft("a fox", "sora-2", {"duration": 15}, custom_id="fox"),
+    ]
+    priced = validate_drafts(drafts, DEFAULT_CATALOGUE, 0.0)
+    first, second, third = -791189101765988535, 1446747343715766258, 7421566258261053654
+    assert request_keys(priced) == [first, second, third, None, second]
+    assert [request_key(each) for each in priced] == request_keys(priced)
