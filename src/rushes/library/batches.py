@@ -19,7 +19,6 @@ from rushes.domain.input.duplicates import duplicates
 from rushes.domain.input.priced import PricedDraft, validate_drafts
 from rushes.domain.input.prompts import Defaults, TaskDraft, check_request_id, drafts_from_objects
 from rushes.domain.retries import RetryPolicy, read_policy
-from rushes.domain.task import TaskStatus
 from rushes.files.due import recording_successes
 from rushes.files.uploads import GivenUploads, check_file, check_given_files, upload_view
 from rushes.library.opened import DEFAULT_ACCOUNT
@@ -32,6 +31,7 @@ from rushes.providers.answers import is_remote_task_id
 from rushes.read.acceptance.expected import expected
 from rushes.read.quotes import bought_before
 from rushes.store import batches, ledger
+from rushes.store.tasks.items import failed_indexes
 from rushes.wiring import (
     gate_rules,
     poll_where_sent,
@@ -320,8 +320,9 @@ class WithBatches(Reading):
             row_id = batches.batch_row_id(connection, batch_id)
             chosen = indexes
             if chosen is None:
-                failed = batches.list_items(connection, row_id, wanted={"status": TaskStatus.FAILED.value})
-                chosen = [row["item_index"] for row in failed]
+                chosen = failed_indexes(
+                    connection, row_id, failure_type=None, from_index=0, limit=accepting.BATCH_ITEMS_MAX
+                )
             retry_all(connection, row_id, chosen, now_ms=wall_clock_ms(), reprice=self.catalogue.charge)
             facts = {"items": len(chosen), "first": list(chosen[:LOGGED_ITEMS_MAX])}
             self.acted(connection, "batch.retry", f"batch {batch_id}", after=facts)
