@@ -56,12 +56,12 @@ def run(
 ) -> dict[str, Any]:
     """Print the table and write the section `api`; returns it."""
     data: dict[str, Any] = {"items": items, "listeners": listeners}
-    with postgresql_server() as uri, _own_core():
+    with postgresql_server() as uri, own_core():
         for dialect in dialects:
             with fresh_database(dialect, server_uri=uri) as database:
                 url = database.url.render_as_string(hide_password=False)
-                key = asyncio.run(_account(url, credits=items * 10 * (rounds + 2) + 100_000))
-                with _serving(url, key) as server, _serving(url, key, _CONSTANT) as constant:
+                key = asyncio.run(account(url, credits=items * 10 * (rounds + 2) + 100_000))
+                with serving(url, key) as server, serving(url, key, _CONSTANT) as constant:
                     found = {
                         **_posts(server, items, rounds),
                         **_reads(server, constant, seconds, rounds),
@@ -135,7 +135,8 @@ class Server:
             return found
 
 
-async def _account(url: str, *, credits: int) -> str:
+async def account(url: str, *, credits: int) -> str:
+    """Grant an account its credits; returns a key of it."""
     settings = Settings.load({"RUSHES_DATABASE_URL": url}, env_file=None)
     async with Rushes(settings) as rushes:
         await rushes.grant(credits)
@@ -149,7 +150,8 @@ _FOLDER: Final = Path(__file__).parent.parent
 
 
 @contextlib.contextmanager
-def _serving(url: str, key: str, program: tuple[str, ...] = _SERVICE) -> Iterator[Server]:
+def serving(url: str, key: str, program: tuple[str, ...] = _SERVICE, **more: str) -> Iterator[Server]:
+    """A service of this database in a process of its own, on the first core, with `more` settings."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RUSHES_")}
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
@@ -165,23 +167,29 @@ def _serving(url: str, key: str, program: tuple[str, ...] = _SERVICE) -> Iterato
                 "RUSHES_DATABASE_URL": url,
                 "RUSHES_CLIENTS_PER_ADDRESS_MAX": "4000",  # all clients are on this machine
                 "RUSHES_STREAMS_PER_ACCOUNT_MAX": "2000",
+                **more,
             },
         )
         try:
             assert process.stdout is not None
             address = json.loads(process.stdout.readline())["url"]
-            measured = psutil.Process(process.pid)
-            cores = sorted(os.sched_getaffinity(os.getppid()))
-            if len(cores) > 1:
-                measured.cpu_affinity(cores[:1])
-            yield Server(int(address.rsplit(":", 1)[1]), key, measured)
+            yield Server(int(address.rsplit(":", 1)[1]), key, on_first_core(process.pid))
         finally:
             process.terminate()
             process.communicate(timeout=60)
 
 
+def on_first_core(pid: int) -> psutil.Process:
+    """The process, which from now on runs there alone, where there are several."""
+    measured = psutil.Process(pid)
+    cores = sorted(os.sched_getaffinity(os.getppid()))
+    if len(cores) > 1:
+        measured.cpu_affinity(cores[:1])
+    return measured
+
+
 @contextlib.contextmanager
-def _own_core() -> Iterator[None]:
+def own_core() -> Iterator[None]:
     """The load leaves the first core to the server."""
     before = os.sched_getaffinity(0)
     if len(before) > 1:

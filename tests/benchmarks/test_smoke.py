@@ -5,14 +5,28 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import _peers, api, callbacks, claims, lateness, machines, memory, poll, report, rows, settle
+from benchmarks import (
+    _peers,
+    api,
+    callbacks,
+    claims,
+    lateness,
+    machines,
+    memory,
+    poll,
+    report,
+    rows,
+    settle,
+    transfers,
+)
 
 
 @pytest.fixture(autouse=True)
 def report_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The report of the machine's last real run is left alone."""
     path = tmp_path / "bench.json"
-    for module in (api, callbacks, claims, poll, settle, lateness, memory, machines, rows):
+    modules = (api, callbacks, claims, poll, settle, lateness, memory, machines, rows, transfers)
+    for module in modules:
         monkeypatch.setattr(
             module, "write_section", lambda name, data: report.write_section(name, data, path=path)
         )
@@ -83,6 +97,16 @@ def test_api() -> None:
     found = api.run(items=20, rounds=1, seconds=0.2, listeners=5, dialects=("sqlite",))
     assert found["sqlite"]["gets_per_s"] > 0
     assert found["sqlite"]["listeners_complete"] == 5
+
+
+def test_transfers() -> None:
+    found = transfers.run(
+        items=20, batches=2, video_bytes=2_500_000, fetches=2, rounds=1, dialects=("sqlite",)
+    )
+    assert found["sqlite"]["retry_seconds"] > 0
+    for form in ("jsonl", "csv"):
+        assert found["sqlite"][f"{form}_per_s"] > 0
+    assert found["sqlite"]["downloads_to_plain"] > 0
 
 
 def test_claims() -> None:
