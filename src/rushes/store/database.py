@@ -342,6 +342,11 @@ class Rows:
         return {self._parameter: msgspec.json.encode(rows if isinstance(rows, list) else list(rows)).decode()}
 
 
+def as_given(connection: Connection, column: str) -> str:
+    """ORDER BY for an INSERT of `Rows` that stand in this order: SQLite keeps it without, and would sort."""
+    return f" ORDER BY {column}" if is_postgresql(connection) else ""
+
+
 def dictionaries(result: CursorResult[Any]) -> list[dict[str, Any]]:
     """The rows by the names of their columns; a row's own mapping takes four times as long to become one."""
     names = tuple(result.keys())

@@ -8,8 +8,7 @@ from sqlalchemy import Connection
 
 from rushes.domain.catalogue.price import Charge
 from rushes.domain.input.auto import AUTO
-from rushes.store.connections.dialects import is_postgresql
-from rushes.store.database import Rows, statement
+from rushes.store.database import Rows, as_given, statement
 from rushes.store.reuse import sources
 from rushes.store.reuse.sources import Source
 from rushes.store.tasks.charges import CHARGE_COLUMNS, CHARGE_FIELDS, charge_row
@@ -107,8 +106,6 @@ def insert_tasks(
     items, kinds = _items_and_kinds(tasks, deadline_at_ms)
     columns = "item_index, custom_id, prompt, metadata, request_key, retry_number, model, options, credits"
     columns += f", provider, api_model, alias, deadline_at_ms, {_LINK_COLUMNS}, {CHARGE_COLUMNS}"
-    # SQLite takes the items one after the other, and would sort them for nothing
-    in_order = " ORDER BY item_index" if is_postgresql(connection) else ""
     connection.execute(
         statement(
             # CROSS JOIN, as SQLite would else look through all items once for each kind
@@ -116,7 +113,8 @@ def insert_tasks(
             f" INSERT INTO video_tasks (batch_id, account_id, status, created_at_ms, {columns})"
             f" SELECT CAST(:batch_id AS bigint), CAST(:account_id AS bigint), 'pending',"
             f" CAST(:now AS bigint), {columns}"
-            f" FROM {_ITEMS.sql(connection)} CROSS JOIN k WHERE k.number = v.kind{in_order}"
+            f" FROM {_ITEMS.sql(connection)} CROSS JOIN k WHERE k.number = v.kind"
+            f"{as_given(connection, 'item_index')}"
         ),
         {
             **_ITEMS.parameters(connection, items),
