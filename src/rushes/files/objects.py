@@ -8,7 +8,9 @@ import hashlib
 import os
 import threading
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -25,6 +27,9 @@ ONE_PUT_BYTES_MAX: Final = 64 * 1024 * 1024
 """Larger objects go up in parts; a store's "only if it is new" is for objects that go up in one."""
 
 READ_CHUNK_BYTES: Final = 1024 * 1024
+
+READERS_MAX: Final = 8
+"""Threads that read files of a folder: a disk that hangs keeps nobody waiting but who reads from it."""
 
 REMOTE_RETRIES_MAX: Final = 2
 REMOTE_RETRY_SECONDS: Final = 10.0
@@ -155,6 +160,9 @@ class ObjectStore:
             raise ArchiveUnavailable("the archive gave back other bytes than it was given")
 
 
+_READERS: Final = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="rushes-file")
+
+
 class _OpenFile:
     """A file that threads read part by part. It is closed once none of them reads, though nobody may wait."""
 
@@ -178,17 +186,18 @@ async def _read_local(folder: Path, key: str, at: int, end: int | None) -> Async
     if ".." in Path(key).parts or Path(key).is_absolute():
         raise NotFound(f"{key} is not in the archive")
     try:
-        file = await asyncio.to_thread(_OpenFile, folder / key)
+        on_thread = partial(asyncio.get_running_loop().run_in_executor, _READERS)
+        file = await on_thread(_OpenFile, folder / key)
         try:
             while end is None or at < end:
                 bytes_max = READ_CHUNK_BYTES if end is None else min(READ_CHUNK_BYTES, end - at)
-                part = await asyncio.to_thread(file.read, at, bytes_max)
+                part = await on_thread(file.read, at, bytes_max)
                 if not part:
                     return
                 yield part
                 at += len(part)
         finally:
-            await asyncio.to_thread(file.close)
+            await on_thread(file.close)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise NotFound(f"{key} is not in the archive") from None
     except OSError as error:
