@@ -5,7 +5,6 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
 from sqlalchemy import text
 
@@ -31,9 +30,7 @@ def _accept(
     vault: Vault, keys: list[int | None], *, name: str, reuse: bool = True, price: int = 10, **more: Any
 ) -> int:
     asked = request(vault.account_id, [price] * len(keys), request_id=name, **more)
-    tasks = [
-        msgspec.structs.replace(task, request_key=key) for task, key in zip(asked.tasks, keys, strict=True)
-    ]
+    tasks = [replace(task, request_key=key) for task, key in zip(asked.tasks, keys, strict=True)]
     accepted = vault.books.database.run(
         accept_batch, replace(asked, tasks=tasks, reuse=reuse), public_id=name, now_ms=vault.books.now_ms
     )

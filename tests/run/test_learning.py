@@ -4,7 +4,7 @@ import pytest
 
 from rushes.domain.polling.progress import ProgressMark
 from rushes.domain.polling.schedule import LadderSchedule
-from rushes.run.lane.learning import TOLD_SHARE, learn_end, learn_running
+from rushes.run.lane.learning import LEARNED_SHARE, learn_end, learn_running
 from rushes.run.lane.remote_task import RemoteTask
 
 SENT_AT = 1_000.0
@@ -61,7 +61,7 @@ def test_stretches_that_are_short_for_their_age_are_told_together() -> None:
         learn_running(schedule, polled, SENT_AT + 10.0 + number / 10, None)
     assert len(schedule.running) < 60
     for after, by in schedule.running[1:]:
-        assert TOLD_SHARE * by <= by - after <= TOLD_SHARE * by + 0.11
+        assert LEARNED_SHARE * by <= by - after <= LEARNED_SHARE * by + 0.11
 
 
 def test_an_adopted_task_teaches_from_when_it_is_seen_here() -> None:

@@ -109,7 +109,7 @@ def priced_tasks(drafts: Sequence[PricedDraft]) -> list[NewTask]:
     for index, first in enumerate(followed([priced.draft for priced in drafts])):
         if first is not None:
             link = Followed(first, str(drafts[first].draft.custom_id))
-            found[index] = msgspec.structs.replace(found[index], follows=link)
+            found[index] = replace(found[index], follows=link)
     return found
 
 
@@ -132,7 +132,7 @@ def _task(index: int, priced: PricedDraft, key: int | None) -> NewTask:
     )
     if not priced.choices:
         return found
-    return msgspec.structs.replace(found, model=AUTO, provider=AUTO, api_model=AUTO, alias=AUTO, charge=None)
+    return replace(found, model=AUTO, provider=AUTO, api_model=AUTO, alias=AUTO, charge=None)
 
 
 def label_text(value: str | int | float) -> str:

@@ -90,7 +90,7 @@ def fold_some(
     if batch_ids:
         folds.remove_batches(connection, batch_ids)
     if entries:
-        folds.remove_entries(connection, account_id, through_seq=end.through_seq)
+        folds.remove_entries(connection, account_id, after_seq=start.through_seq, through_seq=end.through_seq)
     tasks = sum(len(statement.items) for statement in statements)
     return Folded(len(lines), tasks, entries, chosen[-1] if chosen else 0)
 

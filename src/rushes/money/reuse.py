@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-import msgspec
 from sqlalchemy import Connection
 
 from rushes.domain.catalogue.price import Charge
@@ -50,7 +49,7 @@ def reusing(
         else:
             found.append(task)
             continue
-        free = msgspec.structs.replace(
+        free = replace(
             task,
             credits=0,
             charge=_nothing(task.charge),

@@ -1,11 +1,11 @@
-"""What the polls of a task teach the schedule: how long it rendered, and what its progress foretold."""
+"""What the polls of a task teach the schedule: how long it rendered, and what its progress was worth."""
 
 from rushes.domain.polling.progress import next_mark
 from rushes.domain.polling.schedule import PollSchedule
 from rushes.run.lane.remote_task import RemoteTask
 
-TOLD_SHARE = 1 / 16
-"""Of a task's age: shorter stretches of rendering are told to the schedule together. Its bins are wider."""
+LEARNED_SHARE = 1 / 16
+"""Of a task's age: shorter stretches of rendering are learned together. Its bins are wider."""
 
 
 def learn_running(schedule: PollSchedule, task: RemoteTask, now: float, progress: int | None) -> None:
@@ -13,8 +13,8 @@ def learn_running(schedule: PollSchedule, task: RemoteTask, now: float, progress
     sent_at = task.sent_at
     seen, task.seen_running_at = task.seen_running_at, now
     if seen is None:
-        task.told_at = now
-    elif now - task.told_at >= TOLD_SHARE * (now - sent_at):
+        task.learned_at = now
+    elif now - task.learned_at >= LEARNED_SHARE * (now - sent_at):
         _tell_running(schedule, task, until=now)
     if progress is not None:
         task.mark = next_mark(
@@ -27,7 +27,7 @@ def learn_end(schedule: PollSchedule, task: RemoteTask, now: float) -> None:
     seen = task.seen_running_at
     if seen is None:  # adopted, and not seen rendering here
         return
-    if task.told_at < seen:
+    if task.learned_at < seen:
         _tell_running(schedule, task, until=seen)
     schedule.saw_end(
         model=task.model,
@@ -38,6 +38,6 @@ def learn_end(schedule: PollSchedule, task: RemoteTask, now: float) -> None:
 
 
 def _tell_running(schedule: PollSchedule, task: RemoteTask, *, until: float) -> None:
-    sent_at, told_at = task.sent_at, task.told_at
-    task.told_at = until
-    schedule.saw_running(model=task.model, after_seconds=told_at - sent_at, by_seconds=until - sent_at)
+    sent_at, learned_at = task.sent_at, task.learned_at
+    task.learned_at = until
+    schedule.saw_running(model=task.model, after_seconds=learned_at - sent_at, by_seconds=until - sent_at)

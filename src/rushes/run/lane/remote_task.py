@@ -21,6 +21,7 @@ class RemoteTask:
         "host",
         "is_drop_asked",
         "is_dropped",
+        "learned_at",
         "mark",
         "misses",
         "model",
@@ -35,7 +36,6 @@ class RemoteTask:
         "soft_deadline",
         "stored_progress",
         "task_id",
-        "told_at",
     )
 
     def __init__(
@@ -67,7 +67,7 @@ class RemoteTask:
         self.hard_deadline = hard_deadline
         # when it was last known to render; an adopted task must first be seen doing so here
         self.seen_running_at: float | None = None if is_adopted else sent_at
-        self.told_at = sent_at  # up to when the schedule has been told that it renders
+        self.learned_at = sent_at  # up to when the schedule knows that it rendered
         self.mark: ProgressMark | None = None
         self.rate = 0.0
         self.due = 0.0

@@ -275,9 +275,14 @@ def _remove_remote_ids(connection: Connection, its: str, parameters: Any) -> Non
     )
 
 
-def remove_entries(connection: Connection, account_id: int, *, through_seq: int) -> int:
-    """Delete the account's ledger entries up to that one; refused for any that no fold stands for."""
+def remove_entries(connection: Connection, account_id: int, *, after_seq: int, through_seq: int) -> int:
+    """Delete the account's ledger entries between those; refused for any that no fold stands for.
+
+    There is none before: but an index on PostgreSQL still has what earlier folds deleted, and would pass it.
+    """
     return connection.execute(
-        statement("DELETE FROM ledger_entries WHERE account_id = :account_id AND seq <= :seq"),
-        {"account_id": account_id, "seq": through_seq},
+        statement(
+            "DELETE FROM ledger_entries WHERE account_id = :account_id AND seq > :after AND seq <= :through"
+        ),
+        {"account_id": account_id, "after": after_seq, "through": through_seq},
     ).rowcount

@@ -1,6 +1,7 @@
 """New tasks: the first tries of a batch's items, and their next ones."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -62,7 +63,8 @@ class Followed(NamedTuple):
     custom_id: str
 
 
-class NewTask(msgspec.Struct, frozen=True):
+@dataclass(slots=True)
+class NewTask:
     """What `insert_tasks` stores for one item. `options` and `metadata` are JSON objects.
 
     `charge` says what is sent and what it is expected to cost; its credits are `credits`. Equal requests have
