@@ -21,6 +21,7 @@ from rushes.money import accept
 from rushes.money.settle import Group, apply_group
 from rushes.read import batches as batch_reads
 from rushes.read import ledger as ledger_reads
+from rushes.read.board import accounts as board
 from rushes.read.board import batch_tabs, failures, overview
 from rushes.read.board.item import item_in_full
 from rushes.read.deliveries import delivery_page
@@ -29,6 +30,7 @@ from rushes.read.items import ItemFilter
 from rushes.read.scope import OPERATOR, Span
 from rushes.run import failover
 from rushes.run.lane.fairness import claim_fairly
+from rushes.run.retention import DAY_MS
 from rushes.store import batches, deliveries, ledger, tasks, workers
 from rushes.store.database import Database
 from rushes.store.migrations import migrate
@@ -362,6 +364,38 @@ def test_upkeep_and_sending_of_webhooks_read_no_history(webhook_database: tuple[
         purges = [plan for statement, plan in explained.plans if "DELETE" in statement]
         assert all("ix_webhook_deliveries_ended" in plan for plan in purges), purges
         installation.analyze(database)
+
+
+def test_reads_of_an_account_do_not_pass_its_whole_ledger(large_database: Database) -> None:
+    installation.analyze(large_database)
+    now = installation.now_ms()
+
+    def read(connection: Connection) -> None:
+        board.account_board(connection, "history", entries=Span(25), now_ms=now + 400 * DAY_MS)
+        board.month_statement(connection, "history", from_ms=now - 60 * DAY_MS, to_ms=now - 30 * DAY_MS)
+        newest, public_id = connection.execute(
+            text(
+                "SELECT t.id, b.public_id FROM video_tasks t JOIN batches b ON b.id = t.batch_id"
+                " WHERE t.status = 'processing' ORDER BY t.id DESC LIMIT 1"
+            )
+        ).one()
+        item_in_full(
+            connection, public_id, 0, catalogue=DEFAULT_CATALOGUE, links=FileLinks(b"any"), now_ms=now
+        )
+        ledger.settled_parts(connection, newest)
+
+    plans = [
+        (statement, plan)
+        for statement, plan in explain(large_database, read).plans
+        if "ledger_entries" in statement
+    ]
+    assert [statement for statement, _ in plans if "count(*)" in statement] == []
+    by_time = [plan for statement, plan in plans if re.search(r"WHERE .*created_at_ms", statement, re.DOTALL)]
+    by_task = [plan for statement, plan in plans if re.search(r"WHERE .*task_id", statement, re.DOTALL)]
+    assert len(by_time) >= 4
+    assert [plan for plan in by_time if "ix_ledger_entries_time" not in plan] == []
+    assert len(by_task) == 2
+    assert [plan for plan in by_task if "ix_ledger_entries_batch" not in plan] == []
 
 
 def test_a_whole_table_that_is_read_would_be_noticed(large_database: Database) -> None:

@@ -16,7 +16,9 @@ from rushes.domain.input.uploads import Upload
 from rushes.domain.task import OutputFile, OutputKind, Succeeded
 from rushes.money.retry import retry_failed
 from rushes.money.settle import Group, apply_group
+from rushes.read.board.accounts import month_statement
 from rushes.read.compatible import file_batches
+from rushes.read.ledger import LedgerFilter, ledger_page
 from rushes.read.scope import OPERATOR
 from rushes.store import action_log, caps, keys, operators, webhook_keys
 from rushes.store import installation as installation_facts
@@ -27,7 +29,7 @@ from rushes.store.migrations import migrate
 from rushes.store.outputs import further
 from rushes.store.tables import guards
 from rushes.store.tasks import asked, finish_if_owned, pauses, turns
-from tests.books import PROVIDER, REFUSED, Books
+from tests.books import PROVIDER, REFUSED, Books, assert_sound, video
 from tests.conftest import DIALECTS
 
 
@@ -490,3 +492,29 @@ def test_what_waits_and_runs_beside_choices_and_repairs_has_the_model_that_it_as
     assert sorted(task.batch_id for task in Books(empty).claim()) == [1, 2]
     rows = Books(empty).rows("SELECT DISTINCT model, choice, repair FROM video_tasks")
     assert rows == [{"model": "sora-2", "choice": None, "repair": None}]
+
+
+def test_ledgers_of_before_are_found_by_their_time_and_grow_on(empty: Database) -> None:
+    upgrade_to(empty, "0035")
+    books = Books(empty)
+    account_id = books.account()
+    books.grant(account_id, 50)
+    books.accept(account_id, [10, 10, 10])
+    first, *others = books.claim()
+    books.name([first, *others])
+    books.finish([(first, video(first))])
+    migrate.upgrade(empty)
+    assert empty.run_reading(guards.missing_columns) == empty.run_reading(guards.missing_guards) == []
+    books.now_ms = 90_000_000
+    books.finish([(each, REFUSED) for each in others])
+    assert_sound(books)
+    early = empty.run_reading(month_statement, "default", from_ms=0, to_ms=2_000)
+    assert (early.opening, early.closing, early.moves) == (
+        0,
+        20,
+        [("purchase", 1, 50), ("reserve", 1, -30), ("settle", 1, 0)],
+    )
+    late = empty.run_reading(month_statement, "default", from_ms=2_000, to_ms=100_000_000)
+    assert (late.opening, late.closing, late.moves) == (20, 40, [("refund", 2, 20)])
+    entries, total = empty.run_reading(ledger_page, OPERATOR, LedgerFilter("default"), limit=2, offset=0)
+    assert ([entry["type"] for entry in entries], total) == (["refund", "refund"], 5)

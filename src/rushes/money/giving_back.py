@@ -34,7 +34,7 @@ def give_back(
 
     The task is locked, and the account is before any batch is.
     """
-    parts = ledger.settled_parts(connection, account_id, task_id)
+    parts = ledger.settled_parts(connection, task_id)
     live = [part for part in parts if part[1] is None or part[1] > now_ms]
     total = sum(amount for _, _, amount in live)
     if not given_back.note(connection, task_id, credits=total, reason=reason, now_ms=now_ms):

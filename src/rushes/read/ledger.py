@@ -51,8 +51,12 @@ def ledger_page(
 ) -> tuple[list[dict[str, Any]], int]:
     """Entries, newest first, and how many there are in all. Raises `NotFound`."""
     conditions = _conditions(connection, scope, wanted)
-    total = connection.scalar(select(func.count()).select_from(schema.ledger_entries).where(*conditions))
-    return _entries(connection, conditions, Span(limit, offset)), int(total or 0)
+    if wanted == LedgerFilter(wanted.account):
+        total = _count_all(connection, scope, wanted.account)
+    else:
+        count = select(func.count()).select_from(schema.ledger_entries).where(*conditions)
+        total = int(connection.scalar(count) or 0)
+    return _entries(connection, conditions, Span(limit, offset)), total
 
 
 def ledger_entries(
@@ -63,11 +67,27 @@ def ledger_entries(
 
 
 def entries_of_item(
-    connection: Connection, account_id: int, task_ids: Sequence[int], *, limit: int
+    connection: Connection, account_id: int, batch_id: int, task_ids: Sequence[int], *, limit: int
 ) -> list[dict[str, Any]]:
-    """The entries of an item's tasks, newest first."""
+    """The entries of the tasks of one of a batch's items, newest first."""
     c = schema.ledger_entries.c
-    return _entries(connection, [c.account_id == account_id, c.task_id.in_(task_ids)], Span(limit))
+    # by the batch they are found; an account may have millions
+    conditions = [c.account_id == account_id, c.batch_id == batch_id, c.task_id.in_(task_ids)]
+    return _entries(connection, conditions, Span(limit))
+
+
+def _count_all(connection: Connection, scope: Scope, account: str | None) -> int:
+    """How many entries there are of an account, or of all, by their numbers: counting millions takes long.
+
+    They are numbered without a gap, from the first that is not folded away.
+    """
+    accounts, folds = schema.accounts, schema.folds
+    folded = select(func.max(folds.c.ledger_through_seq)).where(folds.c.account_id == accounts.c.id)
+    kept = accounts.c.ledger_seq - func.coalesce(folded.scalar_subquery(), 0)
+    conditions = [scope.includes(accounts.c.id)]
+    if account is not None:
+        conditions.append(accounts.c.name == account)
+    return int(connection.scalar(select(func.coalesce(func.sum(kept), 0)).where(*conditions)) or 0)
 
 
 def _conditions(connection: Connection, scope: Scope, wanted: LedgerFilter) -> list[ColumnElement[bool]]:

@@ -264,14 +264,14 @@ def grant(
     return int(lot_id)
 
 
-def settled_parts(connection: Connection, account: int, task_id: int) -> list[tuple[str, int | None, int]]:
+def settled_parts(connection: Connection, task_id: int) -> list[tuple[str, int | None, int]]:
     """What the task's settlement kept of each lot: the lot's kind, its end, and the credits."""
     text = connection.scalar(
         statement(
-            "SELECT parts FROM ledger_entries WHERE account_id = :account AND task_id = :task_id"
-            " AND type = 'settle'"
+            "SELECT parts FROM ledger_entries WHERE task_id = :task_id AND type = 'settle'"
+            " AND batch_id = (SELECT batch_id FROM video_tasks WHERE id = :task_id)"
         ),
-        {"account": account, "task_id": task_id},
+        {"task_id": task_id},
     )
     parts = () if text is None else decode_parts(text)
     rows = connection.execute(

@@ -110,7 +110,7 @@ def _balance_before(connection: Connection, account_id: int, at_ms: int) -> int:
     found = connection.scalar(
         statement(
             "SELECT balance_after FROM ledger_entries WHERE account_id = :account_id AND created_at_ms < :at"
-            " ORDER BY seq DESC LIMIT 1"
+            " ORDER BY created_at_ms DESC, seq DESC LIMIT 1"
         ),
         {"account_id": account_id, "at": at_ms},
     )

@@ -86,6 +86,7 @@ ledger_entries = Table(
     one_of("type", EntryType),
     CheckConstraint("balance_after >= 0", name="balance_after"),
     Index("ix_ledger_entries_batch", "batch_id", "seq"),
+    Index("ix_ledger_entries_time", "account_id", "created_at_ms", "seq"),
 )
 
 given_back = Table(
