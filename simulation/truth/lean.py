@@ -108,9 +108,9 @@ class LeanConnection:
         """See SQLAlchemy's `Connection`."""
         return self.execute(wanted, parameters).scalars()
 
-    def exec_driver_sql(self, sql: str) -> LeanResult:
+    def exec_driver_sql(self, sql: str, parameters: tuple[Any, ...] = ()) -> LeanResult:
         """See SQLAlchemy's `Connection`."""
-        return LeanResult(self._raw.execute(sql))
+        return LeanResult(self._raw.execute(sql, parameters))
 
     @contextmanager
     def begin_nested(self) -> Iterator[None]:

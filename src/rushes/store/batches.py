@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from rushes.domain.credits import Part, Reservation, ReservationLine
 from rushes.domain.errors import NotFound
 from rushes.domain.task import BatchStatus, TaskStatus
-from rushes.store.database import Rows, dictionaries, for_update, statement
+from rushes.store.database import Rows, dictionaries, for_update, insert_rows, statement
 from rushes.store.tables import schema
 
 _IDS = Rows(id=int)
@@ -284,13 +284,7 @@ def insert_events(
 ) -> None:
     """Append `(batch_id, seq, type, task_id)`; `seq` comes from the locked batch's `event_seq`."""
     if events:
-        connection.execute(
-            statement(
-                "INSERT INTO batch_events (batch_id, seq, type, task_id, created_at_ms)"
-                f" SELECT batch_id, seq, type, task_id, created_at_ms FROM {_EVENTS.sql(connection)}"
-            ),
-            _EVENTS.parameters(connection, [(*item, now_ms) for item in events]),
-        )
+        insert_rows(connection, "batch_events", _EVENTS, [(*item, now_ms) for item in events])
 
 
 def append_event_of_task(connection: Connection, task_id: int, event: str, *, now_ms: int) -> None:

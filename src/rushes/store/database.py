@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, CursorResult, TextClause, make_url, text
@@ -328,7 +329,7 @@ class Rows:
 
     def __init__(self, table: str = "v", /, **columns: type) -> None:
         self._table = table
-        self._columns = tuple(columns.items())
+        self.names, self._columns = tuple(columns), tuple(columns.items())
         self._parameter = "rows" if table == "v" else f"rows_of_{table}"
 
     def sql(self, connection: Connection) -> str:
@@ -345,6 +346,30 @@ class Rows:
 def as_given(connection: Connection, column: str) -> str:
     """ORDER BY for an INSERT of `Rows` that stand in this order: SQLite keeps it without, and would sort."""
     return f" ORDER BY {column}" if is_postgresql(connection) else ""
+
+
+INSERTED_AT_ONCE: Final = 100
+"""Rows of one INSERT of bound values: SQLite's driver keeps a statement for each number of them."""
+
+
+def insert_rows(connection: Connection, table: str, rows: Rows, values: Sequence[Sequence[Any]]) -> None:
+    """Append rows to a table, each value in the order of the columns of `rows`.
+
+    SQLite takes bound values in a quarter of the time in which it takes them out of JSON.
+    """
+    names = ", ".join(rows.names)
+    if is_postgresql(connection):
+        insert = f"INSERT INTO {table} ({names}) SELECT {names} FROM {rows.sql(connection)}"
+        connection.execute(statement(insert), rows.parameters(connection, values))
+        return
+    for part in (values[at : at + INSERTED_AT_ONCE] for at in range(0, len(values), INSERTED_AT_ONCE)):
+        insert_part = _insert_sql(table, names, len(rows.names), len(part))
+        connection.exec_driver_sql(insert_part, tuple(chain.from_iterable(part)))
+
+
+@lru_cache(maxsize=512)
+def _insert_sql(table: str, names: str, width: int, count: int) -> str:
+    return f"INSERT INTO {table} ({names}) VALUES " + ", ".join([f"({', '.join('?' * width)})"] * count)
 
 
 def dictionaries(result: CursorResult[Any]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from rushes.domain.credits import (
 )
 from rushes.domain.errors import InputError, NotFound
 from rushes.store import installation
-from rushes.store.database import Rows, for_update, statement
+from rushes.store.database import Rows, for_update, insert_rows, statement
 from rushes.store.tables import schema
 
 ACCOUNT_NAME_CHARACTERS_MAX = 100
@@ -35,9 +35,6 @@ _ENTRY_ROWS = Rows(
     description=str,
     created_at_ms=int,
     hash=str,
-)
-_ENTRY_COLUMNS = (
-    "account_id, seq, type, delta, balance_after, batch_id, task_id, parts, description, created_at_ms, hash"
 )
 _LOT_ROWS = Rows(id=int, change=int)
 
@@ -134,13 +131,7 @@ class Book:
         connection = self._connection
         if not self._entries:
             return
-        connection.execute(
-            statement(
-                f"INSERT INTO ledger_entries ({_ENTRY_COLUMNS})"
-                f" SELECT {_ENTRY_COLUMNS} FROM {_ENTRY_ROWS.sql(connection)}"
-            ),
-            _ENTRY_ROWS.parameters(connection, self._entries),
-        )
+        insert_rows(connection, "ledger_entries", _ENTRY_ROWS, self._entries)
         changes = [(lot_id, change) for lot_id, change in sorted(self._lot_changes.items()) if change]
         if changes:
             connection.execute(
@@ -324,11 +315,4 @@ def insert_resolutions(connection: Connection, rows: Sequence[tuple[object, ...]
 
     A task that was resolved before is refused by the primary key, and with it the whole transaction.
     """
-    connection.execute(
-        statement(
-            "INSERT INTO task_resolutions (task_id, batch_id, attempt, kind, credits, created_at_ms)"
-            f" SELECT task_id, batch_id, attempt, kind, credits, created_at_ms"
-            f" FROM {_RESOLUTION_ROWS.sql(connection)}"
-        ),
-        _RESOLUTION_ROWS.parameters(connection, rows),
-    )
+    insert_rows(connection, "task_resolutions", _RESOLUTION_ROWS, rows)
