@@ -95,6 +95,7 @@ class _Visitors:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
+        self._counting = threading.Lock()
         self._numbers = itertools.count()
         self._threads = [threading.Thread(target=self._come_and_go, daemon=True) for _ in range(VISITORS)]
         for thread in self._threads:
@@ -129,10 +130,10 @@ class _Visitors:
                 self.done["tasks"] += ended["total_count"]
                 manifest = tenant.download_all(batch["batch_id"], folder)
                 self.done["files"] += len(manifest["files"])
-                self.done["items listed"] += sum(1 for _ in tenant.items(batch["batch_id"]))
-                self.done["ledger entries listed"] += sum(
-                    1 for _ in tenant.ledger(batch_id=batch["batch_id"])
-                )
+                items = sum(1 for _ in tenant.items(batch["batch_id"]))
+                entries = sum(1 for _ in tenant.ledger(batch_id=batch["batch_id"]))
+            with self._counting:  # an addition that waits for its number would lose what others add meanwhile
+                self.done += Counter({"items listed": items, "ledger entries listed": entries})
             admin.revoke_key(made["key_id"])
         for path in folder.iterdir():
             path.unlink()
