@@ -25,7 +25,7 @@ from rushes.read.board import accounts as board
 from rushes.read.board import batch_tabs, failures, overview
 from rushes.read.board.item import item_in_full
 from rushes.read.deliveries import delivery_page
-from rushes.read.installation import troubles
+from rushes.read.installation import gauges, troubles
 from rushes.read.items import ItemFilter
 from rushes.read.scope import OPERATOR, Span
 from rushes.run import failover
@@ -396,6 +396,13 @@ def test_reads_of_an_account_do_not_pass_its_whole_ledger(large_database: Databa
     assert [plan for plan in by_time if "ix_ledger_entries_time" not in plan] == []
     assert len(by_task) == 2
     assert [plan for plan in by_task if "ix_ledger_entries_batch" not in plan] == []
+
+
+def test_submits_of_unknown_outcome_are_found_without_all_that_renders(large_database: Database) -> None:
+    installation.analyze(large_database)
+    explained = explain(large_database, lambda connection: gauges.read_gauges(connection, 1))
+    [plan] = [plan for statement, plan in explained.plans if "MIN(unconfirmed_at_ms)" in statement]
+    assert "ix_video_tasks_unconfirmed" in plan
 
 
 def test_a_whole_table_that_is_read_would_be_noticed(large_database: Database) -> None:

@@ -285,6 +285,13 @@ video_tasks = Table(
         sqlite_where=text("status = 'pending' AND deadline_at_ms IS NOT NULL"),
         postgresql_where=text("status = 'pending' AND deadline_at_ms IS NOT NULL"),
     ),
+    # submits of unknown outcome, few among all that renders
+    Index(
+        "ix_video_tasks_unconfirmed",
+        "unconfirmed_at_ms",
+        sqlite_where=text("status = 'processing' AND unconfirmed_at_ms IS NOT NULL"),
+        postgresql_where=text("status = 'processing' AND unconfirmed_at_ms IS NOT NULL"),
+    ),
     # what an account has bought already, by what it asked for
     Index(
         "ix_video_tasks_request",
