@@ -257,12 +257,16 @@ def grant(
 
 def settled_parts(connection: Connection, task_id: int) -> list[tuple[str, int | None, int]]:
     """What the task's settlement kept of each lot: the lot's kind, its end, and the credits."""
+    # its batch is asked for first: a planner that knows it finds the entry by it
+    batch_id = connection.scalar(
+        statement("SELECT batch_id FROM video_tasks WHERE id = :task_id"), {"task_id": task_id}
+    )
     text = connection.scalar(
         statement(
-            "SELECT parts FROM ledger_entries WHERE task_id = :task_id AND type = 'settle'"
-            " AND batch_id = (SELECT batch_id FROM video_tasks WHERE id = :task_id)"
+            "SELECT parts FROM ledger_entries"
+            " WHERE batch_id = :batch_id AND task_id = :task_id AND type = 'settle'"
         ),
-        {"task_id": task_id},
+        {"batch_id": batch_id, "task_id": task_id},
     )
     parts = () if text is None else decode_parts(text)
     rows = connection.execute(
