@@ -185,8 +185,8 @@ async def _read_local(folder: Path, key: str, at: int, end: int | None) -> Async
     """`ObjectStore.read` of a folder. (obstore reads files by 8 KB, which takes half as much time again.)"""
     if ".." in Path(key).parts or Path(key).is_absolute():
         raise NotFound(f"{key} is not in the archive")
+    on_thread = partial(asyncio.get_running_loop().run_in_executor, _READERS)
     try:
-        on_thread = partial(asyncio.get_running_loop().run_in_executor, _READERS)
         file = await on_thread(_OpenFile, folder / key)
         try:
             while end is None or at < end:
@@ -198,7 +198,9 @@ async def _read_local(folder: Path, key: str, at: int, end: int | None) -> Async
                 at += len(part)
         finally:
             await on_thread(file.close)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        if not await on_thread(folder.is_dir):
+            raise _unavailable(error) from error
         raise NotFound(f"{key} is not in the archive") from None
     except OSError as error:
         raise _unavailable(error) from error
