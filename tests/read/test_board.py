@@ -18,6 +18,7 @@ from rushes.read.board.orders import order_of
 from rushes.read.board.outcomes import By, outcomes_by
 from rushes.read.installation.gauges import read_gauges
 from rushes.read.scope import Span
+from rushes.store import ledger
 from rushes.store.database import Database
 from tests.books import Books
 from tests.forecasts import forecaster
@@ -191,6 +192,17 @@ def test_a_month_says_what_was_had_got_and_paid(database: Database) -> None:
     board = database.run_reading(account_board, "other", entries=Span(2), now_ms=NOW_MS + 3 * day)
     assert [balance for _, balance in board.days][-1] == 980
     assert (len(board.entries), board.entry_count) == (2, 6)
+
+
+def test_a_month_adds_up_although_clocks_of_machines_differ(database: Database) -> None:
+    account_id = database.run(ledger.ensure_account, "acme", NOW_MS)
+    for amount, at_ms in ((5, NOW_MS + 10), (7, NOW_MS + 5), (1, NOW_MS + 20)):
+        database.run(ledger.grant, account_id, amount, now_ms=at_ms)
+    found = database.run_reading(month_statement, "acme", from_ms=NOW_MS, to_ms=NOW_MS + 11)
+    assert (found.opening, found.closing, found.moves) == (0, 12, [("purchase", 2, 12)])
+    later = database.run_reading(month_statement, "acme", from_ms=NOW_MS + 11, to_ms=NOW_MS + 86_400_000 * 9)
+    assert (later.opening, later.closing, later.moves) == (12, 13, [("purchase", 1, 1)])
+    assert database.run_reading(month_statement, "acme", from_ms=0, to_ms=NOW_MS).closing == 0
 
 
 @pytest.mark.parametrize(

@@ -107,11 +107,14 @@ def month_statement(connection: Connection, account: str, *, from_ms: int, to_ms
 
 
 def _balance_before(connection: Connection, account_id: int, at_ms: int) -> int:
+    """The balance after the last entry of before then: by its number, as clocks of machines differ."""
+    before = "FROM ledger_entries WHERE account_id = :account_id AND created_at_ms < :at"
     found = connection.scalar(
         statement(
-            "SELECT balance_after FROM ledger_entries WHERE account_id = :account_id AND created_at_ms < :at"
-            " ORDER BY created_at_ms DESC, seq DESC LIMIT 1"
+            "SELECT balance_after FROM ledger_entries WHERE account_id = :account_id AND seq = ("
+            f"SELECT MAX(seq) {before}"
+            f" AND created_at_ms >= (SELECT MAX(created_at_ms) {before}) - :clocks_apart)"
         ),
-        {"account_id": account_id, "at": at_ms},
+        {"account_id": account_id, "at": at_ms, "clocks_apart": DAY_MS},
     )
     return int(found or 0)
