@@ -7,7 +7,6 @@
 import json
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -192,13 +191,6 @@ def set_back(database: Path, days: int) -> None:
                     connection.execute(set_it, (days * 86_400_000,))
         for _, sql in triggers:
             connection.execute(sql)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def load_average() -> float:

@@ -55,10 +55,7 @@ class Year:
 
     def __init__(self, database: Database, batch_tasks: int) -> None:
         self.database, self._batch_tasks = database, batch_tasks
-        if not self.rows(f"SELECT id FROM workers WHERE id = '{WORKER}'"):
-            database.run(
-                workers.register, WORKER, host="here", pid=1, now_ms=1, lease_expires_at_ms=LEASE_ENDS_MS
-            )
+        self._register(WORKER)
         [(batches, newest_ms)] = self.rows("SELECT COALESCE(MAX(id), 0), MAX(created_at_ms) FROM batches")
         self.made = int(str(batches))
         self.now_ms = int(str(newest_ms or START_MS))
@@ -77,20 +74,28 @@ class Year:
             self._settle(self._claim(self._batch_tasks))
 
     def open(self, tasks: int) -> None:
-        """So many more, in flight of a worker whose lease is over."""
-        self.database.run(
-            workers.register, SEED_WORKER, host="gone", pid=1, now_ms=1, lease_expires_at_ms=LEASE_ENDS_MS
+        """So many that are in flight of a worker whose lease is over, with those of a run before."""
+        self._register(SEED_WORKER)
+        [(there,)] = self.rows(
+            f"SELECT COUNT(*) FROM video_tasks WHERE status = 'processing' AND worker_id = '{SEED_WORKER}'"
         )
-        for number in range(tasks // self._batch_tasks):
+        for number in range(max(0, tasks - int(str(there))) // self._batch_tasks):
             self._accept(number, self._batch_tasks)
             claimed = self._claim(self._batch_tasks, SEED_WORKER)
             group = Group(accepted=[(task_id, attempt, f"remote-{task_id}") for task_id, attempt in claimed])
             self.database.run(apply_group, group, worker_id=SEED_WORKER, now_ms=self.now_ms)
-        self.database.run(
-            lambda connection: connection.execute(
-                text(f"UPDATE workers SET lease_expires_at_ms = 1 WHERE id = '{SEED_WORKER}'")
+        self._set_lease(SEED_WORKER, 1)
+
+    def _register(self, worker_id: str) -> None:
+        if not self.rows(f"SELECT id FROM workers WHERE id = '{worker_id}'"):
+            self.database.run(
+                workers.register, worker_id, host="here", pid=1, now_ms=1, lease_expires_at_ms=LEASE_ENDS_MS
             )
-        )
+        self._set_lease(worker_id, LEASE_ENDS_MS)
+
+    def _set_lease(self, worker_id: str, ends_ms: int) -> None:
+        lease = text("UPDATE workers SET lease_expires_at_ms = :ends WHERE id = :id")
+        self.database.run(lambda connection: connection.execute(lease, {"ends": ends_ms, "id": worker_id}))
 
     def wait_to_be_claimed(self, tasks: int) -> None:
         """So many more, which no worker has claimed."""

@@ -203,8 +203,9 @@ def own_core() -> Iterator[None]:
 # --- a large batch --------------------------------------------------------------------------------------
 
 
-def _posts(server: Server, items: int, rounds: int) -> dict[str, float]:
-    document = {
+def batch_of(items: int) -> dict[str, Any]:
+    """The body of a request for so many items, each with its own prompt, id and metadata."""
+    return {
         "items": [
             {
                 "prompt": f"a paper boat on a quiet lake, morning light, take {n}",
@@ -216,6 +217,10 @@ def _posts(server: Server, items: int, rounds: int) -> dict[str, float]:
             for n in range(items)
         ]
     }
+
+
+def _posts(server: Server, items: int, rounds: int) -> dict[str, float]:
+    document = batch_of(items)
     taken: dict[str, list[tuple[float, float]]] = {"post": [], "cancel": [], "retry": []}
     for _ in range(rounds):
         with server.timed(taken["post"]):

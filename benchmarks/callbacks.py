@@ -18,10 +18,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from proofs.api_site import new_key, serve
+from proofs.api_site import free_port, new_key, serve
 from proofs.processes import Site
 
-from benchmarks._dashboard import free_port
 from benchmarks._installation import median, percentile
 from benchmarks.report import write_section
 from rushes.client import Client

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Locator, Page
+from proofs.api_site import free_port
 
 from benchmarks._dashboard import (
     CHROMIUM,
     Service,
     browsing,
-    free_port,
     load_average,
     serving,
     set_back,

@@ -29,7 +29,7 @@ from benchmarks._installation import (
     postgresql_server,
     put_in_flight,
 )
-from benchmarks.api import Server, account, on_first_core, own_core, serving
+from benchmarks.api import Server, account, batch_of, on_first_core, own_core, serving
 from benchmarks.report import write_section
 from rushes.domain.task import Failed, FailureType, Succeeded, Verdict
 from rushes.library import Rushes
@@ -115,17 +115,7 @@ def _print(dialect: str, found: dict[str, float], items: int, batches: int) -> N
 
 
 def _new_batch(server: Server, items: int) -> str:
-    drafts = [
-        {
-            "prompt": f"a paper boat on a quiet lake, morning light, take {n}",
-            "aspect_ratio": "9:16",
-            "duration": 10,
-            "custom_id": f"boat-{n}",
-            "metadata": {"take": n},
-        }
-        for n in range(items)
-    ]
-    return str(server.ask("POST", "/v1/batches", {"items": drafts})["batch_id"])
+    return str(server.ask("POST", "/v1/batches", batch_of(items))["batch_id"])
 
 
 def _in_flight(connection: Connection, batch_id: str) -> list[int]:

@@ -39,7 +39,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--batch-tasks", type=int, default=BATCH_TASKS, metavar="N", help="tasks of each batch"
     )
     command.add_argument(
-        "--open", type=int, default=OPEN_TASKS, metavar="N", help="tasks more that are in flight"
+        "--open",
+        type=int,
+        default=OPEN_TASKS,
+        metavar="N",
+        help="tasks more that are in flight, 9,000 at least",
     )
     command.add_argument(
         "--folder",

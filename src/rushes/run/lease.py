@@ -43,7 +43,11 @@ class OwnLease:
         return all(clock() - since < seconds for clock, since in zip(self._clocks, self._since, strict=True))
 
     def is_held_at(self, now: float) -> bool:
-        """`is_held`, at `now` of the event loop: at one time of the loop the clocks are asked once."""
+        """`is_held`, at `now` of the event loop: at one time of the loop the clocks are asked once.
+
+        For polls, of which there are many at one time. A process that is stopped just then still makes those
+        that were ready.
+        """
         if now != self._held_at:
             if not self.is_held():
                 return False

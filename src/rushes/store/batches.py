@@ -14,7 +14,7 @@ from rushes.store.database import Rows, dictionaries, for_update, insert_rows, s
 from rushes.store.tables import schema
 
 _IDS = Rows(id=int)
-_RESERVED = Rows(line=int, lot_id=int, reserved=int)
+_RESERVED = Rows(batch_id=int, line=int, lot_id=int, reserved=int)
 _LINES = Rows(batch_id=int, line=int, settled=int, refunded=int)
 _LABELS = Rows(batch_id=int, name=str, value=str, account_id=int)
 _EVENTS = Rows(batch_id=int, seq=int, type=str, task_id=int, created_at_ms=int)
@@ -171,13 +171,7 @@ def add_labels(
     """What the new batch is found by: `(name, value)`."""
     rows = [(batch_id, name, value, account_id) for name, value in sorted(set(labels))]
     if rows:
-        connection.execute(
-            statement(
-                "INSERT INTO batch_labels (batch_id, name, value, account_id)"
-                f" SELECT batch_id, name, value, account_id FROM {_LABELS.sql(connection)}"
-            ),
-            _LABELS.parameters(connection, rows),
-        )
+        insert_rows(connection, "batch_labels", _LABELS, rows)
 
 
 def mark_cancelled_if_open(connection: Connection, batch_id: int, *, now_ms: int) -> None:
@@ -244,19 +238,15 @@ def reservations(connection: Connection, batch_ids: Collection[int]) -> dict[int
 
 def add_reservation(connection: Connection, batch_id: int, parts: Sequence[Part]) -> None:
     """Append the parts of a new reservation to the batch's lines."""
+    if not parts:
+        return
     last = connection.scalar(
         statement("SELECT max(line) FROM batch_reservations WHERE batch_id = :batch_id"),
         {"batch_id": batch_id},
     )
     first = 0 if last is None else last + 1
-    rows = [(first + i, part.lot_id, part.amount) for i, part in enumerate(parts)]
-    connection.execute(
-        statement(
-            "INSERT INTO batch_reservations (batch_id, line, lot_id, reserved)"
-            f" SELECT CAST(:batch_id AS bigint), line, lot_id, reserved FROM {_RESERVED.sql(connection)}"
-        ),
-        {**_RESERVED.parameters(connection, rows), "batch_id": batch_id},
-    )
+    rows = [(batch_id, first + i, part.lot_id, part.amount) for i, part in enumerate(parts)]
+    insert_rows(connection, "batch_reservations", _RESERVED, rows)
 
 
 def write_reservations(connection: Connection, changed: Mapping[int, Reservation]) -> None:

@@ -45,7 +45,8 @@ FILES_MAX: Final = 50
 
 UPLOAD_ID: Final = re.compile(r"upl_[0-9a-f]{32}")
 
-_LISTS: Final = (list, tuple)
+LISTS: Final = (list, tuple)
+"""What holds several values of an option; `list | tuple` would be made anew each time that it is asked."""
 
 LAST_FRAME: Final = re.compile(r"@(.+)\.last_frame")
 """The place of a picture that is not there yet: the last frame of another item of the batch, by its name."""
@@ -237,6 +238,6 @@ def uploads_in(options: Mapping[str, Any]) -> list[str]:
     return [
         each
         for value in options.values()
-        for each in (value if isinstance(value, _LISTS) else (value,))
+        for each in (value if isinstance(value, LISTS) else (value,))
         if isinstance(each, str) and UPLOAD_ID.fullmatch(each)
     ]

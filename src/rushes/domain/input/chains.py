@@ -7,21 +7,19 @@ several may start from the same. What is at fault is found before anything is pr
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from rushes.domain.catalogue.media import LAST_FRAME, same_input
+from rushes.domain.catalogue.media import LAST_FRAME, LISTS, same_input
 from rushes.domain.catalogue.options import nearest, quoted
 from rushes.domain.errors import InputError
 from rushes.domain.input.prompts import TaskDraft
 
 FIRST_FRAME: Final = "first_frame"
 
-_LISTS: Final = (list, tuple)
-
 
 def _links(options: Mapping[str, Any]) -> dict[str, str]:
     """By option, the names of the items whose last frames these options name."""
     found: dict[str, str] = {}
     for option, value in options.items():
-        texts = (value,) if isinstance(value, str) else value if isinstance(value, _LISTS) else ()
+        texts = (value,) if isinstance(value, str) else value if isinstance(value, LISTS) else ()
         for each in texts:
             if isinstance(each, str) and each.startswith("@") and (match := LAST_FRAME.fullmatch(each)):
                 found[option] = match[1]

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from rushes.domain.catalogue.fields import OptionFields
-from rushes.domain.catalogue.media import LAST_FRAME
+from rushes.domain.catalogue.media import LAST_FRAME, LISTS
 from rushes.domain.catalogue.options import Origin
 from rushes.domain.input.prompts import TaskDraft
-
-_LISTS: Final = (list, tuple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ def given_files(
     found: dict[str, GivenFile] = {}
     for draft in drafts:
         for name, value in draft.options.items():
-            is_list = isinstance(value, _LISTS)
+            is_list = isinstance(value, LISTS)
             if not is_list and not isinstance(value, str):
                 continue
             for index, each in enumerate(value if is_list else (value,)):
@@ -48,7 +46,7 @@ def with_uploads(
         return list(drafts)
 
     def replaced(value: Any) -> Any:
-        if isinstance(value, list | tuple):
+        if isinstance(value, LISTS):
             return [replaced(each) for each in value]
         return upload_id_of.get(value, value) if isinstance(value, str) else value
 

@@ -73,7 +73,7 @@ def item_in_full(
             "is_cancelled": row["cancelled_at_ms"] is not None,
         },
         attempts_of_items(connection, row["id"], [index], to_operator=True),
-        entries_of_item(connection, row["account_id"], row["id"], tasks, limit=ENTRIES_MAX),
+        entries_of_item(connection, row["id"], tasks, limit=ENTRIES_MAX),
         deliveries_of_item(connection, row["id"], tasks),
         given_back.found(connection, tasks[-1]),
         _events(connection, row["id"], tasks),
