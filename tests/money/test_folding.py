@@ -15,6 +15,8 @@ from rushes.money.settle import Group
 from rushes.money.statements.check import differences_from_ledger, verify_statement
 from rushes.money.statements.signing_key import public_key_hex
 from rushes.money.statements.statement import BatchUnsound, make_statement
+from rushes.read.ledger import LedgerFilter, ledger_page
+from rushes.read.scope import OPERATOR
 from rushes.store.database import Database
 from rushes.store.retention import folds
 from rushes.store.tables.schema import FOLD_TABLES, metadata
@@ -105,6 +107,27 @@ def test_no_row_of_a_folded_batch_is_left_in_any_table(books: Books) -> None:
     of_tasks = [table.name for table in metadata.sorted_tables if "task_id" in table.columns]
     known = "SELECT id FROM video_tasks"
     assert not any(books.rows(f"SELECT 1 FROM {n} WHERE task_id NOT IN ({known})") for n in of_tasks)
+
+
+def test_a_page_of_the_ledger_says_how_many_entries_are_left(books: Books) -> None:
+    def totals() -> list[int]:
+        names = [row["name"] for row in books.rows("SELECT name FROM accounts ORDER BY id")]
+        wanted = [LedgerFilter(), *map(LedgerFilter, names)]
+        return [
+            books.database.run_reading(ledger_page, OPERATOR, each, limit=1, offset=0)[1] for each in wanted
+        ]
+
+    def counted() -> list[int]:
+        rows = books.rows(
+            "SELECT (SELECT COUNT(*) FROM ledger_entries e WHERE e.account_id = a.id) AS n FROM accounts a"
+            " ORDER BY id"
+        )
+        return [sum(int(row["n"]) for row in rows), *(int(row["n"]) for row in rows)]
+
+    before = counted()
+    assert totals() == before
+    fold_all(books)
+    assert totals() == counted() != before
 
 
 def test_folding_again_changes_nothing_and_work_goes_on(books: Books) -> None:

@@ -1,6 +1,7 @@
 """Stops and passes end within their bounds, and lose no submit that has time to end."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,6 +63,25 @@ def test_a_pass_ends_within_its_budget_although_the_database_falls_silent(
         assert not ok or silent_after_seconds, "a pass without a database says so"
 
     asyncio.run(scenario())
+
+
+def test_the_last_commit_of_a_pass_is_within_its_budget(proxy: tuple[SilentProxy, str]) -> None:
+    async def scenario() -> float:
+        silent, url = proxy
+        slow = knobs(render_seconds=30.0, latency_min_seconds=0.8, latency_max_seconds=0.9)
+        with running_simulator(slow) as simulator:
+            more = {"RUSHES_DATABASE_TIMEOUT_SECONDS": "6", "RUSHES_ARCHIVE_URL": "none"}
+            async with rushes_on(url, simulator.base_url, more) as rushes:
+                await rushes.create_batch(items(20))
+                asyncio.get_running_loop().call_later(0.3, silent.hush)
+                started = time.monotonic()
+                with contextlib.suppress(DatabaseUnreachable):  # it fell silent before the pass had begun
+                    await rushes.worker_process().tick(budget_seconds=2.0)
+                seconds = time.monotonic() - started
+                silent.speak()
+        return seconds
+
+    assert asyncio.run(scenario()) < 2.0 + LATE_SECONDS
 
 
 def test_a_pass_that_is_stopped_gives_its_submits_their_time(database_url: str) -> None:

@@ -41,6 +41,25 @@ def test_it_is_held_only_while_all_clocks_say_so(monotonic: float, boot: float, 
     assert lease.is_held() is held
 
 
+def test_at_one_time_of_the_loop_its_clocks_are_asked_once() -> None:
+    asked: list[float] = []
+    now = 100.0
+
+    def clock() -> float:
+        asked.append(now)
+        return now
+
+    lease = OwnLease([clock], LEASE_SECONDS)
+    assert not lease.is_held_at(now)
+    lease.renewed(lease.now())
+    asked.clear()
+    assert [lease.is_held_at(now) for _ in range(3)] == [True] * 3
+    assert asked == [100.0]
+    now += LEASE_SECONDS
+    assert [lease.is_held_at(now) for _ in range(2)] == [False] * 2
+    assert asked == [100.0, 130.0, 130.0]
+
+
 def test_its_time_runs_from_before_the_renewal_left() -> None:
     clocks = Clocks()
     lease = clocks.lease()
