@@ -107,7 +107,7 @@ def month_statement(connection: Connection, account: str, *, from_ms: int, to_ms
 
 
 def _balance_before(connection: Connection, account_id: int, at_ms: int) -> int:
-    """The balance after the last entry of before then: by its number, as clocks of machines differ."""
+    """The balance after the last entry until then, by its number: clocks of machines differ."""
     before = "FROM ledger_entries WHERE account_id = :account_id AND created_at_ms < :at"
     found = connection.scalar(
         statement(
