@@ -21,7 +21,7 @@ QUESTIONS = ROWS_AND_TRANSACTIONS | {"ColumnElement", "Select", "bindparam", "fu
 FOR_STATEMENTS = frozenset(
     {
         *("Rows", "statement", "update_returning", "for_update", "for_share", "skip_locked", "unindexed"),
-        *("lateral", "lease_time"),
+        *("lateral", "lease_time", "rows_at_once"),
     }
 )
 """Names of `store/database.py` that are for statements."""

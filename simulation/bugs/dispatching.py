@@ -151,8 +151,8 @@ def _polled_before_its_time(patches: Patches) -> None:
     patches.set(Poller, "_delay_seconds", lambda *_arguments: 0.5)
 
 
-class _Every(int):
-    """A number that no other differs from."""
+class _Every(float):
+    """A time that no other differs from."""
 
     def __ne__(self, other: object) -> bool:
         return False
@@ -163,7 +163,7 @@ def _old_plans_kept(patches: Patches) -> None:
 
     def push_beside(self: Poller, task: Any, due: float) -> None:
         push(self, task, due)
-        task.entry = _Every()
+        task.due = _Every()
 
     patches.set(Poller, "_push", push_beside)
 
@@ -172,11 +172,11 @@ def _last_poll_put_off(patches: Patches) -> None:
     apply = Poller.apply
 
     def apply_late(self: Poller, task: Any, result: Any, asked_at: float | None = None) -> None:
-        deadline = task.hard_deadline
-        if isinstance(result, NoAnswer) and self._now() < deadline:
-            task.hard_deadline = inf
+        times = task.times
+        if isinstance(result, NoAnswer) and self._now() < task.hard_deadline:
+            task.times = times._replace(hard_deadline_seconds=inf)
         apply(self, task, result, asked_at)
-        task.hard_deadline = deadline
+        task.times = times
 
     patches.set(Poller, "apply", apply_late)
 

@@ -60,7 +60,7 @@ def _double_adoption(patches: Patches) -> None:
     def look_only(connection: Connection, worker_id: str, dead_id: str, **_more: Any) -> list[Any]:
         rows = connection.execute(
             statement(
-                f"SELECT {workers._ADOPTED_COLUMNS} FROM video_tasks"
+                f"SELECT {workers._OWNED_COLUMNS} FROM video_tasks"
                 " WHERE worker_id = :dead AND status = 'processing' ORDER BY id"
             ),
             {"dead": dead_id},

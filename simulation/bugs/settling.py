@@ -158,7 +158,7 @@ def _hard_deadline_ignored(patches: Patches) -> None:
     add = Poller.add
 
     def add_for_ever(self: Poller, task: Any, **more: Any) -> None:
-        task.hard_deadline = 1e12
+        task.times = task.times._replace(hard_deadline_seconds=1e12)
         add(self, task, **more)
 
     patches.set(Poller, "add", add_for_ever)

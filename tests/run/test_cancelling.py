@@ -19,7 +19,7 @@ from rushes.run.asking.cancelling import Cancelling
 from rushes.run.commit import SettleOutcome
 from rushes.run.lane.asking_once import NOT_FOUND_IN_A_ROW
 from rushes.run.lane.lane import Lane
-from rushes.run.lane.remote_task import RemoteTask
+from rushes.run.lane.remote_task import ModelTimes, RemoteTask
 from rushes.simulator import SimulatorThread, running_simulator
 from rushes.store.database import Database
 from tests.books import PROVIDER, WORKER, Books
@@ -111,12 +111,10 @@ def polled(lane: Lane) -> RemoteTask:
     task = RemoteTask(
         task_id=1,
         attempt=1,
-        model="sora-2",
+        times=ModelTimes("sora-2", 1e9, 1e9),
         remote_task_id="remote-1-1",
         progress=0,
         sent_at=0.0,
-        soft_deadline=1e9,
-        hard_deadline=1e9,
     )
     lane.poller.add(task)
     return task

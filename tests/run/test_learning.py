@@ -5,7 +5,7 @@ import pytest
 from rushes.domain.polling.progress import ProgressMark
 from rushes.domain.polling.schedule import LadderSchedule
 from rushes.run.lane.learning import LEARNED_SHARE, learn_end, learn_running
-from rushes.run.lane.remote_task import RemoteTask
+from rushes.run.lane.remote_task import ModelTimes, RemoteTask
 
 SENT_AT = 1_000.0
 
@@ -31,12 +31,10 @@ def task(*, is_adopted: bool = False) -> RemoteTask:
     return RemoteTask(
         task_id=1,
         attempt=1,
-        model="sora-2",
+        times=ModelTimes("sora-2", 600, 7200),
         remote_task_id="remote-1",
         progress=0,
         sent_at=SENT_AT,
-        soft_deadline=SENT_AT + 600,
-        hard_deadline=SENT_AT + 7200,
         is_adopted=is_adopted,
     )
 

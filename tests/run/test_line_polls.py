@@ -22,7 +22,7 @@ from rushes.run.commit import Committer
 from rushes.run.lane.attempts import Attempts
 from rushes.run.lane.line_polls import PAUSE_SECONDS, Lines
 from rushes.run.lane.poll import Poller
-from rushes.run.lane.remote_task import PollCounts, RemoteTask
+from rushes.run.lane.remote_task import ModelTimes, PollCounts, RemoteTask
 from tests.books import WORKER
 from tests.providers.local_http import Exchange, LocalServer, http1_server
 from tests.run.lanes import context_of, ended
@@ -98,12 +98,10 @@ class Setting:
                 RemoteTask(
                     task_id=number,
                     attempt=1,
-                    model="sora-2",
+                    times=ModelTimes("sora-2", 1000, 2000),
                     remote_task_id=f"r-{number}",
                     progress=0,
                     sent_at=now,
-                    soft_deadline=now + 1000,
-                    hard_deadline=now + 2000,
                 ),
                 first_delay_seconds=0.0,
             )

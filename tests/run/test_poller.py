@@ -28,7 +28,7 @@ from rushes.run.context import WorkerConfig
 from rushes.run.lane.asking_once import NOT_FOUND_IN_A_ROW
 from rushes.run.lane.attempts import Attempts
 from rushes.run.lane.poll import PROGRESS_ROWS_MAX, Poller
-from rushes.run.lane.remote_task import RemoteTask
+from rushes.run.lane.remote_task import ModelTimes, RemoteTask
 from rushes.run.lease import OwnLease
 from rushes.run.meters import Meters
 from tests.books import WORKER
@@ -98,17 +98,15 @@ def poller_of(
     return Poller(provider, context, Attempts(), health=ProviderHealth())
 
 
-def task(number: int) -> RemoteTask:
+def task(number: int, *, hard_seconds: float = 2000) -> RemoteTask:
     now = asyncio.get_running_loop().time()
     return RemoteTask(
         task_id=number,
         attempt=1,
-        model="sora-2",
+        times=ModelTimes("sora-2", min(1000, hard_seconds * 2 / 3), hard_seconds),
         remote_task_id=f"r-{number}",
         progress=0,
         sent_at=now,
-        soft_deadline=now + 1000,
-        hard_deadline=now + 2000,
     )
 
 
@@ -170,6 +168,26 @@ def test_every_task_is_polled_when_it_is_due_and_never_before() -> None:
         assert min(late) >= 0.0
 
     asyncio.run(scenario())
+
+
+def test_a_task_that_is_due_twice_at_one_time_is_polled_once() -> None:
+    """Also one that was given away and taken back in that moment: its first entry counts no more."""
+
+    async def scenario() -> None:
+        provider = SlowAnswers(0.0)
+        poller = poller_of(provider, interval_seconds=100.0)
+        for number in (1, 2):
+            poller.add(task(number), first_delay_seconds=0.0)
+            poller.nudge(number)
+            poller.add(task(number), first_delay_seconds=0.0)
+            poller.nudge(number)
+        running = asyncio.create_task(poller.run())
+        await asyncio.sleep(50.0)
+        running.cancel()
+        await asyncio.wait([running])
+        assert sorted(remote_id for _, remote_id in provider.asked) == ["r-1", "r-2"]
+
+    on_virtual_time(scenario())
 
 
 def test_nothing_is_polled_without_a_lease_and_all_of_it_afterwards() -> None:
@@ -283,9 +301,7 @@ def test_a_task_planned_twice_for_the_same_moment_is_polled_once() -> None:
 def test_a_poll_without_an_answer_does_not_put_off_the_last_poll() -> None:
     async def scenario() -> None:
         poller = poller_of(SlowAnswers(0.0), interval_seconds=500.0)
-        followed = task(1)
-        now = asyncio.get_running_loop().time()
-        followed.hard_deadline = now + 30
+        followed, now = task(1, hard_seconds=30), asyncio.get_running_loop().time()
         poller.add(followed)
         poller.apply(followed, NoAnswer("connection reset by peer"))
         assert now + 29 < followed.due <= now + 30
@@ -343,9 +359,7 @@ def test_what_a_provider_left_open_that_is_gone_for_a_day_ends_together() -> Non
         provider, ends = Gone(0.05), Ends()
         poller = poller_of(provider, interval_seconds=30.0, committer=ends)
         for number in range(tasks):
-            followed = task(number)
-            followed.hard_deadline += day if number % 10 == 0 else 0.0
-            poller.add(followed)
+            poller.add(task(number, hard_seconds=2000 + (day if number % 10 == 0 else 0)))
         running = asyncio.create_task(poller.run())
         await asyncio.sleep(day - 60.0)
         assert len(ends.at) < tasks / 2, "one by one, while it may come back"
@@ -409,12 +423,10 @@ async def polled(provider: SlowAnswers, followed: RemoteTask, *, seconds: float)
     return ends
 
 
-def grace(seconds: float, **more: float) -> RemoteTask:
+def grace(seconds: float, *, hard_seconds: float = 2000) -> RemoteTask:
     """A task that may not be known for so long from now on."""
-    followed = task(1)
+    followed = task(1, hard_seconds=hard_seconds)
     followed.not_found_from = asyncio.get_running_loop().time() + seconds
-    for name, value in more.items():
-        setattr(followed, name, asyncio.get_running_loop().time() + value)
     return followed
 
 
@@ -518,9 +530,7 @@ def test_one_answer_that_was_meant_for_another_task_ends_nothing() -> None:
 def test_the_grace_holds_no_task_past_its_hard_deadline() -> None:
     async def scenario() -> None:
         started = asyncio.get_running_loop().time()
-        ends = await polled(
-            Forgetful(knows_from=10**9), grace(1000.0, soft_deadline=20.0, hard_deadline=30.0), seconds=100.0
-        )
+        ends = await polled(Forgetful(knows_from=10**9), grace(1000.0, hard_seconds=30.0), seconds=100.0)
         ((at, verdict),) = ends.verdicts
         assert (verdict, 30.0 <= at - started <= 31.0) == (NOT_THERE, True)
 
@@ -531,8 +541,7 @@ def test_a_poll_that_left_before_the_hard_deadline_is_not_the_last_however_late_
     async def scenario() -> None:
         ends = Ends()
         poller = poller_of(SlowAnswers(2.0), interval_seconds=5.0, committer=ends)
-        followed = task(1)
-        followed.hard_deadline = asyncio.get_running_loop().time() + 1.0
+        followed = task(1, hard_seconds=1.0)
         poller.add(followed)
         await poller.poll_once(followed)
         assert ends.verdicts == []
@@ -680,7 +689,7 @@ def test_at_the_last_poll_too_an_answer_that_names_no_task_must_be_said_often(
 ) -> None:
     async def scenario() -> None:
         provider = ForgetfulAtTheEnd(gone(words), times)
-        ended = await polled(provider, grace(0.0, soft_deadline=20.0, hard_deadline=30.0), seconds=100.0)
+        ended = await polled(provider, grace(0.0, hard_seconds=30.0), seconds=100.0)
         ((at, verdict),) = ended.verdicts
         assert verdict == ends
         assert after_seconds <= at - provider.late <= after_seconds + 1.0

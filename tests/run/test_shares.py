@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from rushes.run.lane.lane import Lane
-from rushes.run.lane.remote_task import RemoteTask
+from rushes.run.lane.remote_task import ModelTimes, RemoteTask
 from rushes.run.shares import Shares
 from rushes.store import workers
 from rushes.store.database import Database
@@ -21,12 +21,10 @@ def _poll(lane: Lane, task_id: int, attempt: int, remote_task_id: str) -> None:
         RemoteTask(
             task_id=task_id,
             attempt=attempt,
-            model="sora-2",
+            times=ModelTimes("sora-2", 100, 200),
             remote_task_id=remote_task_id,
             progress=0,
             sent_at=now,
-            soft_deadline=now + 100,
-            hard_deadline=now + 200,
         )
     )
 

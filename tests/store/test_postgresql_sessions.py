@@ -12,7 +12,8 @@ from sqlalchemy import Connection, text
 from rushes.domain.errors import DatabaseUnreachable, StoreError
 from rushes.store import ledger
 from rushes.store.connections import postgresql
-from rushes.store.database import Database, begin_snapshot
+from rushes.store.connections.snapshot import begin_snapshot
+from rushes.store.database import Database
 
 IDLE_SECONDS = 0.5
 

@@ -23,6 +23,7 @@ from rushes.domain.task import (
     PollResult,
     Processing,
     SubmitOutcome,
+    Succeeded,
     Unknown,
 )
 from rushes.providers.answers import (
@@ -205,13 +206,13 @@ class HttpProvider:
     def poll_answer(self, remote_task_id: str, response: Response) -> PollResult | None:
         """What the answer to `poll_question` says; None: ask again, over a fresh connection."""
         if response.status == 200:
-            try:  # nearly always it renders, and says nothing odd
-                running = self.verdict_in(response.body, remote_task_id)
+            try:  # nearly always it renders or is done, and says nothing odd
+                said = self.verdict_in(response.body, remote_task_id)
             except (AboutAnotherTask, *UNDECODABLE):
                 pass  # what it says is found out below
             else:
-                if type(running) is Processing:
-                    return running
+                if type(said) is Processing or type(said) is Succeeded:
+                    return said
         result = self._read(_plain(response), partial(self.verdict_in, asked=remote_task_id))
         if not isinstance(result, Unnamed):
             return result

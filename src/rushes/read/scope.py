@@ -7,7 +7,8 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from sqlalchemy import ColumnElement, Connection, true
 
 from rushes.store import batches
-from rushes.store.database import Database, begin_snapshot
+from rushes.store.connections.snapshot import begin_snapshot
+from rushes.store.database import Database
 
 P = ParamSpec("P")
 T = TypeVar("T")

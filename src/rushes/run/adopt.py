@@ -1,7 +1,6 @@
 """Adoption: the tasks of dead workers, and those of this worker's own that it does not know of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from rushes import telemetry
 from rushes.domain.errors import StoreError
@@ -63,8 +62,7 @@ class Adoption:
             except StoreError:
                 self._lanes[provider].attempts.is_in_doubt = True
                 raise
-            for task in adopted:
-                self._give(task)
+            self._give(adopted)
             self._return_never_sent(adopted)
             total += len(adopted)
             if len(adopted) < room:
@@ -110,22 +108,21 @@ class Adoption:
             lane.attempts.adrift -= adrift
         unknown = [task for task in owned if task.task_id not in self._lanes[task.provider].attempts]
         now_ms = self._context.now_ms()
-        for task in unknown:
+        for number, task in enumerate(unknown):
             # of what is adrift the database does not say since when: its grace starts now
-            is_dated = task.remote_task_id is not None or task.unconfirmed_at_ms is not None
-            self._give(task if is_dated else replace(task, unconfirmed_at_ms=now_ms))
+            if task.remote_task_id is None and task.unconfirmed_at_ms is None:
+                unknown[number] = task._replace(unconfirmed_at_ms=now_ms)
+        self._give(unknown)
         self._return_never_sent(unknown)
 
     def _set_doubt(self, is_in_doubt: bool) -> None:
         for lane in self._lanes.values():
             lane.attempts.is_in_doubt = is_in_doubt
 
-    def _give(self, task: OwnedTask) -> None:
+    def _give(self, tasks: Sequence[OwnedTask]) -> None:
         # adopted tasks come all at once; their first polls are spread out
-        config = self._context.config
-        first_delay_seconds = 0.0
-        if task.remote_task_id is not None:
-            in_flight = sum(lane.attempts.in_flight for lane in self._lanes.values())
-            spread_seconds = max(config.adopted_spread_seconds, in_flight / config.adopted_polls_per_second)
-            first_delay_seconds = self._context.jitter.random() * spread_seconds
-        self._lanes[task.provider].adopt(task, first_delay_seconds=first_delay_seconds)
+        config, draw = self._context.config, self._context.jitter.random
+        in_flight = len(tasks) + sum(lane.attempts.in_flight for lane in self._lanes.values())
+        spread_seconds = max(config.adopted_spread_seconds, in_flight / config.adopted_polls_per_second)
+        for task in tasks:
+            self._lanes[task.provider].adopt(task, first_delay_seconds=draw() * spread_seconds)

@@ -378,6 +378,20 @@ def dictionaries(result: CursorResult[Any]) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in result.all()]
 
 
+def rows_at_once(
+    connection: Connection, columns: str, rest: str, parameters: Mapping[str, Any]
+) -> Sequence[Sequence[Any]]:
+    """The rows of `SELECT columns rest`, for many of them. SQLite is asked for them in one value: it would
+    hand out rows one by one, and for each of them Python gives up and takes back the lock that the polling
+    thread wants too.
+    """
+    if is_postgresql(connection):
+        return connection.execute(statement(f"SELECT {columns} {rest}"), parameters).all()
+    found = connection.scalar(statement(f"SELECT json_group_array(json_array({columns})) {rest}"), parameters)
+    rows: list[list[Any]] = msgspec.json.decode(found or "[]")
+    return rows
+
+
 def update_returning(
     connection: Connection,
     table: str,
@@ -390,19 +404,14 @@ def update_returning(
 ) -> Sequence[Sequence[Any]]:
     """`UPDATE table SET assignments FROM source WHERE where`; returns `columns` of the rows it changed.
 
-    None of `columns` may be one that `assignments` change. SQLite is asked for them first, all in one
-    value: it would hand out returned rows one by one, and for each of them Python gives up and takes back
-    the lock that the polling thread wants too. Nobody else writes between the two statements.
+    None of `columns` may be one that `assignments` change: SQLite is asked for them first, see
+    `rows_at_once`. Nobody else writes between the two statements.
     """
     update = f"UPDATE {table} SET {assignments} FROM {source} WHERE {where}"
     if is_postgresql(connection):
         return connection.execute(statement(f"{update} RETURNING {columns}"), parameters).all()
-    found = connection.scalar(
-        statement(f"SELECT json_group_array(json_array({columns})) FROM {source}, {table} WHERE {where}"),
-        parameters,
-    )
+    rows = rows_at_once(connection, columns, f"FROM {source}, {table} WHERE {where}", parameters)
     connection.execute(statement(update), parameters)
-    rows: list[list[Any]] = msgspec.json.decode(found or "[]")
     return rows
 
 
@@ -422,18 +431,6 @@ def lease_time(connection: Connection) -> str:
     if is_postgresql(connection) and connection.get_execution_options().get(LEASES_BY_ITS_CLOCK):
         return "(SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint))"
     return "CAST(:now AS bigint)"
-
-
-def begin_snapshot(connection: Connection) -> None:
-    """Make the transaction read one moment's state and refuse its writes. Call before its first statement.
-
-    On SQLite every reading transaction sees one moment's state by itself.
-    """
-    if not is_postgresql(connection):
-        return
-    has_started = connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
-    how = "SET TRANSACTION" if has_started else "START TRANSACTION"
-    connection.exec_driver_sql(f"{how} ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 def lock_number(connection: Connection, number: int) -> None:

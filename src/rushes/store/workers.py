@@ -5,19 +5,34 @@ machines (docs/decisions/0004), on SQLite this machine's, which is `now_ms`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
 import msgspec
 from sqlalchemy import Connection
 
 from rushes.domain.errors import RushesError
-from rushes.domain.trouble import kind_of
-from rushes.store.database import Rows, for_share, lease_time, lock_number, skip_locked, statement
-from rushes.store.tasks import OwnedTask, hand_over_if_owned, owned_task_from_row, wait_for_own_transactions
+from rushes.domain.trouble import Trouble, TroubleRow, kind_of
+from rushes.store.database import (
+    Rows,
+    for_share,
+    lease_time,
+    lock_number,
+    rows_at_once,
+    skip_locked,
+    statement,
+)
+from rushes.store.tasks import (
+    OwnedTask,
+    hand_over_if_owned,
+    mark_unconfirmed_if_owned,
+    owned_task_from_row,
+    record_troubles_if_owned,
+    wait_for_own_transactions,
+)
 from rushes.store.tasks.guards import ATTEMPTS
 
-_ADOPTED_COLUMNS = (
+_OWNED_COLUMNS = (
     "id, attempt, provider, model, remote_task_id, progress, dispatched_at_ms, unconfirmed_at_ms,"
     " host, trouble_kind, trouble_reason, trouble_count, trouble_since_ms, trouble_at_ms"
 )
@@ -25,6 +40,7 @@ _ADOPTED_COLUMNS = (
 _WORKER_STOPPED = "its worker stopped before the answer to the submit was stored"
 
 _NAMES = Rows(name=str)
+_IDS = Rows(id=int)
 
 
 class LeaseLost(RushesError):
@@ -270,38 +286,44 @@ def _take_over(
     now_ms: int,
     limit: int,
 ) -> list[OwnedTask]:
-    rows = connection.execute(
-        statement(
-            "WITH picked AS MATERIALIZED (SELECT id FROM video_tasks"
-            " WHERE worker_id = :dead AND status = 'processing'"
-            f" AND provider IN (SELECT v.name FROM {_NAMES.sql(connection)})"
-            f" LIMIT :limit{skip_locked(connection)})"  # no order: any of them will do, without a sort
-            " UPDATE video_tasks SET worker_id = :me,"
-            f" {_if_unanswered('unconfirmed_at_ms', ':now')},"
-            f" {_if_unanswered('trouble_kind', ':kind')}, {_if_unanswered('trouble_reason', ':reason')},"
-            f" {_if_unanswered('trouble_count', '1')}, {_if_unanswered('trouble_since_ms', ':now')},"
-            f" {_if_unanswered('trouble_at_ms', ':now')} WHERE id IN (SELECT id FROM picked)"
-            f" RETURNING {_ADOPTED_COLUMNS}"
-        ),
+    rows = rows_at_once(
+        connection,
+        _OWNED_COLUMNS,
+        # no order: any of them will do, without a sort
+        "FROM (SELECT * FROM video_tasks WHERE worker_id = :dead AND status = 'processing'"
+        f" AND provider IN (SELECT v.name FROM {_NAMES.sql(connection)})"
+        f" LIMIT :limit{skip_locked(connection)}) AS taken",
         {
             **_NAMES.parameters(connection, [(name,) for name in providers]),
-            "me": worker_id,
             "dead": dead_id,
-            "now": now_ms,
-            "kind": kind_of(_WORKER_STOPPED),
-            "reason": _WORKER_STOPPED,
             "limit": limit,
         },
     )
-    return list(map(owned_task_from_row, rows))
-
-
-def _if_unanswered(column: str, value: str) -> str:
-    """An assignment that concerns only attempts whose submit has no stored outcome."""
-    return (
-        f"{column} = CASE WHEN remote_task_id IS NULL AND unconfirmed_at_ms IS NULL THEN {value}"
-        f" ELSE {column} END"
+    taken = list(map(owned_task_from_row, rows))
+    connection.execute(
+        statement(
+            f"UPDATE video_tasks SET worker_id = :me FROM {_IDS.sql(connection)} WHERE video_tasks.id = v.id"
+        ),
+        {**_IDS.parameters(connection, [(task.task_id,) for task in taken]), "me": worker_id},
     )
+    return _hold_unanswered(connection, taken, worker_id=worker_id, now_ms=now_ms)
+
+
+def _hold_unanswered(
+    connection: Connection, taken: list[OwnedTask], *, worker_id: str, now_ms: int
+) -> list[OwnedTask]:
+    """Attempts whose submit has no stored outcome become unconfirmed, and say why."""
+    trouble = Trouble(kind_of(_WORKER_STOPPED), _WORKER_STOPPED, 1, now_ms, now_ms)
+    unanswered: list[tuple[int, int]] = []
+    for number, task in enumerate(taken):
+        if task.remote_task_id is None and task.unconfirmed_at_ms is None:
+            unanswered.append((task.task_id, task.attempt))
+            taken[number] = task._replace(unconfirmed_at_ms=now_ms, trouble=trouble)
+    if unanswered:
+        mark_unconfirmed_if_owned(connection, unanswered, worker_id=worker_id, now_ms=now_ms)
+        troubles = [TroubleRow(*attempt, *astuple(trouble)) for attempt in unanswered]
+        record_troubles_if_owned(connection, troubles, worker_id=worker_id)
+    return taken
 
 
 def owned_in_flight(
@@ -320,7 +342,7 @@ def owned_in_flight(
     known_as_claimed = ATTEMPTS.sql(connection).replace(":rows", ":adrift")
     rows = connection.execute(
         statement(
-            f"SELECT {_ADOPTED_COLUMNS} FROM video_tasks WHERE worker_id = :me AND status = 'processing'"
+            f"SELECT {_OWNED_COLUMNS} FROM video_tasks WHERE worker_id = :me AND status = 'processing'"
             f" AND provider IN (SELECT v.name FROM {_NAMES.sql(connection)})"
             " AND (remote_task_id IS NOT NULL OR unconfirmed_at_ms IS NOT NULL"
             f" OR (id, attempt) IN (SELECT v.id, v.attempt FROM {known_as_claimed})) ORDER BY id"

@@ -22,7 +22,7 @@ from rushes.money.audit.violations import Findings, Violation
 from rushes.money.audit.violations import ViolationCode as Code
 from rushes.store import audit_queries
 from rushes.store.connections.integrity import distrust_indexes
-from rushes.store.database import begin_snapshot
+from rushes.store.connections.snapshot import begin_snapshot
 from rushes.store.tables import guards
 
 

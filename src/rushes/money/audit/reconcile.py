@@ -15,7 +15,7 @@ from rushes.domain.errors import InputError
 from rushes.domain.task import TaskStatus
 from rushes.money.audit.audit import UnconfirmedSubmit, unconfirmed_submits
 from rushes.store import audit_queries
-from rushes.store.database import begin_snapshot
+from rushes.store.connections.snapshot import begin_snapshot
 
 BILL_LINES_MAX = 1_000_000
 BILL_BYTES_MAX = 256 * 1024 * 1024

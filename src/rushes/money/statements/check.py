@@ -24,7 +24,7 @@ from rushes.money.statements.statement import (
     signed_bytes,
 )
 from rushes.store import audit_queries
-from rushes.store.database import begin_snapshot
+from rushes.store.connections.snapshot import begin_snapshot
 from rushes.store.retention import folds
 
 STATEMENT_BYTES_MAX = 256 * 1024 * 1024

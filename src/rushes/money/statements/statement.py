@@ -30,7 +30,7 @@ from rushes.money.audit.violations import Findings
 from rushes.money.statements.signing_key import public_key_hex
 from rushes.store import audit_queries
 from rushes.store.batches import batch_row_id
-from rushes.store.database import begin_snapshot
+from rushes.store.connections.snapshot import begin_snapshot
 
 FORMAT = "rushes-batch-statement/1"
 SIGNED_PREFIX = b"rushes-batch-statement/1\n"

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 from typing import assert_never
 
 from rushes import telemetry
@@ -34,11 +33,7 @@ from rushes.run.lane import claim
 from rushes.run.lane.attempts import Attempts
 from rushes.run.lane.claim import Claims
 from rushes.run.lane.poll import Poller
-from rushes.run.lane.remote_task import (
-    UNLISTED_HARD_DEADLINE_SECONDS,
-    UNLISTED_SOFT_DEADLINE_SECONDS,
-    RemoteTask,
-)
+from rushes.run.lane.remote_task import NEVER, ModelTimes, RemoteTask, model_times
 from rushes.run.lane.send import HELD_BACK, STOPPED, Sent, send
 from rushes.store.tasks import ClaimedTask, OwnedTask
 
@@ -312,24 +307,25 @@ class Lane:
         """
         context, now = self._context, self._now()
         sent_at = now - max(0, context.now_ms() - task.dispatched_at_ms) / 1000
-        model = context.catalogue.find(task.model)
-        soft_seconds = model.soft_deadline_seconds if model else UNLISTED_SOFT_DEADLINE_SECONDS
-        hard_seconds = model.hard_deadline_seconds if model else UNLISTED_HARD_DEADLINE_SECONDS
         if accepted_at is None:
             accepted_at = min(now, sent_at + ACCEPTANCE_SECONDS_MAX)
         return RemoteTask(
             task_id=task.task_id,
             attempt=task.attempt,
-            model=task.model,
+            times=self._times(task.model),
             remote_task_id=remote_task_id,
             progress=progress,
             sent_at=sent_at,
-            soft_deadline=sent_at + soft_seconds,
-            hard_deadline=sent_at + hard_seconds,
             is_adopted=is_adopted,
-            not_found_from=-inf if progress else accepted_at + context.config.not_found_grace_seconds,
+            not_found_from=NEVER if progress else accepted_at + context.config.not_found_grace_seconds,
             host=self._elsewhere(task) if isinstance(task, OwnedTask) else None,
         )
+
+    def _times(self, name: str) -> ModelTimes:
+        model = self._context.catalogue.find(name)
+        if model is None:
+            return model_times(name)
+        return model_times(name, model.soft_deadline_seconds, model.hard_deadline_seconds)
 
     def provider_of(self, task: OwnedTask) -> Provider | None:
         """The provider at the host that the task was sent to; None when it cannot be asked there."""

@@ -32,7 +32,7 @@ from rushes.run.lane.attempts import Attempts
 from rushes.run.lane.learning import learn_end, learn_running
 from rushes.run.lane.limits import RateLimit
 from rushes.run.lane.line_polls import Lines
-from rushes.run.lane.remote_task import PollCounts, RemoteTask
+from rushes.run.lane.remote_task import NEVER, PollCounts, RemoteTask
 from rushes.run.lane.unanswered import Unanswered
 
 LAST_POLL_GRACE_SECONDS = 3600.0
@@ -101,7 +101,6 @@ class Poller:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = inf
         self._stopped = False
-        self._counter = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def use_rate(self, polls_per_second: float | None) -> None:
@@ -228,7 +227,7 @@ class Poller:
         heap = self._heap
         while heap:
             due, number, task = heap[0]
-            if number != task.entry or task.settling:
+            if due != task.due or task.settling:
                 heapq.heappop(heap)  # an older entry of a task that was moved, or one that is settled
                 continue
             if due > now:
@@ -242,12 +241,14 @@ class Poller:
                 permitted_at = self._health.polls_held_until(now)
                 if permitted_at > now and self._elsewhere:
                     # it makes way: what is at another host need not wait
+                    task.due = permitted_at
                     heapq.heapreplace(heap, (permitted_at, number, task))
                     continue
             if permitted_at > now:
                 self._set_alarm(min(permitted_at, now + HOLD_SECONDS_MAX))
                 return None
             heapq.heappop(heap)
+            task.due = NEVER
             self.limit.take(now)
             self._meters.polled(late_seconds=now - due)
             return task
@@ -338,7 +339,7 @@ class Poller:
         """It renders: learn from that, and ask again by the schedule, or never past its hard deadline."""
         self.counts.processing += 1
         task.errors = 0
-        task.not_found_from = -inf
+        task.not_found_from = NEVER
         task.misses = 0
         if self._troubled:
             self.unanswered.understood(task.task_id)
@@ -346,11 +347,12 @@ class Poller:
             task.progress = progress
             self._moved.setdefault(task.task_id, task)
         learn_running(self._schedule, task, now, progress)
-        if asked_at >= task.hard_deadline:
+        hard_deadline = task.sent_at + task.times.hard_deadline_seconds
+        if asked_at >= hard_deadline:
             self._conclude(task, Failed(TIMEOUT, FailureType.TIMEOUT))
         else:
             due = now + self._delay_seconds(task, now, progress)
-            self._push(task, min(due, max(now, task.hard_deadline)))
+            self._push(task, due if due <= hard_deadline else max(now, hard_deadline))
 
     def _ask_later(self, task: RemoteTask, answer: NoAnswer, now: float) -> None:
         """The poll brought no answer: back off, until the last poll's grace is over."""
@@ -399,12 +401,13 @@ class Poller:
                 self._conclude(task, Failed(TIMEOUT, FailureType.TIMEOUT))
 
     def _delay_seconds(self, task: RemoteTask, now: float, progress: int | None) -> float:
+        age, times = now - task.sent_at, task.times
         delay = self._schedule.next_delay_seconds(
-            model=task.model,
-            age_seconds=now - task.sent_at,
+            model=times.model,
+            age_seconds=age,
             polls=task.polls,
             progress=progress,
-            overdue=now >= task.soft_deadline,
+            overdue=age >= times.soft_deadline_seconds,
             overload=self.budget.overload,
         )
         if delay < self._interval_min_seconds:
@@ -414,9 +417,7 @@ class Poller:
 
     def _push(self, task: RemoteTask, due: float) -> None:
         task.due = due
-        # not distinguished by their times: a schedule may well give the same time twice
-        task.entry = self._counter = self._counter + 1
-        heapq.heappush(self._heap, (due, self._counter, task))
+        heapq.heappush(self._heap, (due, task.task_id, task))
         if due < self._alarm_at and self._idle:
             self._set_alarm(due)
 

@@ -1,6 +1,8 @@
 """A task at its provider, as a worker holds it in memory, and the counts of its polls."""
 
+from functools import lru_cache
 from math import inf
+from typing import NamedTuple
 
 from rushes.domain.polling.progress import ProgressMark
 
@@ -9,22 +11,35 @@ UNLISTED_HARD_DEADLINE_SECONDS = 7200.0
 """Deadlines of tasks whose model has left the catalogue since they were sent."""
 
 
+NEVER = -inf
+"""One object for all tasks: each computed number takes 32 bytes."""
+
+
+class ModelTimes(NamedTuple):
+    """What the tasks of a model have in common: how long after they were sent they are late, and over."""
+
+    model: str
+    soft_deadline_seconds: float = UNLISTED_SOFT_DEADLINE_SECONDS
+    hard_deadline_seconds: float = UNLISTED_HARD_DEADLINE_SECONDS
+
+
+model_times = lru_cache(maxsize=1000)(ModelTimes)
+"""The same object for the same numbers."""
+
+
 class RemoteTask:
     """A task in flight, as small as it can be: a hundred thousand of them live in memory."""
 
     __slots__ = (
         "attempt",
         "due",
-        "entry",
         "errors",
-        "hard_deadline",
         "host",
         "is_drop_asked",
         "is_dropped",
         "learned_at",
         "mark",
         "misses",
-        "model",
         "not_found_from",
         "polls",
         "progress",
@@ -33,9 +48,9 @@ class RemoteTask:
         "seen_running_at",
         "sent_at",
         "settling",
-        "soft_deadline",
         "stored_progress",
         "task_id",
+        "times",
     )
 
     def __init__(
@@ -43,19 +58,17 @@ class RemoteTask:
         *,
         task_id: int,
         attempt: int,
-        model: str,
+        times: ModelTimes,
         remote_task_id: str,
         progress: int,
         sent_at: float,
-        soft_deadline: float,
-        hard_deadline: float,
         is_adopted: bool = False,
         host: str | None = None,
-        not_found_from: float = -inf,
+        not_found_from: float = NEVER,
     ) -> None:
         self.task_id = task_id
         self.attempt = attempt
-        self.model = model
+        self.times = times
         self.remote_task_id = remote_task_id
         self.host = host  # None: where the provider is now
         self.progress: int = progress
@@ -63,21 +76,32 @@ class RemoteTask:
         self.sent_at = sent_at
         # from when on "there is no such task" counts: at once when the provider has been seen to know it
         self.not_found_from = not_found_from
-        self.soft_deadline = soft_deadline
-        self.hard_deadline = hard_deadline
         # when it was last known to render; an adopted task must first be seen doing so here
         self.seen_running_at: float | None = None if is_adopted else sent_at
         self.learned_at = sent_at  # up to when the schedule knows that it rendered
         self.mark: ProgressMark | None = None
         self.rate = 0.0
-        self.due = 0.0
-        self.entry = 0  # the number of its heap entry that counts
+        self.due = NEVER  # its heap entry of this time counts; none while it is asked about
         self.polls = 0
         self.errors = 0
         self.settling = False
         # its provider was asked to drop it, and says that it did: from then on "no such task" counts at once
         self.is_drop_asked = self.is_dropped = False
         self.misses = 0  # answers in a row that said that there is no such task
+
+    def __lt__(self, _other: "RemoteTask") -> bool:
+        """Heap entries of one time may come in any order, also one of the same task that counts no more."""
+        return False
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.times.model
+
+    @property
+    def hard_deadline(self) -> float:
+        """When it is over, by the event loop's clock."""
+        return self.sent_at + self.times.hard_deadline_seconds
 
 
 class PollCounts:

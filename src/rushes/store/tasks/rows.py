@@ -1,9 +1,8 @@
 """What is known of a task: when it is claimed, while it is in flight, and when it has just ended."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-from sqlalchemy import Row
 
 from rushes.domain.task import TaskStatus
 from rushes.domain.trouble import Trouble
@@ -39,8 +38,7 @@ class ClaimedTask:
     submit_key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class OwnedTask:
+class OwnedTask(NamedTuple):
     """A task in flight as its owner needs to know it."""
 
     task_id: int
@@ -55,11 +53,9 @@ class OwnedTask:
     trouble: Trouble | None = None
 
 
-def owned_task_from_row(row: Row[Any]) -> OwnedTask:
+def owned_task_from_row(row: Sequence[Any]) -> OwnedTask:
     """From a row with the columns of `OwnedTask`, in its order, and those of its trouble."""
-    *facts, kind, reason, count, since_ms, at_ms = tuple(row)
-    trouble = None if at_ms is None else Trouble(kind, reason, count, since_ms, at_ms)
-    return OwnedTask(*(*facts, trouble))
+    return OwnedTask(*(*row[:9], None if row[-1] is None else Trouble(*row[9:])))
 
 
 class FinishedTask(NamedTuple):
