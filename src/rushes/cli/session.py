@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from rushes import telemetry
 from rushes.cli.exits import ExitCode
 from rushes.cli.show import one_line, say
 
@@ -72,11 +74,10 @@ async def looked_at() -> "AsyncIterator[Reading]":
     import gc
 
     gc.disable()  # what is imported here stays; looking for what does not takes a tenth of the start
-    from rushes import telemetry
     from rushes.library.reading import Reading
     from rushes.store.connections.place import plain_place
 
-    telemetry.before_the_first_line(lambda: configure_logs("warning"))
+    configure_logs("warning")
     place, settings = plain_place(), None
     if place is None:
         from rushes.settings import Settings
@@ -175,6 +176,10 @@ def stop_on_signals() -> Iterator[Stop]:
 
 def configure_logs(level: "LogLevel", *, as_json: bool = False) -> None:
     """Send rushes' log lines to stderr, from `level` on: for people, or one JSON object a line."""
+    telemetry.before_the_first_line(partial(_configure_logs, level, as_json=as_json))
+
+
+def _configure_logs(level: "LogLevel", *, as_json: bool) -> None:
     import logging
 
     import structlog

@@ -7,6 +7,7 @@ Without PyAV there are no pictures, and the walk over the boxes (`video_check`) 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,12 +39,8 @@ class Pictures:
 
 @cache
 def can_decode() -> bool:
-    """Whether PyAV is installed."""
-    try:
-        import av  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    """Whether PyAV is installed; it is imported only where there is something to decode."""
+    return find_spec("av") is not None
 
 
 def decoded_pictures(path: Path) -> Pictures | None:

@@ -3,9 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from cryptography.x509 import Certificate
+from typing import TYPE_CHECKING, Any
 
 from rushes import __version__
 from rushes.domain.errors import NotFound, RushesError
@@ -18,6 +16,9 @@ from rushes.money.statements.time_stamps import TimeStamp
 from rushes.read.acceptance import provenance
 from rushes.read.scope import OPERATOR
 from rushes.video_folder import folder_at
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 TSA_SECONDS_MAX = 30.0
 """How long an authority may take to answer."""
@@ -67,7 +68,7 @@ class WithProvenance(WithFiles):
         return written
 
     async def time_stamp(
-        self, data: bytes, url: str, *, trusted: list[Certificate] | None = None
+        self, data: bytes, url: str, *, trusted: "list[Certificate] | None" = None
     ) -> tuple[bytes, TimeStamp]:
         """An authority's time stamp of these bytes (RFC 3161), as it answered, and what it says.
 

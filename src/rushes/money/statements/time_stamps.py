@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography import x509
-
 from rushes.domain.errors import InputError, RushesError, SettingsError
 from rushes.domain.notation import iso_time
 
 if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
     from rfc3161_client import TimeStampRequest
 
 ENDING: Final = ".tsr"
@@ -67,7 +66,7 @@ def question(data: bytes) -> "TimeStampRequest":
 
 
 def checked_stamp(
-    answer: bytes, data: bytes, *, trusted: list[x509.Certificate] | None = None, nonce: int | None = None
+    answer: bytes, data: bytes, *, trusted: "list[Certificate] | None" = None, nonce: int | None = None
 ) -> TimeStamp:
     """The time stamp in an authority's answer, if it is one of this file; raises `TimeStampRefused`.
 
@@ -102,10 +101,12 @@ def checked_stamp(
     )
 
 
-def read_certificates(data: bytes, source: str) -> list[x509.Certificate]:
+def read_certificates(data: bytes, source: str) -> "list[Certificate]":
     """The certificates of an authority, in PEM; raises `InputError` naming the `source`."""
+    from cryptography.x509 import load_pem_x509_certificates
+
     try:
-        found = x509.load_pem_x509_certificates(data)
+        found = load_pem_x509_certificates(data)
     except ValueError as error:
         raise InputError(f"holds no certificates in PEM: {_one_line(error)}", source=source) from None
     return found
@@ -139,9 +140,11 @@ def _check_unsigned(response: Any, data: bytes, nonce: int | None) -> None:
 
 def _authority(response: Any) -> str | None:
     """The name in the certificate that signed it."""
+    from cryptography.x509 import load_der_x509_certificate
+
     for signer in response.signed_data.signer_infos:
         for encoded in response.signed_data.certificates:
-            certificate = x509.load_der_x509_certificate(encoded)
+            certificate = load_der_x509_certificate(encoded)
             if (certificate.issuer, certificate.serial_number) == (signer.issuer, signer.serial_number):
                 return certificate.subject.rfc4514_string()
     return None
