@@ -99,9 +99,6 @@ def tick(
     is waited for, up to RUSHES_STOP_SECONDS.
     """
 
-    import gc
-
-    gc.disable()  # while it starts, as in `session.looked_at`
     from rushes.cli.session import opened, run_async, stop_on_signals
     from rushes.cli.show import print_json, print_line, say
     from rushes.settings import Settings
@@ -113,7 +110,6 @@ def tick(
         settings = settings.model_copy(update={"database_timeout_seconds": seconds})
         with stop_on_signals() as stop:
             async with opened(creates=True, settings=settings) as rushes:
-                gc.enable()
                 report = await rushes.worker_process().tick(
                     budget_seconds=budget_seconds, tasks_max=tasks_max, stop=stop.event
                 )
