@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from benchmarks import _targets
 from benchmarks.__main__ import main, names
 from benchmarks.report import write_section
 
@@ -29,3 +30,25 @@ def test_an_unknown_benchmark_is_named(capsys: pytest.CaptureFixture[str]) -> No
     assert "no_such_thing" in capsys.readouterr().err
     assert "poll_times" in names()
     assert not [name for name in names() if name.startswith("_") or name == "report"]
+
+
+def test_aims_are_shown_beside_what_was_measured_before_and_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now, before = tmp_path / "bench.json", tmp_path / "before.json"
+    write_section("settle", {"sqlite": {"settled_per_s": 150.0, "ratio_to_raw": 0.61}}, path=now)
+    write_section("commands", {"rushes tick": {"to_sqlalchemy": 3.5}}, path=now)
+    write_section("settle", {"sqlite": {"settled_per_s": 100.0}}, path=before)
+    monkeypatch.setenv("BEFORE", str(before))
+    _targets.show(path=now)
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows == [
+        "settled a second: sqlite 100 150 ≥ 1.4 × before met",
+        "… to raw statements: sqlite – 0.61 ≥ 0.6 met",
+        "rushes tick, to import sqlalchemy – 3.5 ≤ 3 MISSED",
+    ]
+
+
+def test_no_aim_is_met_that_was_not_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _targets.show(path=tmp_path / "bench.json")
+    assert capsys.readouterr().out == ""
