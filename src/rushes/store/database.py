@@ -103,9 +103,7 @@ class Database:
             writer_count, reader_count = 1, 1
         else:
             writer_count = reader_count = threads or POSTGRESQL_THREADS_MAX
-            from rushes.store.connections.postgresql import (
-                postgresql_engine,  # its driver takes a while to import
-            )
+            from rushes.store.connections.postgresql import postgresql_engine  # slow to import
 
             self.engine = postgresql_engine(
                 parsed,
@@ -322,8 +320,7 @@ def _rows_sql(dialect: str, columns: tuple[tuple[str, type], ...], table: str, p
 class Rows:
     """Many rows as one statement parameter: a table `v` with the given columns, or another `table`.
 
-    Both databases get one JSON text, so a whole group goes in one statement. (psycopg takes six times as
-    long to write lists as PostgreSQL arrays.)
+    Both databases get one JSON text: psycopg takes six times as long to write lists as PostgreSQL arrays.
     `Rows(id=int, error=str)` names the columns and their types; NULLs are allowed.
     """
 
@@ -336,9 +333,13 @@ class Rows:
         """The FROM item."""
         return _rows_sql(connection.dialect.name, self._columns, self._table, self._parameter)
 
-    def parameters(
-        self, connection: Connection, rows: Sequence[Sequence[Any]] | Iterable[Sequence[Any]]
-    ) -> Mapping[str, Any]:
+    def among(self, connection: Connection, column: str) -> str:
+        """That a column is in the first of these. A join may go through them all for each row, where the
+        planner takes a table that it knows nothing of for one of few rows; this takes the column's index."""
+        found = f"SELECT v.{self.names[0]} FROM {self.sql(connection)}"
+        return f"{column} = ANY(ARRAY({found}))" if is_postgresql(connection) else f"{column} IN ({found})"
+
+    def parameters(self, connection: Connection, rows: Iterable[Sequence[Any]]) -> Mapping[str, Any]:
         """The statement's parameters for `rows`, each in the order of the columns."""
         return {self._parameter: msgspec.json.encode(rows if isinstance(rows, list) else list(rows)).decode()}
 
@@ -388,8 +389,7 @@ def rows_at_once(
     if is_postgresql(connection):
         return connection.execute(statement(f"SELECT {columns} {rest}"), parameters).all()
     found = connection.scalar(statement(f"SELECT json_group_array(json_array({columns})) {rest}"), parameters)
-    rows: list[list[Any]] = msgspec.json.decode(found or "[]")
-    return rows
+    return msgspec.json.decode(found or "[]", type=list[list[Any]])
 
 
 def update_returning(

@@ -192,8 +192,8 @@ def _price_of(row: Any, model: str | None, reprice: Reprice) -> tuple[int | None
 def _rows(connection: Connection, batch_id: int, indexes: Sequence[int]) -> dict[int, dict[str, Any]]:
     found = connection.execute(
         statement(
-            f"SELECT t.* FROM {_INDEXES.sql(connection)} JOIN video_tasks t ON t.item_index = v.item_index"
-            " WHERE t.batch_id = :batch_id AND t.is_current = 1"
+            "SELECT * FROM video_tasks WHERE batch_id = :batch_id AND is_current = 1"
+            f" AND {_INDEXES.among(connection, 'item_index')}"
         ),
         {
             **_INDEXES.parameters(connection, [(index,) for index in dict.fromkeys(indexes)]),

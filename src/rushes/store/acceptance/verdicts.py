@@ -93,8 +93,8 @@ def decide_by_person_if_unjudged(
         statement(
             "INSERT INTO clip_judgements (task_id, judge, verdict, reasons, judged_at_ms)"
             " SELECT t.id, :person, :verdict, :reasons, CAST(:now AS bigint)"
-            f" FROM {_INDEXES.sql(connection)} JOIN video_tasks t ON t.item_index = v.item_index"
-            " WHERE t.batch_id = :batch_id AND t.is_current = 1 AND t.status = 'succeeded'"
+            " FROM video_tasks t WHERE t.batch_id = :batch_id AND t.is_current = 1"
+            f" AND t.status = 'succeeded' AND {_INDEXES.among(connection, 't.item_index')}"
             " ON CONFLICT (task_id, judge) DO NOTHING RETURNING task_id"
         ),
         {**_INDEXES.parameters(connection, asked), **said, "batch_id": batch_id, "person": PERSON},

@@ -22,7 +22,7 @@ def lock_items(connection: Connection, batch_id: int, item_indexes: Sequence[int
         f"SELECT item_index, id, status, {PRICE.format(t='video_tasks')} AS credits, model, alias, choice,"
         " options, erased_at_ms FROM video_tasks"
         " WHERE batch_id = :batch_id"
-        f" AND is_current = 1 AND item_index IN (SELECT v.item_index FROM {_INDEXES.sql(connection)})"
+        f" AND is_current = 1 AND {_INDEXES.among(connection, 'item_index')}"
         f" ORDER BY id{for_update(connection)}"
     )
     asked = sorted(set(item_indexes))
