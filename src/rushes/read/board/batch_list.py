@@ -1,5 +1,6 @@
 """The operators' list of batches: found by anything one may know of them, in any order."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -78,16 +79,17 @@ def batch_list(
     items = [] if wanted.search is None else _items(connection, wanted.search)
     conditions = [b.c.id > newest - BATCHES_LOOKED_AT_MAX, *_conditions(wanted)]
     if wanted.search is not None:
-        conditions.append(_by_text(wanted.search, [item.batch_id for item in items]))
+        conditions.append(_by_text(wanted.search, {item.batch_id for item in items}))
     column = _sort_column(wanted.sort)
     order = column.asc() if wanted.ascending else column.desc()
+    with_account = b.join(a, a.c.id == b.c.account_id)
+    # all that are looked at are sorted by what is needed for it: whole rows take three times as long
+    found_ids = select(b.c.id).select_from(with_account).where(*conditions).order_by(order, b.c.id.desc())
     query = (
         select(b, a.c.name.label("account"))
-        .join_from(b, a, a.c.id == b.c.account_id)
-        .where(*conditions)
+        .select_from(with_account)
+        .where(b.c.id.in_(found_ids.limit(limit + 1).offset(offset)))
         .order_by(order, b.c.id.desc())
-        .limit(limit + 1)
-        .offset(offset)
     )
     rows = [dict(row) for row in connection.execute(query).mappings()]
     shown = rows[:limit]
@@ -117,14 +119,15 @@ def _conditions(wanted: ListFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _by_text(text: str, batch_ids: list[str]) -> ColumnElement[bool]:
+def _by_text(text: str, batch_ids: Collection[str]) -> ColumnElement[bool]:
     b, a = schema.batches.c, schema.accounts.c
+    of_accounts = select(a.id).where(a.name.icontains(text, autoescape=True)).correlate(None)
     return (
         b.public_id.startswith(text, autoescape=True)
         | b.public_id.startswith(f"bat_{text}", autoescape=True)
         | b.request_id.icontains(text, autoescape=True)
         | b.name.icontains(text, autoescape=True)
-        | a.name.icontains(text, autoescape=True)
+        | b.account_id.in_(of_accounts)
         | b.public_id.in_(batch_ids)
     )
 
@@ -155,13 +158,14 @@ def _items(connection: Connection, text: str) -> list[FoundItem]:
     pattern = "%" + text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     rows = connection.execute(
         statement(
-            "SELECT b.public_id, COALESCE(b.name, b.request_id) AS batch_name, t.item_index, t.prompt,"
-            " t.status, t.custom_id, t.remote_task_id FROM"
-            " (SELECT batch_id, item_index, prompt, status, custom_id, remote_task_id FROM video_tasks"
+            # batches are joined to what was found: planners would rather read all of either first
+            "SELECT b.public_id, COALESCE(b.name, b.request_id) AS batch_name, f.* FROM (SELECT * FROM"
+            " (SELECT id, batch_id, item_index, prompt, status, custom_id, remote_task_id FROM video_tasks"
             "  WHERE is_current = 1 AND erased_at_ms IS NULL ORDER BY id DESC LIMIT :looked_at) t"
-            " JOIN batches b ON b.id = t.batch_id WHERE t.custom_id = :text OR t.remote_task_id = :text"
-            " OR (b.public_id = :batch AND t.item_index = :index)"
-            " OR LOWER(t.prompt) LIKE :pattern ESCAPE '\\' LIMIT :limit"
+            " WHERE t.custom_id = :text OR t.remote_task_id = :text OR (t.item_index = :index"
+            "  AND t.batch_id = (SELECT id FROM batches WHERE public_id = :batch))"
+            " OR LOWER(t.prompt) LIKE :pattern ESCAPE '\\' LIMIT :limit) f"
+            " JOIN batches b ON b.id = f.batch_id ORDER BY f.id DESC"
         ),
         {
             "looked_at": ITEMS_LOOKED_AT_MAX,
