@@ -14,6 +14,7 @@ from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.operators import Role
 from rushes.read.board.overview import InFlight, read_overview
 from rushes.read.forecasts import Forecaster, ProviderPace
+from rushes.read.ledger import LOTS_SHOWN_MAX
 from rushes.store import installation, ledger
 from rushes.store.database import Database
 from tests.books import PROVIDER, REFUSED, Books, assert_sound, video
@@ -223,6 +224,18 @@ def test_a_search_names_the_batch_of_each_item(client: TestClient, database: Dat
     page = signed_in(client, Role.VIEWER).get("/dashboard/batches?search=bat_ended-1").text
     found = re.findall(r'<a href="/dashboard/batches/bat_ended" class="clip short" title="([^"]+)"', page)
     assert found == ["bat_ended"]
+
+
+def test_an_accounts_page_shows_the_next_lots_and_how_many_more_there_are(
+    client: TestClient, database: Database
+) -> None:
+    account_id = database.run_reading(ledger.account_id, "acme")
+    had = database.run_reading(ledger.count_lots, account_id, NOW_MS)
+    for _ in range(LOTS_SHOWN_MAX + 7 - had):
+        database.run(ledger.grant, account_id, 40, now_ms=NOW_MS)
+    page = signed_in(client, Role.VIEWER).get("/dashboard/accounts?account=acme").text
+    assert "7 more lots, spent later: 280" in page
+    assert page.count("Permanent</span>") == LOTS_SHOWN_MAX
 
 
 def test_a_long_list_leads_to_its_first_last_and_far_pages() -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, text
 
 from rushes.dashboard.pages.month import month_span
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
+from rushes.domain.credits import LotKind
 from rushes.domain.errors import NotFound
 from rushes.domain.input.priced import validate_drafts
 from rushes.domain.input.prompts import Defaults, drafts_from_objects
@@ -17,6 +18,7 @@ from rushes.read.board.batch_list import BatchList, ListFilter, batch_list
 from rushes.read.board.orders import order_of
 from rushes.read.board.outcomes import By, outcomes_by
 from rushes.read.installation.gauges import read_gauges
+from rushes.read.ledger import LOTS_SHOWN_MAX, balance
 from rushes.read.scope import Span
 from rushes.store import ledger
 from rushes.store.database import Database
@@ -192,6 +194,32 @@ def test_a_month_says_what_was_had_got_and_paid(database: Database) -> None:
     board = database.run_reading(account_board, "other", entries=Span(2), now_ms=NOW_MS + 3 * day)
     assert [balance for _, balance in board.days][-1] == 980
     assert (len(board.entries), board.entry_count) == (2, 6)
+
+
+def test_a_balance_names_the_lots_that_are_spent_next_and_counts_the_others(database: Database) -> None:
+    account_id = database.run(ledger.ensure_account, "acme", NOW_MS)
+    for number in range(LOTS_SHOWN_MAX):
+        database.run(ledger.grant, account_id, 10, now_ms=NOW_MS)
+        if number < 3:
+            end_ms = NOW_MS + 1000 * (3 - number)
+            bonus: dict[str, Any] = {"kind": LotKind.BONUS, "expires_at_ms": end_ms}
+            database.run(ledger.grant, account_id, 5 + number, now_ms=NOW_MS, **bonus)
+    other = database.run(ledger.ensure_account, "other", NOW_MS)
+    database.run(ledger.grant, other, 9, now_ms=NOW_MS, kind=LotKind.BONUS, expires_at_ms=NOW_MS + 1)
+
+    def seen(at_ms: int) -> tuple[int, list[int], int, int]:
+        found = database.run_reading(balance, "acme", now_ms=at_ms)
+        amounts = [lot["remaining"] for lot in found["lots"]]
+        assert found["available"] == sum(amounts) + found["further_credits"]
+        assert found["available"] == database.run_reading(ledger.available_credits, account_id, at_ms)
+        return found["available"], amounts, found["further_lots"], found["further_credits"]
+
+    assert seen(NOW_MS) == (518, [7, 6, 5] + [10] * 47, 3, 30)
+    # the first two have expired, and nobody has swept them yet
+    assert seen(NOW_MS + 2000) == (505, [5] + [10] * 49, 1, 10)
+    assert seen(NOW_MS + 3000) == (500, [10] * 50, 0, 0)
+    assert database.run(ledger.expire_lots, NOW_MS + 3000, account=account_id) == 3
+    assert seen(NOW_MS + 3000) == (500, [10] * 50, 0, 0)
 
 
 def test_a_month_adds_up_although_clocks_of_machines_differ(database: Database) -> None:

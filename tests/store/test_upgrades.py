@@ -18,7 +18,7 @@ from rushes.money.retry import retry_failed
 from rushes.money.settle import Group, apply_group
 from rushes.read.board.accounts import month_statement
 from rushes.read.compatible import file_batches
-from rushes.read.ledger import LedgerFilter, ledger_page
+from rushes.read.ledger import LedgerFilter, balance, ledger_page
 from rushes.read.scope import OPERATOR
 from rushes.store import action_log, caps, keys, operators, webhook_keys
 from rushes.store import installation as installation_facts
@@ -518,3 +518,22 @@ def test_ledgers_of_before_are_found_by_their_time_and_grow_on(empty: Database) 
     assert (late.opening, late.closing, late.moves) == (20, 40, [("refund", 2, 20)])
     entries, total = empty.run_reading(ledger_page, OPERATOR, LedgerFilter("default"), limit=2, offset=0)
     assert ([entry["type"] for entry in entries], total) == (["refund", "refund"], 5)
+
+
+def test_lots_of_before_are_found_in_the_order_in_which_they_are_spent(empty: Database) -> None:
+    upgrade_to(empty, "0036")
+    books = Books(empty)
+    account_id = books.account()
+    books.grant(account_id, 50)
+    books.grant(account_id, 20, expires_at_ms=100_000)
+    books.accept(account_id, [10, 10, 10])
+    first, *others = books.claim()
+    books.name([first, *others])
+    migrate.upgrade(empty)
+    assert empty.run_reading(guards.missing_columns) == empty.run_reading(guards.missing_guards) == []
+    books.finish([(first, video(first)), *((each, REFUSED) for each in others)])
+    assert_sound(books)
+    books.accept(account_id, [10], name="bat_2")
+    found = empty.run_reading(balance, "default", now_ms=books.now_ms)
+    lots = [(lot["kind"], lot["remaining"]) for lot in found["lots"]]
+    assert (found["available"], found["reserved"], lots) == (50, 10, [("permanent", 50)])

@@ -196,13 +196,18 @@ class Lot(TypedDict):
 
 
 class Balance(TypedDict):
-    """The account's credits: `total = available + reserved`."""
+    """The account's credits: `total = available + reserved`.
+
+    `lots` are those that are spent next, 50 at most; `further_lots` more have `further_credits`.
+    """
 
     account: str
     available: int
     reserved: int
     total: int
     lots: list[Lot]
+    further_lots: int
+    further_credits: int
 
 
 class LedgerEntry(TypedDict):

@@ -51,7 +51,8 @@ class WithCredits(Opened):
         return await self.balance(account)
 
     async def balance(self, account: str = DEFAULT_ACCOUNT) -> dict[str, Any]:
-        """`available, reserved, total, lots` of an account."""
+        """`available, reserved, total, lots, further_lots, further_credits` of an account; see
+        `read.ledger.balance`."""
         return await self.database.read(balance, account, now_ms=wall_clock_ms())
 
     async def ledger(

@@ -257,8 +257,7 @@ def require_credits(
     connection: Connection, account_id: int, required: int, *, granted: int = 0, now_ms: int
 ) -> None:
     """Raise `InsufficientCredits` where a batch could not be paid now: before its files are stored."""
-    live = (lot for lot in ledger.lots(connection, account_id) if lot.is_live(now_ms))
-    available = sum(lot.remaining for lot in live) + granted
+    available = ledger.available_credits(connection, account_id, now_ms) + granted
     if required > available:
         raise InsufficientCredits(required=required, available=available)
 

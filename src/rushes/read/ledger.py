@@ -16,13 +16,23 @@ from rushes.store.tables import schema
 ACCOUNTS_MAX: Final = 500
 """Accounts that the list of accounts shows."""
 
+LOTS_SHOWN_MAX: Final = 50
+"""Lots that a balance names; the others are counted."""
+
 
 def balance(connection: Connection, account: str, *, now_ms: int) -> dict[str, Any]:
-    """`available, reserved, total, lots` of an account; credits past their expiry count as gone."""
+    """`available, reserved, total, lots` of an account; credits past their expiry count as gone.
+
+    The lots are those that are spent next, at most `LOTS_SHOWN_MAX`; there are `further_lots` beside them,
+    with `further_credits` in them.
+    """
     account_id = ledger.account_id(connection, account)
     held = connection.scalar(select(schema.accounts.c.held).where(schema.accounts.c.id == account_id)) or 0
-    live = [lot for lot in ledger.lots(connection, account_id) if lot.is_live(now_ms)]
-    available = sum(lot.remaining for lot in live)
+    available = ledger.available_credits(connection, account_id, now_ms)
+    shown = ledger.next_lots(connection, account_id, limit=LOTS_SHOWN_MAX, now_ms=now_ms)
+    further = 0
+    if len(shown) == LOTS_SHOWN_MAX:
+        further = max(0, ledger.count_lots(connection, account_id, now_ms) - len(shown))
     return {
         "account": account,
         "available": available,
@@ -30,8 +40,11 @@ def balance(connection: Connection, account: str, *, now_ms: int) -> dict[str, A
         "total": available + held,
         "lots": [
             {"kind": lot.kind.value, "remaining": lot.remaining, "expires_at": iso_time(lot.expires_at_ms)}
-            for lot in live
+            for lot in shown
         ],
+        "further_lots": further,
+        # where a batch was accepted in between, what was available before it
+        "further_credits": max(0, available - sum(lot.remaining for lot in shown)) if further else 0,
     }
 
 

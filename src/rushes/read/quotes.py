@@ -44,8 +44,7 @@ def quote(
     price = {index: 0 if reuse and index in free else draft.credits for index, draft in enumerate(drafts)}
     to_buy = [draft for index, draft in enumerate(drafts) if not (reuse and index in free)]
     required = sum(price.values())
-    lots = ledger.lots(connection, owner)
-    available = sum(lot.remaining for lot in lots if lot.is_live(now_ms))
+    available = ledger.available_credits(connection, owner, now_ms)
     p50, p95 = forecast_seconds(
         to_buy,
         lambda model: forecaster.render_time(connection, model.name, now_ms),

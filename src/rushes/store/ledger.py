@@ -194,16 +194,36 @@ def lock(connection: Connection, account: int) -> None:
     )
 
 
+_LOTS = (
+    "SELECT id, kind, remaining, expires_at_ms FROM credit_lots WHERE account_id = :account AND remaining > 0"
+)
+_IN_TURN = " ORDER BY expires_at_ms NULLS LAST, id"
+_IS_LIVE = " AND (expires_at_ms IS NULL OR expires_at_ms > :now)"
+
+
 def lots(connection: Connection, account: int) -> list[Lot]:
-    """The account's lots with credits left, oldest first, expired ones included until they are swept."""
-    rows = connection.execute(
-        statement(
-            "SELECT id, kind, remaining, expires_at_ms FROM credit_lots"
-            " WHERE account_id = :account AND remaining > 0 ORDER BY id"
-        ),
-        {"account": account},
+    """The account's lots with credits left as they are spent, expired ones first until they are swept."""
+    return _lots(connection, _LOTS + _IN_TURN, account=account)
+
+
+def next_lots(connection: Connection, account: int, *, limit: int, now_ms: int) -> list[Lot]:
+    """Those of them that are spent next; none that has expired."""
+    return _lots(
+        connection, f"{_LOTS}{_IS_LIVE}{_IN_TURN} LIMIT :limit", account=account, limit=limit, now=now_ms
     )
+
+
+def _lots(connection: Connection, query: str, **values: int) -> list[Lot]:
+    rows = connection.execute(statement(query), values)
     return [Lot(row[0], LotKind(row[1]), row[2], row[3]) for row in rows]
+
+
+def count_lots(connection: Connection, account: int, now_ms: int) -> int:
+    """How many lots of the account have credits left that have not expired."""
+    query = statement(
+        f"SELECT COUNT(*) FROM credit_lots WHERE account_id = :account AND remaining > 0{_IS_LIVE}"
+    )
+    return int(connection.scalar(query, {"account": account, "now": now_ms}) or 0)
 
 
 # --- changes of a balance -----------------------------------------------------------------------------
@@ -281,8 +301,20 @@ def settled_parts(connection: Connection, task_id: int) -> list[tuple[str, int |
 
 
 def available_credits(connection: Connection, account: int, now_ms: int) -> int:
-    """Credits that the account may spend now; those past their expiry do not count."""
-    return sum(lot.remaining for lot in lots(connection, account) if lot.is_live(now_ms))
+    """Credits that the account may spend now; those past their expiry do not count.
+
+    What it has, less the few lots that expired and were not swept yet: of lots there may be thousands.
+    """
+    found = connection.scalar(
+        statement(
+            "SELECT available - COALESCE((SELECT CAST(SUM(remaining) AS bigint) FROM credit_lots"
+            # found by their expiry, not by the account: so it has no index of its own here
+            " WHERE +account_id = accounts.id AND remaining > 0 AND expires_at_ms IS NOT NULL"
+            " AND expires_at_ms <= :now), 0) FROM accounts WHERE id = :account"
+        ),
+        {"account": account, "now": now_ms},
+    )
+    return int(found or 0)
 
 
 def expire_lots(connection: Connection, now_ms: int, *, account: int | None = None, limit: int = 1000) -> int:

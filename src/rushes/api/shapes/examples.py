@@ -327,6 +327,8 @@ ANSWER_EXAMPLES: Final[Mapping[str, dict[str, Any]]] = {
         "reserved": 20,
         "total": 1000,
         "lots": [{"kind": "permanent", "remaining": 980, "expires_at": None}],
+        "further_lots": 0,
+        "further_credits": 0,
     },
     "LedgerPage": {
         "ok": True,

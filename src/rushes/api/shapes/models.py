@@ -318,7 +318,7 @@ class Lot(Closed):
 
 
 class Balance(Closed):
-    """The account's credits."""
+    """The account's credits. Its lots are those that are spent next, 50 at most; the rest is counted."""
 
     ok: Ok
     account: str
@@ -326,6 +326,8 @@ class Balance(Closed):
     reserved: Count
     total: Count
     lots: list[Lot]
+    further_lots: Count
+    further_credits: Count
 
 
 class LedgerEntry(Closed):

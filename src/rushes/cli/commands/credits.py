@@ -70,9 +70,9 @@ DESCRIPTION_CHARACTERS_MAX = 500
 
 @app.command
 def balance(*, account: Account = "default", json: Json = False) -> None:
-    """Show an account's credits, lot by lot."""
+    """Show an account's credits, and the lots that are spent next."""
     from rushes.cli.session import opened, run_async
-    from rushes.cli.show import print_facts, print_json, print_table
+    from rushes.cli.show import print_facts, print_json, print_line, print_table
 
     async def show() -> None:
         async with opened() as rushes:
@@ -87,6 +87,9 @@ def balance(*, account: Account = "default", json: Json = False) -> None:
                 [(lot["kind"], lot["remaining"], lot["expires_at"]) for lot in found["lots"]],
                 right="remaining",
             )
+        if found["further_lots"]:
+            held = counted(found["further_credits"], "credit")
+            print_line(f"{counted(found['further_lots'], 'more lot')} with {held}, spent later")
 
     run_async(show())
 

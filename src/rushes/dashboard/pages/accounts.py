@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rushes.dashboard.acting import Act, Done, Form, Question, act_link, carry_out, field_row, reason_row
 from rushes.dashboard.markup import Markup, joined, tag, whole_number
-from rushes.dashboard.pages.balance import balance_chart
+from rushes.dashboard.pages.balance import balance_chart, further_lots
 from rushes.dashboard.pages.entries import entry_table
 from rushes.dashboard.pages.month import month_links, month_page
 from rushes.dashboard.pieces import card, chip, empty, moment, moment_of, number, page_steps, stat, table, url
@@ -96,7 +96,7 @@ async def _one(visit: Visit, account: str) -> Page:
     )
     access = tag(
         "div",
-        card(tr("Credit lots"), _lots(visit, balance["lots"])),
+        card(tr("Credit lots"), _lots(visit, balance["lots"]), further_lots(balance)),
         card(tr("Statements by month"), month_links(visit, account, seen.created_at_ms)),
         card(tr("API keys"), _keys(visit, seen.keys)),
         card(tr("Webhook endpoints"), _endpoints(visit, seen.endpoints)),

@@ -1,8 +1,8 @@
-"""An account's balance over time, as a chart: the balance at the end of each day."""
+"""An account's balance over time, as a chart of the ends of days, and what it has beside the lots shown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from rushes.dashboard.markup import Markup, joined, tag
 from rushes.dashboard.pages.overview.charts import HEIGHT, WIDTH, plotted, short, top_of, y_of
@@ -49,6 +49,20 @@ def balance_chart(days: Sequence[tuple[int, int]], *, now_ms: int) -> Markup:
         ],
     )
     return tag("div", plot, class_="chart")
+
+
+def further_lots(balance: Mapping[str, Any]) -> Markup | None:
+    """What a balance holds beside the lots that it names."""
+    if not balance["further_lots"]:
+        return None
+    credits_ = number(balance["further_credits"])
+    more = tr_count(
+        balance["further_lots"],
+        "1 more lot, spent later: {credits}",
+        "{n} more lots, spent later: {credits}",
+        credits=credits_,
+    )
+    return tag("p", more, class_="muted note")
 
 
 def _day(at_ms: int) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from rushes.dashboard.frame import html_of, logo, look_menu
 from rushes.dashboard.look import Look
 from rushes.dashboard.markup import Child, Markup, joined, link_target, tag
+from rushes.dashboard.pages.balance import further_lots
 from rushes.dashboard.pages.deliveries import delivery_word
 from rushes.dashboard.pages.entries import entry_word
 from rushes.dashboard.pieces import (
@@ -131,7 +132,11 @@ def overview(root: str, balance: Mapping[str, Any], batches: Sequence[Mapping[st
     return joined(
         tag("div", figures, class_="grid"),
         card(tr("Newest batches"), _batches(root, batches)),
-        card(tr("Credit lots"), table(heads, lots, caption=tr("Credit lots"), right=heads[1:2]))
+        card(
+            tr("Credit lots"),
+            table(heads, lots, caption=tr("Credit lots"), right=heads[1:2]),
+            further_lots(balance),
+        )
         if lots
         else None,
     )

@@ -38,6 +38,16 @@ credit_lots = Table(
         sqlite_where=text("remaining > 0 AND expires_at_ms IS NOT NULL"),
         postgresql_where=text("remaining > 0 AND expires_at_ms IS NOT NULL"),
     ),
+    # in the order in which they are spent, without those that are spent already, which are the most
+    Index(
+        "ix_credit_lots_left",
+        "account_id",
+        "expires_at_ms",
+        "id",
+        "remaining",
+        sqlite_where=text("remaining > 0"),
+        postgresql_where=text("remaining > 0"),
+    ),
 )
 
 batch_reservations = Table(
