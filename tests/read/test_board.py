@@ -222,6 +222,19 @@ def test_a_balance_names_the_lots_that_are_spent_next_and_counts_the_others(data
     assert seen(NOW_MS + 3000) == (500, [10] * 50, 0, 0)
 
 
+def test_a_day_ends_with_its_last_entry_by_number_although_clocks_of_machines_differ(
+    database: Database,
+) -> None:
+    day = 86_400_000
+    today = NOW_MS // day * day
+    account_id = database.run(ledger.ensure_account, "acme", today)
+    last_ms = today - 2 * day + 5 * 3_600_000
+    for amount, at_ms in ((5, today - 3 * day), (7, last_ms), (1, last_ms - 900), (2, today), (9, today + 1)):
+        database.run(ledger.grant, account_id, amount, now_ms=at_ms)
+    found = database.run_reading(account_board, "acme", entries=Span(2), now_ms=NOW_MS).days
+    assert found == [(today - 3 * day, 5), (today - 2 * day, 13), (today, 24)]
+
+
 def test_a_month_adds_up_although_clocks_of_machines_differ(database: Database) -> None:
     account_id = database.run(ledger.ensure_account, "acme", NOW_MS)
     for amount, at_ms in ((5, NOW_MS + 10), (7, NOW_MS + 5), (1, NOW_MS + 20)):

@@ -9,12 +9,14 @@ from sqlalchemy import Connection
 from rushes.read.ledger import account_in_full
 from rushes.read.scope import Span
 from rushes.store import keys, ledger
-from rushes.store.database import statement
+from rushes.store.database import Rows, statement
 from rushes.store.webhooks import endpoints
 
 KEYS_MAX: Final = 100
 DAYS_SHOWN: Final = 60
 DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+_DAYS: Final = Rows(day=int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,26 @@ def account_board(connection: Connection, account: str, *, entries: Span, now_ms
 
 
 def _days(connection: Connection, account_id: int, now_ms: int) -> list[tuple[int, int]]:
+    """Of each day only the entries of its last hour are read: by then the clocks of all machines agree."""
+    its = "FROM ledger_entries WHERE account_id = :account_id AND created_at_ms"
+    last_ms = f"(SELECT MAX(created_at_ms) {its} >= v.day AND created_at_ms < v.day + :day)"
     rows = connection.execute(
         statement(
-            "SELECT l.created_at_ms / :day AS day, l.balance_after FROM ledger_entries l JOIN"
-            " (SELECT MAX(seq) AS seq FROM ledger_entries WHERE account_id = :account_id"
-            "  AND created_at_ms >= :since GROUP BY created_at_ms / :day) last ON last.seq = l.seq"
-            " WHERE l.account_id = :account_id ORDER BY 1"
+            f"SELECT v.day, l.balance_after FROM {_DAYS.sql(connection)} JOIN ledger_entries l"
+            # plus 0, so that no planner looks for the largest number from the newest entry on
+            f" ON l.seq = (SELECT MAX(seq + 0) {its} >= {last_ms} - :hour AND created_at_ms < v.day + :day)"
+            " WHERE l.account_id = :account_id ORDER BY v.day"
         ),
-        {"account_id": account_id, "day": DAY_MS, "since": now_ms - DAYS_SHOWN * DAY_MS},
+        {
+            **_DAYS.parameters(
+                connection, [((now_ms // DAY_MS - ago) * DAY_MS,) for ago in range(-1, DAYS_SHOWN + 1)]
+            ),
+            "account_id": account_id,
+            "day": DAY_MS,
+            "hour": HOUR_MS,
+        },
     )
-    return [(int(row.day) * DAY_MS, int(row.balance_after)) for row in rows]
+    return [(int(row.day), int(row.balance_after)) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
