@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks import _targets
 from benchmarks.__main__ import main, names
 from benchmarks.report import write_section
+
+from benchmarks import _targets
 
 
 def test_sections_are_merged_and_replaced(tmp_path: Path) -> None:

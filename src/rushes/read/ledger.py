@@ -23,8 +23,8 @@ LOTS_SHOWN_MAX: Final = 50
 def balance(connection: Connection, account: str, *, now_ms: int) -> dict[str, Any]:
     """`available, reserved, total, lots` of an account; credits past their expiry count as gone.
 
-    The lots are those that are spent next, at most `LOTS_SHOWN_MAX`; there are `further_lots` beside them,
-    with `further_credits` in them.
+    The lots are those that are spent next, at most `LOTS_SHOWN_MAX`, the oldest first; there are
+    `further_lots` beside them, with `further_credits` in them.
     """
     account_id = ledger.account_id(connection, account)
     held = connection.scalar(select(schema.accounts.c.held).where(schema.accounts.c.id == account_id)) or 0
@@ -40,7 +40,7 @@ def balance(connection: Connection, account: str, *, now_ms: int) -> dict[str, A
         "total": available + held,
         "lots": [
             {"kind": lot.kind.value, "remaining": lot.remaining, "expires_at": iso_time(lot.expires_at_ms)}
-            for lot in shown
+            for lot in sorted(shown, key=lambda lot: lot.lot_id)
         ],
         "further_lots": further,
         # where a batch was accepted in between, what was available before it
