@@ -17,7 +17,8 @@ from sqlalchemy import Connection, create_engine, text
 
 from benchmarks._server import RunningServer
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
-from rushes.domain.polling.progress import ProgressMark
+from rushes.domain.polling.queue import QueueMark
+from rushes.domain.polling.reports import Mark
 from rushes.domain.polling.schedule import PollSchedule
 from rushes.money import accept
 from rushes.providers.base import Provider, ProviderConfig, ProviderLimits
@@ -243,6 +244,7 @@ class IntervalSchedule(PollSchedule):
         progress: int | None,
         overdue: bool,
         overload: float = 1.0,
+        queue: QueueMark | None = None,
     ) -> float:
         """See `PollSchedule`."""
         if self._spread:
@@ -253,7 +255,13 @@ class IntervalSchedule(PollSchedule):
         """Nothing is learned."""
 
     def saw_end(
-        self, *, model: str, after_seconds: float, by_seconds: float, mark: ProgressMark | None = None
+        self,
+        *,
+        model: str,
+        after_seconds: float,
+        by_seconds: float,
+        mark: Mark | None = None,
+        queue: QueueMark | None = None,
     ) -> None:
         """Nothing is learned."""
 

@@ -15,13 +15,18 @@ from typing import NamedTuple
 
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.polling.learned_schedule import LearnedSchedule
-from rushes.domain.polling.progress import ProgressMark, next_mark
+from rushes.domain.polling.queue import QueueMark, next_queue_mark
+from rushes.domain.polling.reports import Mark, next_mark
 from rushes.domain.polling.schedule import PollBudget, PollSchedule
+from rushes.domain.task import Processing
 
 MODEL = "sora-2"
 
 Reporter = Callable[[float, float, int], int | None]
 """The progress of a task, from its age, its render time and its number."""
+
+QueueReporter = Callable[[int, float], Processing]
+"""What is said of a task, by its number, at a time: whether it waits, and at which position."""
 
 
 class RenderTime(NamedTuple):
@@ -101,7 +106,8 @@ class _Task:
     seen_at: float
     polls: int = 0
     progress: int | None = None
-    mark: ProgressMark | None = None
+    mark: Mark | None = None
+    queue: QueueMark | None = None
     rate: float = 0.0
 
 
@@ -112,9 +118,11 @@ def simulate(
     render_seconds: Sequence[float],
     reporter: Reporter | None = None,
     budget: PollBudget | None = None,
+    queue: QueueReporter | None = None,
 ) -> list[Noticed]:
     """Run all tasks to their ends; returns them in the order in which their ends were noticed.
 
+    What they wait in the provider's queue is part of `render_seconds`.
     With a `budget` the schedule is told how overloaded it is; no poll waits for a limit all the same.
     """
     noticed: list[Noticed] = []
@@ -128,6 +136,7 @@ def simulate(
             progress=task.progress,
             overdue=False,
             overload=1.0 if budget is None else budget.overload,
+            queue=task.queue,
         )
         if budget is not None:
             task.rate = budget.exchange(task.rate, delay)
@@ -145,7 +154,9 @@ def simulate(
         task.polls += 1
         seen, age = task.seen_at - task.sent_at, now - task.sent_at
         if age >= task.render_seconds:
-            schedule.saw_end(model=MODEL, after_seconds=seen, by_seconds=age, mark=task.mark)
+            schedule.saw_end(
+                model=MODEL, after_seconds=seen, by_seconds=age, mark=task.mark, queue=task.queue
+            )
             if budget is not None:
                 budget.exchange(task.rate, 0.0)
             noticed.append(Noticed(task.number, age - task.render_seconds, task.polls))
@@ -153,8 +164,18 @@ def simulate(
         schedule.saw_running(model=MODEL, after_seconds=seen, by_seconds=age)
         task.seen_at = now
         if reporter is not None:
-            task.progress = reporter(age, task.render_seconds, task.number)
-            task.mark = next_mark(task.mark, task_number=task.number, age_seconds=age, progress=task.progress)
+            progress = task.progress = reporter(age, task.render_seconds, task.number)
+            if progress is not None and 0 < progress < 100:
+                task.mark = next_mark(task.mark, task_number=task.number, age_seconds=age, value=progress)
+        if queue is not None:
+            said = queue(task.number, now)
+            task.queue = next_queue_mark(
+                task.queue,
+                task_number=task.number,
+                age_seconds=age,
+                is_queued=said.is_queued,
+                position=said.queue_position,
+            )
         wait(task, now)
     return noticed
 

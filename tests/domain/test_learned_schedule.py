@@ -24,7 +24,7 @@ from rushes.domain.polling.learned_schedule import (
     LearnedTimes,
     _Learner,
 )
-from rushes.domain.polling.progress import ProgressMark
+from rushes.domain.polling.reports import Mark
 from rushes.domain.polling.schedule import LadderSchedule, PollBudget
 
 SORA = RenderTime(90, 0.4)
@@ -232,7 +232,7 @@ def teach(schedule: LearnedSchedule, tasks: int, seconds: float) -> None:
             model="sora-2",
             after_seconds=seconds - 10,
             by_seconds=seconds,
-            mark=ProgressMark(seconds - 10, 50, 1),
+            mark=Mark(seconds - 10, 50, 1),
         )
 
 
@@ -258,7 +258,7 @@ def test_what_is_new_is_given_once_it_was_saved() -> None:
     taken = schedule.take_unsaved()
     assert counts(taken) == {"sora-2": 5}
     assert taken[0].provider == "grsai"
-    assert sum(tenth[0] for tenth in taken[0].progress.tenths) > 4
+    assert sum(tenth[0] for tenth in taken[0].reports.slots) > 4
     schedule.put_saved(taken)
     assert schedule.take_unsaved() == []
 

@@ -22,6 +22,7 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
+from rushes.providers.answers import QUEUED
 from rushes.providers.base import ProviderConfig, SubmitRequest
 from rushes.providers.families import ark
 from rushes.providers.http.client import HttpTransport
@@ -209,7 +210,7 @@ def failed(code: str, message: str = "no") -> Reply:
 @pytest.mark.parametrize(
     ("reply", "result"),
     [
-        (task("queued"), Processing(None)),
+        (task("queued"), QUEUED),
         (task("running"), Processing(None)),
         (
             task("succeeded", content={"video_url": URL}, usage={"completion_tokens": 108_000}),

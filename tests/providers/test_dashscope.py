@@ -22,6 +22,7 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
+from rushes.providers.answers import QUEUED
 from rushes.providers.base import ProviderConfig, ProviderLimits, SubmitRequest
 from rushes.providers.families import dashscope
 from rushes.providers.http.client import HttpTransport
@@ -192,7 +193,7 @@ def task(status: str, usage: Any = None, **fields: Any) -> Reply:
 @pytest.mark.parametrize(
     ("reply", "result"),
     [
-        (task("PENDING"), Processing(None)),
+        (task("PENDING"), QUEUED),
         (task("RUNNING"), Processing(None)),
         (task("SUSPENDED"), Processing(None)),
         (

@@ -22,6 +22,7 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
+from rushes.providers.answers import QUEUED
 from rushes.providers.base import ProviderConfig, SubmitRequest
 from rushes.providers.families import fal, fal_places
 from rushes.providers.http.client import HttpTransport
@@ -193,10 +194,23 @@ COMPLETED = Reply({"status": "COMPLETED", "logs": None, "metrics": {"inference_t
 
 
 @pytest.mark.parametrize(
-    "status", [{"status": "IN_QUEUE", "queue_position": 3}, {"status": "IN_PROGRESS", "logs": None}]
+    ("status", "said"),
+    [
+        ({"status": "IN_QUEUE", "queue_position": 3}, Processing(None, is_queued=True, queue_position=3)),
+        ({"status": "IN_QUEUE", "queue_position": 0}, Processing(None, is_queued=True, queue_position=0)),
+        ({"status": "IN_QUEUE"}, QUEUED),
+        ({"status": "IN_QUEUE", "queue_position": -1}, QUEUED),
+        ({"status": "IN_QUEUE", "queue_position": 10**30}, QUEUED),
+        ({"status": "IN_QUEUE", "queue_position": True}, QUEUED),
+        ({"status": "IN_QUEUE", "queue_position": 2.5}, QUEUED),
+        ({"status": "IN_QUEUE", "queue_position": "3"}, QUEUED),
+        ({"status": "IN_QUEUE", "queue_position": None}, QUEUED),
+        ({"status": "IN_PROGRESS", "logs": None}, Processing(None)),
+        ({"status": "IN_PROGRESS", "queue_position": 3}, Processing(None)),
+    ],
 )
-def test_a_request_that_waits_or_runs_is_asked_once(status: dict[str, Any]) -> None:
-    assert poll(Reply(status)) == (Processing(None), [f"/{ID}/status"])
+def test_a_request_that_waits_or_runs_is_asked_once(status: dict[str, Any], said: Processing) -> None:
+    assert poll(Reply(status)) == (said, [f"/{ID}/status"])
 
 
 def test_a_completed_request_is_asked_for_its_result() -> None:
@@ -344,7 +358,7 @@ def test_the_queue_s_other_name_is_asked_where_the_first_cannot_be_reached(
             provider = fal.build(config)
             taken = await provider.submit(SubmitRequest("fal-ai/veo3.1", "a fox"))
             assert taken == Accepted("fal-ai/veo3.1/requests/r-1")
-            assert await provider.poll_remote_task("fal-ai/veo3.1/requests/r-1") == Processing(None)
+            assert await provider.poll_remote_task("fal-ai/veo3.1/requests/r-1") == QUEUED
             await transport.close()
             asked = [server.requests for server in (first, backup)]
             paths = ["/fal-ai/veo3.1", "/fal-ai/veo3.1/requests/r-1/status"]

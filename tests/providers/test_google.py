@@ -27,6 +27,7 @@ from rushes.domain.task import (
     Succeeded,
     Throttled,
 )
+from rushes.providers.answers import QUEUED
 from rushes.providers.base import ProviderConfig, SubmitRequest
 from rushes.providers.families import google
 from rushes.simulator import SimulatorCore, SimulatorKnobs, SimulatorTransport, running_simulator
@@ -179,7 +180,8 @@ def output(*content: Any) -> dict[str, Any]:
 
 def test_an_interaction_is_read_as_the_sdk_reads_it() -> None:
     video, old = {"type": "video", "uri": URI}, {"type": "video", "uri": "https://old.example/"}
-    assert omni("queued") == omni("in_progress") == Processing(None)
+    assert omni("queued") == QUEUED
+    assert omni("in_progress") == Processing(None)
     assert omni("completed", steps=[output(old), {"type": "thought"}, output(video)]) == Succeeded(URI)
     nothing = Failed(SUCCEEDED_WITHOUT_VIDEO_URL, FailureType.MODEL_ERROR)
     assert omni("completed", steps=[]) == nothing

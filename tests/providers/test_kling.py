@@ -14,12 +14,15 @@ from rushes.domain.task import (
     NeverTaken,
     NoAnswer,
     NotSent,
+    PollResult,
+    Processing,
     Rejected,
     SubmitOutcome,
     Succeeded,
     Throttled,
     Unknown,
 )
+from rushes.providers.answers import QUEUED
 from rushes.providers.base import ProviderConfig, SubmitRequest
 from rushes.providers.families.kling import KlingProvider
 from rushes.providers.http.transport import Response
@@ -221,6 +224,15 @@ def test_what_was_billed_is_kept_in_its_unit(billing: object, cost: float | None
 )
 def test_a_callback_names_a_task_of_the_newer_generation(body: bytes, named: str | None) -> None:
     assert kling(Scripted()).remote_task_id_of_callback(body) == named
+
+
+@pytest.mark.parametrize(("status", "said"), [("submitted", QUEUED), ("processing", Processing(None))])
+def test_a_task_that_is_only_submitted_waits(status: str, said: PollResult) -> None:
+    newer = Response(200, {}, json.dumps({"code": 0, "data": [{"id": "t-1", "status": status}]}).encode())
+    assert asyncio.run(kling(Scripted(newer)).poll_remote_task("t-1")) == said
+    task = {"task_id": "t-1", "task_status": status}
+    older = Response(200, {}, json.dumps({"code": 0, "data": task}).encode())
+    assert asyncio.run(kling(Scripted(older)).poll_remote_task("text2video/t-1")) == said
 
 
 def test_another_success_than_a_video_is_no_verdict() -> None:

@@ -25,6 +25,7 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
+from rushes.providers.answers import QUEUED
 from rushes.providers.base import Cancellable, ProviderConfig, SubmitRequest
 from rushes.providers.families import minimax
 from rushes.providers.http.client import HttpTransport
@@ -145,7 +146,7 @@ def task(status: str, **fields: Any) -> Reply:
 @pytest.mark.parametrize(
     ("reply", "result"),
     [
-        (task("queued"), Processing(None)),
+        (task("queued"), QUEUED),
         (task("running"), Processing(None)),
         (
             task("succeeded", content={"url": URL}, usage={"total_seconds": 5, "input_image_count": 0}),

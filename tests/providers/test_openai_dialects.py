@@ -26,6 +26,7 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
+from rushes.providers.answers import QUEUED
 from rushes.providers.base import ProviderConfig, SubmitRequest
 from rushes.providers.families import openai_video
 from rushes.providers.http.client import HttpTransport
@@ -233,6 +234,8 @@ def test_a_known_status_is_understood_in_any_case(word: str) -> None:
     for status in shapes_of(word):
         result = poll({"id": ID, "status": status})
         match STATUSES[word]:
+            case Standing.QUEUED:
+                assert result == QUEUED
             case Standing.OPEN:
                 assert result == Processing(None)
             case Standing.SUCCEEDED:
@@ -512,9 +515,12 @@ def test_a_known_status_is_the_verdict_whatever_is_beside_it(
     word: tuple[str, str], beside: dict[str, Any]
 ) -> None:
     result = poll({**beside, "id": ID, "status": word[1]})
-    kind = {Standing.OPEN: Processing, Standing.SUCCEEDED: Succeeded, Standing.FAILED: Failed}[
-        STATUSES[word[0]]
-    ]
+    kind = {
+        Standing.QUEUED: Processing,
+        Standing.OPEN: Processing,
+        Standing.SUCCEEDED: Succeeded,
+        Standing.FAILED: Failed,
+    }[STATUSES[word[0]]]
     assert isinstance(result, kind), result
 
 

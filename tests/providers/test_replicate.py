@@ -15,12 +15,14 @@ from rushes.domain.task import (
     OutputFile,
     OutputKind,
     PollResult,
+    Processing,
     Rejected,
     SubmitOutcome,
     Succeeded,
     Throttled,
     Unknown,
 )
+from rushes.providers.answers import QUEUED
 from rushes.providers.base import ProviderConfig, SubmitRequest
 from rushes.providers.families.replicate import ReplicateProvider
 from rushes.providers.http.transport import Response
@@ -141,6 +143,12 @@ def test_the_output_is_a_file_or_a_list_of_them(output: object, result: PollResu
     body = json.dumps({"id": "p1", "status": "succeeded", "output": output}).encode()
     found = asyncio.run(replicate(Scripted(Response(200, {}, body))).poll_remote_task("p1"))
     assert found == result or (result is None and isinstance(found, NoAnswer))
+
+
+@pytest.mark.parametrize(("status", "said"), [("starting", QUEUED), ("processing", Processing(None))])
+def test_a_prediction_that_starts_has_not_started(status: str, said: PollResult) -> None:
+    body = json.dumps({"id": "p1", "status": status}).encode()
+    assert asyncio.run(replicate(Scripted(Response(200, {}, body))).poll_remote_task("p1")) == said
 
 
 @pytest.mark.parametrize(("body", "named"), [(b'{"id":"p1"}', "p1"), (b'{"id":"../1"}', None), (b"1", None)])

@@ -21,6 +21,7 @@ from rushes.domain.task import (
     Throttled,
     Unknown,
 )
+from rushes.providers.answers import QUEUED
 from rushes.providers.base import ProviderConfig, ProviderLimits, SubmitRequest
 from rushes.providers.families import runway
 from rushes.providers.http.client import HttpTransport
@@ -157,8 +158,8 @@ def task(status: str, **fields: Any) -> Reply:
 @pytest.mark.parametrize(
     ("reply", "result"),
     [
-        (task("PENDING", estimatedCost={"credits": 60}), Processing(None)),
-        (task("THROTTLED", estimatedCost={"credits": 60}), Processing(None)),
+        (task("PENDING", estimatedCost={"credits": 60}), QUEUED),
+        (task("THROTTLED", estimatedCost={"credits": 60}), QUEUED),
         (task("RUNNING", progress=0.29, estimatedCost={"credits": 60.5}), Processing(29)),
         (task("RUNNING", progress=1), Processing(100)),
         (task("RUNNING"), Processing(None)),

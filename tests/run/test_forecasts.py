@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.polling.learned_schedule import LearnedTimes
-from rushes.domain.polling.progress import ProgressTimes
 from rushes.domain.polling.render_times import Estimate, RenderTimes, Tally, typical_task
+from rushes.domain.polling.reports import ReportTimes
 from rushes.domain.trouble import NOT_FOUND_HELD, TroubleRow
 from rushes.money import accept
 from rushes.money.settle import Group
@@ -148,7 +148,7 @@ def test_learned_render_times_count_for_more_than_the_catalogue(books: Books) ->
     estimate, tally = Estimate(RenderTimes(), typical=typical_task(MEDIAN_SECONDS)), Tally()
     for _ in range(500):
         tally.add_ended(estimate, 19.9, 20.1)
-    learned = LearnedTimes(PROVIDER, "sora-2", tally.take(), ProgressTimes())
+    learned = LearnedTimes(PROVIDER, "sora-2", tally.take(), ReportTimes())
     books.database.run(render_times.merge, [learned], now_ms=books.now_ms)
     books.accept(1, [5])
     found = eta(books)

@@ -2,12 +2,14 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, text
 
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.polling.learned_schedule import LearnedSchedule, LearnedTimes
-from rushes.domain.polling.progress import ProgressMark
+from rushes.domain.polling.queue import next_queue_mark, waiting_report
+from rushes.domain.polling.reports import TENTHS, Mark
 from rushes.store import render_times
 from rushes.store.database import Database
 from rushes.store.tables import schema
@@ -22,11 +24,14 @@ def worker() -> LearnedSchedule:
     return LearnedSchedule(1, 30, catalogue=DEFAULT_CATALOGUE)
 
 
-def teach(schedule: LearnedSchedule, model: str, tasks: int, seconds: float) -> None:
+def teach(schedule: LearnedSchedule, model: str, tasks: int, seconds: float, *, waits: bool = False) -> None:
+    queue = None
+    if waits:
+        queue = next_queue_mark(None, task_number=1, age_seconds=seconds / 2, is_queued=True, position=3)
     for _ in range(tasks):
         schedule.saw_running(model=model, after_seconds=0, by_seconds=seconds - 10)
-        mark = ProgressMark(seconds - 10, 50, 1)
-        schedule.saw_end(model=model, after_seconds=seconds - 10, by_seconds=seconds, mark=mark)
+        mark = Mark(seconds - 10, 50, 1)
+        schedule.saw_end(model=model, after_seconds=seconds - 10, by_seconds=seconds, mark=mark, queue=queue)
 
 
 def save(database: Database, schedule: LearnedSchedule, *, now_ms: int = 1) -> list[LearnedTimes]:
@@ -65,7 +70,7 @@ def test_what_two_workers_learn_adds_up(database: Database) -> None:
     assert counts(stored) == {("grsai", "sora-2"): 50, ("grsai", "veo-pro"): 10}
     ended = next(sum(learned.times.ended) for learned in stored if learned.model == "sora-2")
     assert ended == pytest.approx(50, rel=0.15)  # a little of the older ones is forgotten
-    marks = next(learned.progress.tenths[5][0] for learned in stored if learned.model == "sora-2")
+    marks = next(learned.reports.slots[5][0] for learned in stored if learned.model == "sora-2")
     assert 30 < marks <= 50
     # the first worker gets to know of the second's tasks when it saves next
     assert counts(save(database, one)) == counts(stored)
@@ -112,6 +117,31 @@ def test_a_row_that_makes_no_sense_counts_as_nothing_learned(
     assert counts(database.run_reading(render_times.load)) == {("grsai", "sora-2"): 0}
     teach(schedule, "sora-2", 3, 40)
     assert counts(save(database, schedule)) == {("grsai", "sora-2"): 3}
+
+
+def stored_slots(database: Database) -> int:
+    stored = database.run_reading(
+        lambda connection: connection.execute(text("SELECT progress FROM render_times")).scalar_one()
+    )
+    return len(msgspec.json.decode(stored))
+
+
+def test_a_row_from_before_queues_is_read_and_added_to(database: Database) -> None:
+    schedule = worker()
+    teach(schedule, "sora-2", 30, 40)
+    save(database, schedule)
+    assert stored_slots(database) == TENTHS, "what has no queue is stored as it always was"
+    teach(schedule, "sora-2", 20, 40, waits=True)
+    [saved] = save(database, schedule)
+    assert saved.times.count == 50
+    assert saved.reports.slots[5][0] > 30
+    assert 15 < saved.reports.slots[waiting_report(0.0, 3).slot][0] <= 20
+    assert stored_slots(database) == len(saved.reports.slots)
+    again = worker()
+    again.put_saved(database.run_reading(render_times.load))
+    teach(again, "sora-2", 5, 40, waits=True)
+    [merged] = save(database, again)
+    assert merged.reports.slots[waiting_report(0.0, 3).slot][0] > 20
 
 
 def test_rows_of_another_layout_are_left_alone(database: Database) -> None:

@@ -107,14 +107,24 @@ class NoAnswer:
     is_about_another_task: bool = False
 
 
+QUEUE_POSITION_MAX: Final = 1_000_000
+"""No queue is longer; a position above is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Processing:
-    """The provider is still rendering. `progress` is 0..100, or None when the provider did not say."""
+    """The provider is still rendering. `progress` is 0..100, or None when the provider did not say.
+
+    `is_queued` is set when it says that it has not started yet. `queue_position` is then how many tasks are
+    before this one, 0 to `QUEUE_POSITION_MAX`, or None when the provider did not say.
+    """
 
     ok: ClassVar[Literal[True]] = True
     status: ClassVar[TaskStatus] = TaskStatus.PROCESSING
 
     progress: int | None
+    is_queued: bool = False
+    queue_position: int | None = None
 
 
 class OutputKind(StrEnum):

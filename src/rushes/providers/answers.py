@@ -15,6 +15,7 @@ import msgspec
 
 from rushes.domain.task import (
     FURTHER_FILES_MAX,
+    QUEUE_POSITION_MAX,
     REMOTE_TASK_FAILED,
     SUCCEEDED_WITHOUT_VIDEO_URL,
     Accepted,
@@ -25,6 +26,7 @@ from rushes.domain.task import (
     OutputFile,
     OutputKind,
     PollResult,
+    Processing,
     Rejected,
     SubmitOutcome,
     Succeeded,
@@ -54,6 +56,13 @@ UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 Progress = Annotated[int, msgspec.Meta(ge=0, le=100)]
 """A progress that is exactly one; `progress_of` reads the others too."""
+
+QUEUED: Final = Processing(None, is_queued=True)
+"""It waits for its turn, and more is not said."""
+
+RENDERING: Final = Processing(None)
+RENDERING_AT: Final = tuple(Processing(progress) for progress in range(101))
+"""Most polls are answered by one of these; making it anew is a tenth of what reading an answer takes."""
 
 ABOUT_ANOTHER_TASK: Final = "the answer is about another task"
 
@@ -113,6 +122,16 @@ def progress_of(value: object) -> int | None:
     if isinstance(value, float) and value == value:  # not NaN
         return int(min(max(value, 0.0), 100.0))
     return None
+
+
+def rendering_at(progress: int | None) -> Processing:
+    """What a poll answers of a task that renders."""
+    return RENDERING if progress is None else RENDERING_AT[progress]
+
+
+def queue_position_of(value: object) -> int | None:
+    """A position in a queue, a whole number; None for anything else. It never decides anything."""
+    return value if type(value) is int and 0 <= value <= QUEUE_POSITION_MAX else None
 
 
 def amount_in(value: object) -> float | None:

@@ -17,6 +17,7 @@ from rushes import telemetry
 from rushes.domain.errors import SettingsError
 from rushes.domain.task import (
     FURTHER_FILES_MAX,
+    QUEUE_POSITION_MAX,
     Accepted,
     CancelRefused,
     CancelResult,
@@ -196,6 +197,11 @@ class ContainedProvider:
             trouble = "reported a success with an invalid URL"
         elif isinstance(result, Processing) and not 0 <= (result.progress or 0) <= 100:
             trouble = "reported a progress outside 0 to 100"
+        elif isinstance(result, Processing) and result.queue_position is not None:
+            if not result.is_queued:
+                trouble = "reported a queue position of a task that is not queued"
+            elif not 0 <= result.queue_position <= QUEUE_POSITION_MAX:
+                trouble = f"reported a queue position outside 0 to {QUEUE_POSITION_MAX}"
         if trouble is not None:
             return NoAnswer(self._named(trouble))
         return _bounded(result) if isinstance(result, NoAnswer) else cast(PollResult, result)

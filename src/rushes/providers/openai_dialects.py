@@ -24,6 +24,8 @@ _decode = msgspec.json.Decoder().decode
 class Standing(Enum):
     """What a status word says of a task."""
 
+    QUEUED = "queued"
+    """It waits."""
     OPEN = "open"
     """It waits or renders."""
     SUCCEEDED = "succeeded"
@@ -33,10 +35,12 @@ class Standing(Enum):
 # --- the tables -----------------------------------------------------------------------------------------
 
 _WORDS: Final[Mapping[Standing, tuple[str, ...]]] = {
+    Standing.QUEUED: (
+        *("queued", "not_start", "not_started", "notstart", "notstarted", "in_queue", "inqueue"),
+        *("queueing", "queuing", "waiting", "scheduled", "throttled"),
+    ),
     Standing.OPEN: (
-        *("queued", "pending", "submitted", "not_start", "not_started", "notstart", "notstarted"),
-        *("in_queue", "inqueue", "queueing", "queuing", "waiting", "created", "preparing", "starting"),
-        *("scheduled", "accepted", "throttled"),
+        *("pending", "submitted", "created", "preparing", "starting", "accepted"),
         *("in_progress", "inprogress", "processing", "running", "generating", "rendering", "started"),
         # new-api says it of a task that it has not yet asked its upstream about
         "unknown",
@@ -140,7 +144,7 @@ def read(body: bytes) -> Said:
     task = _inner(answer)
     status, standing = _status_of(answer, task)
     ids = _ids_of(answer, task)
-    is_good = bool(ids) and standing in (Standing.OPEN, Standing.SUCCEEDED)
+    is_good = bool(ids) and standing not in (Standing.FAILED, None)
     return Said(
         ids=ids,
         status=status,

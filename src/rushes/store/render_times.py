@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.catalogue.model import Model
 from rushes.domain.polling.learned_schedule import LearnedTimes
-from rushes.domain.polling.progress import ProgressTimes
 from rushes.domain.polling.render_times import LAYOUT, Estimate, RenderTimes, typical_task
+from rushes.domain.polling.reports import ReportTimes
 from rushes.store.database import for_update, statement
 
 DECIMALS = 6
@@ -84,7 +84,7 @@ def merge(connection: Connection, learned: Sequence[LearnedTimes], *, now_ms: in
 
 
 def _ensure_row(connection: Connection, news: LearnedTimes, now_ms: int) -> None:
-    empty = _encoded(LearnedTimes(news.provider, news.model, RenderTimes(), ProgressTimes()))
+    empty = _encoded(LearnedTimes(news.provider, news.model, RenderTimes(), ReportTimes()))
     connection.execute(
         statement(
             "INSERT INTO render_times (provider, model, layout, tasks, exposed, ended, progress,"
@@ -96,12 +96,11 @@ def _ensure_row(connection: Connection, news: LearnedTimes, now_ms: int) -> None
 
 
 def _encoded(learned: LearnedTimes) -> dict[str, int | str]:
-    tenths = [tenth[:-1] for tenth in learned.progress.tenths]
     return {
         "tasks": learned.times.count,
         "exposed": _json(learned.times.exposed),
         "ended": _json(learned.times.ended),
-        "progress": f"[{','.join(_json(tenth) for tenth in tenths)}]",
+        "progress": f"[{','.join(map(_json, learned.reports.stored()))}]",
     }
 
 
@@ -109,7 +108,7 @@ def _json(numbers: Sequence[float]) -> str:
     return msgspec.json.encode([round(number, DECIMALS) for number in numbers]).decode()
 
 
-def _decoded(tasks: int, exposed: str, ended: str, progress: str) -> tuple[RenderTimes, ProgressTimes]:
+def _decoded(tasks: int, exposed: str, ended: str, progress: str) -> tuple[RenderTimes, ReportTimes]:
     try:
         return (
             RenderTimes.checked(
@@ -117,7 +116,7 @@ def _decoded(tasks: int, exposed: str, ended: str, progress: str) -> tuple[Rende
                 exposed=msgspec.json.decode(exposed, type=_Numbers),
                 ended=msgspec.json.decode(ended, type=_Numbers),
             ),
-            ProgressTimes.checked(msgspec.json.decode(progress, type=list[_Numbers])),
+            ReportTimes.checked(msgspec.json.decode(progress, type=list[_Numbers])),
         )
     except (ValueError, msgspec.DecodeError):
-        return RenderTimes(), ProgressTimes()
+        return RenderTimes(), ReportTimes()

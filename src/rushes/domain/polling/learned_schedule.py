@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.polling.inspection import PollTable, log_normal_next_age_seconds, next_polls_due
-from rushes.domain.polling.progress import ProgressMark, ProgressTimes
-from rushes.domain.polling.render_times import Estimate, RenderTimes, Tally, typical_task
+from rushes.domain.polling.queue import QueueMark
+from rushes.domain.polling.render_times import SECONDS_MIN, Estimate, RenderTimes, Tally, typical_task
+from rushes.domain.polling.reports import TENTHS, Mark, Report, ReportTimes, progress_report
 from rushes.domain.polling.schedule import check_intervals, overdue_interval_seconds
 
 LAG_SECONDS_PER_POLL = 1.0
@@ -20,11 +21,11 @@ FIRST_WAIT_CEILING_SECONDS = 30.0
 The factor shrinks with a ceiling below 30 s: who lowers it that far wants everything looked at often.
 """
 
-PROGRESS_POLLS_SKIPPED_MAX = 3.0
-"""How many polls that are due by age alone may be skipped because of the reported progress."""
+REPORT_POLLS_SKIPPED_MAX = 3.0
+"""How many polls that are due by age alone may be skipped because of the progress or place reported."""
 
-PROGRESS_SIGMAS_PASSED_MAX = 3.0
-"""A task that runs longer than its progress foretold by that much is polled by its age again."""
+REPORT_SIGMAS_PASSED_MAX = 3.0
+"""A task that runs longer than was foretold by that much is polled by its age again."""
 
 SIGHTINGS_MIN = 4
 SIGHTINGS_MAX = 1024
@@ -48,7 +49,7 @@ class LearnedTimes(NamedTuple):
     provider: str
     model: str
     times: RenderTimes
-    progress: ProgressTimes
+    reports: ReportTimes
 
     def followed_by(self, later: "LearnedTimes") -> "LearnedTimes":
         """The history of both, `later` being the newer one."""
@@ -56,7 +57,7 @@ class LearnedTimes(NamedTuple):
             self.provider,
             self.model,
             self.times.followed_by(later.times),
-            self.progress.followed_by(later.progress),
+            self.reports.followed_by(later.reports),
         )
 
 
@@ -67,7 +68,7 @@ class LearnedSchedule:
     one number for all models it also spreads any given number of polls best over them. The floor
     `interval_min_seconds` always holds. The ceiling `interval_max_seconds` holds from the first poll on;
     before that, while a task has hardly a chance to be done, a wait may be up to
-    `FIRST_WAIT_CEILING_FACTOR` times as long, and so may one that the reported progress foretells;
+    `FIRST_WAIT_CEILING_FACTOR` times as long, and so may one that a report foretells;
     `first_wait_max_seconds` bounds such waits instead when it is given. An
     overdue task is polled every `overdue_interval_seconds`.
 
@@ -108,6 +109,7 @@ class LearnedSchedule:
         progress: int | None,
         overdue: bool,
         overload: float = 1.0,
+        queue: QueueMark | None = None,
     ) -> float:
         """See `PollSchedule`; how many polls there were does not matter here."""
         if overdue:
@@ -116,7 +118,10 @@ class LearnedSchedule:
         table = learner.table
         predicted = None
         if progress is not None and 0 < progress < 100:
-            predicted = learner.predicted_age_seconds(age_seconds, progress, overload)
+            expected = age_seconds * 100 / progress
+            predicted = learner.predicted_seconds(progress // TENTHS, expected, age_seconds, overload)
+        if queue is not None and predicted is None:
+            predicted = learner.predicted_age_seconds(queue.report, age_seconds, overload)
         if overload == 1.0 and predicted is None:
             is_first = age_seconds < table.first_wait_until_seconds
             delay = table.next_age_seconds(age_seconds) - age_seconds
@@ -127,8 +132,8 @@ class LearnedSchedule:
             if predicted is None:
                 delay = table.age_seconds_at(due) - age_seconds
             else:
-                # a guard against the one task whose progress misleads
-                latest = table.age_seconds_at(due + PROGRESS_POLLS_SKIPPED_MAX * overload)
+                # a guard against the one task whose report misleads
+                latest = table.age_seconds_at(due + REPORT_POLLS_SKIPPED_MAX * overload)
                 is_first, delay = True, min(predicted, latest) - age_seconds
         ceiling = (self._first_ceiling if is_first else self._ceiling) * overload
         delay = ceiling if delay > ceiling else delay
@@ -143,12 +148,22 @@ class LearnedSchedule:
             learner.consider()
 
     def saw_end(
-        self, *, model: str, after_seconds: float, by_seconds: float, mark: ProgressMark | None = None
+        self,
+        *,
+        model: str,
+        after_seconds: float,
+        by_seconds: float,
+        mark: Mark | None = None,
+        queue: QueueMark | None = None,
     ) -> None:
         """Learn that a render ended between the two polls."""
         learner = self._learners.get(model) or self._learner(model)
         if mark is not None:
-            learner.learn_progress(mark, after_seconds, by_seconds)
+            report = progress_report(mark.age_seconds, mark.value)
+            learner.learn_report(report, mark.reports, after_seconds, by_seconds)
+        if queue is not None:
+            for report, reports in queue.learned():
+                learner.learn_report(report, reports, after_seconds, by_seconds)
         learner.tally.add_ended(learner.estimate, after_seconds, by_seconds)
         learner.consider()
 
@@ -187,7 +202,7 @@ class _Learner:
         "_known",
         "_lag",
         "_model",
-        "_progress_news",
+        "_report_news",
         "_sightings",
         "_taken",
         "_typical",
@@ -206,12 +221,12 @@ class _Learner:
         self._model = model
         self._typical = typical_task(typical_seconds)
         self._lag = lag_seconds_per_poll
-        self._known = LearnedTimes(provider, model, RenderTimes(), ProgressTimes())
+        self._known = LearnedTimes(provider, model, RenderTimes(), ReportTimes())
         self._taken: LearnedTimes | None = None
         self._unsaved: LearnedTimes | None = None
         self.tally = Tally()
         self._sightings = 0
-        self._progress_news = ProgressTimes()
+        self._report_news = ReportTimes()
         self._believe()
 
     def consider(self) -> None:
@@ -221,25 +236,34 @@ class _Learner:
             self._add_news()
             self._believe()
 
-    def predicted_age_seconds(self, age_seconds: float, progress: int, overload: float) -> float | None:
-        """The next poll's age by the task's progress, or None where progress does not tell."""
-        prediction = self._known.progress.predict(age_seconds=age_seconds, progress=progress)
-        if prediction is None or prediction.sigmas_passed(age_seconds) > PROGRESS_SIGMAS_PASSED_MAX:
+    def predicted_seconds(
+        self, slot: int, expected_seconds: float, passed_seconds: float, overload: float
+    ) -> float | None:
+        """When to poll next by a report, from when its clock started, `passed_seconds` ago; None where such
+        reports do not tell."""
+        prediction = self._known.reports.predict(slot, expected_seconds)
+        if prediction is None or prediction.sigmas_passed(passed_seconds) > REPORT_SIGMAS_PASSED_MAX:
             return None
         return log_normal_next_age_seconds(
-            age_seconds=age_seconds,
+            age_seconds=passed_seconds,
             median_seconds=prediction.median_seconds,
             sigma=prediction.sigma,
             lag_seconds_per_poll=self._lag,
             step=overload,
         )
 
-    def learn_progress(self, mark: ProgressMark, after_seconds: float, by_seconds: float) -> None:
-        """A task marked so has ended between two ages."""
-        learned = self._known.progress.learn(
-            self.estimate, mark, after_seconds=after_seconds, by_seconds=by_seconds
+    def predicted_age_seconds(self, report: Report, age_seconds: float, overload: float) -> float | None:
+        """The next poll's age by a report of the queue."""
+        passed_seconds = max(age_seconds - report.from_seconds, SECONDS_MIN)
+        predicted = self.predicted_seconds(report.slot, report.expected_seconds, passed_seconds, overload)
+        return None if predicted is None else report.from_seconds + predicted
+
+    def learn_report(self, report: Report, reports: int, after_seconds: float, by_seconds: float) -> None:
+        """A task with this report, one picked from `reports`, has ended between two ages."""
+        learned = self._known.reports.learn(
+            self.estimate, report, reports=reports, after_seconds=after_seconds, by_seconds=by_seconds
         )
-        self._progress_news = self._progress_news.followed_by(learned)
+        self._report_news = self._report_news.followed_by(learned)
 
     def take_unsaved(self) -> LearnedTimes | None:
         """What is not saved yet, including what was taken before but never came back saved."""
@@ -257,8 +281,8 @@ class _Learner:
         self._believe()
 
     def _add_news(self) -> None:
-        news = LearnedTimes(self.provider, self._model, self.tally.take(), self._progress_news)
-        self._progress_news = ProgressTimes()
+        news = LearnedTimes(self.provider, self._model, self.tally.take(), self._report_news)
+        self._report_news = ReportTimes()
         self._known = self._known.followed_by(news)
         self._unsaved = news if self._unsaved is None else self._unsaved.followed_by(news)
 

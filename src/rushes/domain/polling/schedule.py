@@ -8,7 +8,8 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from rushes.domain.polling.progress import ProgressMark
+from rushes.domain.polling.queue import QueueMark
+from rushes.domain.polling.reports import Mark
 
 LADDER_STEPS_SECONDS = (5.0, 5.0, 15.0, 15.0)
 LADDER_THEN_SECONDS = 30.0
@@ -45,6 +46,7 @@ class PollSchedule(Protocol):
         progress: int | None,
         overdue: bool,
         overload: float = 1.0,
+        queue: QueueMark | None = None,
     ) -> float:
         """Seconds from now to the next poll, above 0.
 
@@ -52,6 +54,7 @@ class PollSchedule(Protocol):
         `progress` 0..100 as reported by this very poll or None, `overdue` whether the task is past its
         soft deadline. `overload` is 1, or by how much more polls all tasks would ask for than the
         provider's limit allows; then polls are thinned out by that factor.
+        `queue` is what was heard of the task's wait in the provider's queue, if anything was.
         """
         ...
 
@@ -63,12 +66,19 @@ class PollSchedule(Protocol):
         ...
 
     def saw_end(
-        self, *, model: str, after_seconds: float, by_seconds: float, mark: ProgressMark | None = None
+        self,
+        *,
+        model: str,
+        after_seconds: float,
+        by_seconds: float,
+        mark: Mark | None = None,
+        queue: QueueMark | None = None,
     ) -> None:
         """A poll at `by_seconds` brought the provider's verdict; at `after_seconds` the task still ran.
 
-        `mark` is the task's progress mark, see `next_mark`. A task that was cancelled or ran into its
-        deadline has not ended in this sense, and an adopted one must have been seen running first.
+        `mark` is the task's progress mark, see `next_mark`, and `queue` as above. A task that was cancelled
+        or ran into its deadline has not ended in this sense, and an adopted one must have been seen running
+        first.
         """
         ...
 
@@ -107,6 +117,7 @@ class LadderSchedule:
         progress: int | None,
         overdue: bool,
         overload: float = 1.0,
+        queue: QueueMark | None = None,
     ) -> float:
         """See `PollSchedule`; only `polls`, `overdue` and `overload` matter here."""
         if overdue:
@@ -117,7 +128,13 @@ class LadderSchedule:
         """Nothing is learned."""
 
     def saw_end(
-        self, *, model: str, after_seconds: float, by_seconds: float, mark: ProgressMark | None = None
+        self,
+        *,
+        model: str,
+        after_seconds: float,
+        by_seconds: float,
+        mark: Mark | None = None,
+        queue: QueueMark | None = None,
     ) -> None:
         """Nothing is learned."""
 

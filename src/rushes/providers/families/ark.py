@@ -19,11 +19,12 @@ from rushes.domain.task import (
     FailureType,
     OutputKind,
     PollResult,
-    Processing,
     Rejected,
     SubmitOutcome,
 )
 from rushes.providers.answers import (
+    QUEUED,
+    RENDERING,
     UNDECODABLE,
     RemoteId,
     accepted,
@@ -201,8 +202,10 @@ class ArkProvider(HttpProvider):
         task = _decode_task(body)
         require_same_task(asked, task.id)
         match task.status:
-            case "queued" | "running":
-                return Processing(None)
+            case "queued":
+                return QUEUED
+            case "running":
+                return RENDERING
             case "succeeded":
                 content = _decode_content(task.content)
                 url = (content.video_url if content else None) or ""

@@ -28,6 +28,8 @@ from rushes.domain.task import (
     SubmitOutcome,
 )
 from rushes.providers.answers import (
+    QUEUED,
+    RENDERING,
     RemoteId,
     Unnamed,
     accepted,
@@ -215,8 +217,10 @@ class DashScopeProvider(HttpProvider):
     def _result(self, answer: _Answer) -> PollResult:
         task = answer.output
         match task.task_status:
-            case "PENDING" | "RUNNING" | "SUSPENDED":
-                return Processing(None)
+            case "PENDING":
+                return QUEUED
+            case "RUNNING" | "SUSPENDED":
+                return RENDERING
             case "SUCCEEDED":
                 seconds = _seconds_in(answer.usage)
                 unit = None if seconds is None else COST_UNIT

@@ -1,7 +1,8 @@
 """fal's queue API: any model that fal runs, by its path.
 
     submit   POST /{model}[?fal_webhook=…]           -> {request_id, response_url, status_url, cancel_url}
-    poll     GET  /{app}/requests/{request_id}/status  -> {status: IN_QUEUE | IN_PROGRESS | COMPLETED, error?}
+    poll     GET  /{app}/requests/{request_id}/status  -> {status: IN_QUEUE | IN_PROGRESS | COMPLETED, error?,
+                                                          queue_position?: while it is IN_QUEUE}
              GET  /{app}/requests/{request_id}         -> {video: {url}}, once it is COMPLETED
     cancel   PUT  /{app}/requests/{request_id}/cancel  -> 202; 400 once it has ended
 
@@ -36,6 +37,7 @@ from rushes.domain.task import (
     Unknown,
 )
 from rushes.providers.answers import (
+    RENDERING,
     UNDECODABLE,
     AboutAnotherTask,
     RemoteId,
@@ -44,6 +46,7 @@ from rushes.providers.answers import (
     failure_type_of_text,
     kind_of_file,
     path_segment,
+    queue_position_of,
     require_same_task,
     succeeded,
     words_in,
@@ -91,6 +94,7 @@ class _Status(msgspec.Struct, frozen=True):
 
     status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "ERROR"]
     request_id: Any = None
+    queue_position: Any = None
     error: Any = None
     error_type: Any = None
 
@@ -293,8 +297,10 @@ class FalProvider(HttpProvider):
         status = _decode_status(body)
         named = status.request_id if isinstance(status.request_id, str) else None
         require_same_task(question.request_id, named)
-        if status.status in ("IN_QUEUE", "IN_PROGRESS"):
-            return Processing(None)
+        if status.status == "IN_QUEUE":
+            return Processing(None, is_queued=True, queue_position=queue_position_of(status.queue_position))
+        if status.status == "IN_PROGRESS":
+            return RENDERING
         error, error_type = words_in(status.error), words_in(status.error_type)
         if status.status == "ERROR" or error_type:
             failed = self._failed(_Problem(msg=error or "", type=error_type or ""))

@@ -28,13 +28,13 @@ from rushes.domain.task import (
     NoAnswer,
     NotSent,
     PollResult,
-    Processing,
     Rejected,
     SubmitOutcome,
     Throttled,
 )
 from rushes.providers.answers import (
     NO_SUCH_ID,
+    RENDERING,
     UNDECODABLE,
     accepted,
     require_same_task,
@@ -191,7 +191,7 @@ class GoogleProvider(HttpProvider):
         operation = _decode_progress(body)
         require_same_task(asked, operation.name)
         if not operation.done:
-            return Processing(None)
+            return RENDERING
         if operation.error is not None:
             code = operation.error.get("code") if isinstance(operation.error, dict) else None
             return failure(words_in(operation.error), self.words, code)

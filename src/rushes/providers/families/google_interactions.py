@@ -21,9 +21,10 @@ from rushes.domain.task import (
     FailureType,
     NoAnswer,
     PollResult,
-    Processing,
 )
 from rushes.providers.answers import (
+    QUEUED,
+    RENDERING,
     UNDECODABLE,
     RemoteId,
     Words,
@@ -212,8 +213,10 @@ def verdict_on(
 ) -> PollResult:
     """What the interaction says of its task; `address_of` tells where a video is fetched, if it can be."""
     match interaction.status:
-        case "queued" | "in_progress":
-            return Processing(None)
+        case "queued":
+            return QUEUED
+        case "in_progress":
+            return RENDERING
         case "completed":
             return _output(interaction, words, address_of)
         case "cancelled":

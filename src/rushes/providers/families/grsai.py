@@ -16,11 +16,12 @@ from rushes.domain.task import (
     FailureType,
     NoAnswer,
     PollResult,
-    Processing,
     Rejected,
     SubmitOutcome,
 )
 from rushes.providers.answers import (
+    RENDERING,
+    RENDERING_AT,
     UNDECODABLE,
     RemoteId,
     Unnamed,
@@ -114,10 +115,6 @@ _VEO_INPUTS: Final = {"first_frame": "firstFrameUrl", "last_frame": "lastFrameUr
 _NO_CALLBACK: Final = "-1"
 
 
-_PROCESSING: Final = tuple(Processing(progress) for progress in range(101))
-"""Most polls are answered by one of these; making it anew is a tenth of what reading an answer takes."""
-
-
 # --- the provider ---------------------------------------------------------------------------------------
 
 
@@ -190,7 +187,7 @@ class GrsaiProvider(GrsaiApi):
         match result.status:
             case "running":
                 progress = progress_of(result.progress)
-                return _PROCESSING[progress] if progress is not None else Processing(None)
+                return RENDERING_AT[progress] if progress is not None else RENDERING
             case "succeeded":
                 url = first_url(result.results) or _decode_url(result.url) or ""
                 return succeeded(url, full_unless_told(result.progress))

@@ -18,7 +18,6 @@ from rushes.domain.task import (
     FailureType,
     NoAnswer,
     PollResult,
-    Processing,
     Rejected,
     SubmitOutcome,
     Unknown,
@@ -29,6 +28,7 @@ from rushes.providers.answers import (
     accepted,
     failure_type_of_refusal,
     progress_of,
+    rendering_at,
     require_same_task,
     succeeded,
     words_in,
@@ -137,7 +137,7 @@ class GrsaiUnifiedProvider(GrsaiApi):
         require_same_task(asked, result.id)
         match result.status:
             case "running":
-                return Processing(progress_of(result.progress))
+                return rendering_at(progress_of(result.progress))
             case "succeeded":
                 return succeeded(first_url(result.results), full_unless_told(result.progress))
             case "failed":

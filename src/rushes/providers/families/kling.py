@@ -29,12 +29,13 @@ from rushes.domain.task import (
     NotSent,
     OutputKind,
     PollResult,
-    Processing,
     Rejected,
     SubmitOutcome,
 )
 from rushes.providers.answers import (
     NO_SUCH_ID,
+    QUEUED,
+    RENDERING,
     UNDECODABLE,
     AboutAnotherTask,
     RemoteId,
@@ -269,8 +270,10 @@ class KlingProvider(HttpProvider):
         require_same_task(asked, task.id)
         cost, unit = _billed(task.billing)
         match task.status:
-            case "submitted" | "processing":
-                return Processing(None)
+            case "submitted":
+                return QUEUED
+            case "processing":
+                return RENDERING
             case "succeeded":
                 outputs = _decode_outputs(task.outputs) or []
                 videos = [output for output in outputs if output.type == "video"]
@@ -294,8 +297,10 @@ class KlingProvider(HttpProvider):
         cost = amount_in(task.final_unit_deduction)
         unit = None if cost is None else COST_UNIT
         match task.task_status:
-            case "submitted" | "processing":
-                return Processing(None)
+            case "submitted":
+                return QUEUED
+            case "processing":
+                return RENDERING
             case "succeed":
                 result = _decode_result(task.task_result)
                 videos = (result.videos if result else None) or []

@@ -20,11 +20,12 @@ from rushes.domain.task import (
     Failed,
     FailureType,
     PollResult,
-    Processing,
     Rejected,
     SubmitOutcome,
 )
 from rushes.providers.answers import (
+    QUEUED,
+    RENDERING,
     UNDECODABLE,
     RemoteId,
     accepted,
@@ -174,8 +175,10 @@ class MiniMaxProvider(HttpProvider):
         task = _decode_answer(body).task
         require_same_task(asked, task.id)
         match task.status:
-            case "queued" | "running":
-                return Processing(None)
+            case "queued":
+                return QUEUED
+            case "running":
+                return RENDERING
             case "succeeded":
                 content = _decode_content(task.content)
                 seconds = _seconds_in(task.usage)

@@ -39,6 +39,7 @@ from rushes.providers.answers import (
     failure_type_of_text,
     is_remote_task_id,
     path_segment,
+    rendering_at,
     succeeded,
 )
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
@@ -177,8 +178,10 @@ class OpenAIVideoProvider(HttpProvider):
 
     def _result_of(self, said: Said, url: str) -> PollResult:
         match said.standing:
+            case Standing.QUEUED:
+                return Processing(said.progress, is_queued=True)
             case Standing.OPEN:
-                return Processing(said.progress)
+                return rendering_at(said.progress)
             case Standing.SUCCEEDED:
                 return succeeded(url + _CONTENT, 100)
             case Standing.FAILED:

@@ -23,12 +23,13 @@ from rushes.domain.task import (
     FailureType,
     NoAnswer,
     PollResult,
-    Processing,
     Rejected,
     SubmitOutcome,
 )
 from rushes.providers.answers import (
     NO_SUCH_ID,
+    QUEUED,
+    RENDERING,
     UNDECODABLE,
     RemoteId,
     accepted,
@@ -134,8 +135,10 @@ class ReplicateProvider(HttpProvider):
         prediction = _decode_prediction(body)
         require_same_task(asked, prediction.id)
         match prediction.status:
-            case "starting" | "processing":
-                return Processing(None)
+            case "starting":
+                return QUEUED
+            case "processing":
+                return RENDERING
             case "succeeded":
                 output = _decode_output(prediction.output)
                 first, *others = [output] if isinstance(output, str) else output or [""]

@@ -24,11 +24,11 @@ from rushes.domain.task import (
     NotSent,
     OutputKind,
     PollResult,
-    Processing,
     Rejected,
     SubmitOutcome,
 )
 from rushes.providers.answers import (
+    QUEUED,
     UNDECODABLE,
     RemoteId,
     accepted,
@@ -36,6 +36,7 @@ from rushes.providers.answers import (
     failure_type_of_text,
     path_segment,
     progress_of,
+    rendering_at,
     require_same_task,
     succeeded,
     text_in,
@@ -243,9 +244,9 @@ class RunwayProvider(HttpProvider):
         unit = None if cost is None else COST_UNIT
         match task.status:
             case "PENDING" | "THROTTLED":
-                return Processing(None)
+                return QUEUED
             case "RUNNING":
-                return Processing(_progress_of_part(task.progress))
+                return rendering_at(_progress_of_part(task.progress))
             case "SUCCEEDED":
                 files = _decode_output(task.output) or []
                 further = [(OutputKind.VIDEO, text_in(file)) for file in files[1:]]

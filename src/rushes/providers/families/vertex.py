@@ -33,12 +33,12 @@ from rushes.domain.task import (
     NoAnswer,
     OutputKind,
     PollResult,
-    Processing,
     Rejected,
     SubmitOutcome,
 )
 from rushes.providers.answers import (
     NO_SUCH_ID,
+    RENDERING,
     UNDECODABLE,
     accepted,
     complaint_of,
@@ -343,7 +343,7 @@ class VertexProvider(HttpProvider):
         operation = _decode_operation(body)
         require_same_task(asked, operation.name)
         if not operation.done:
-            return Processing(None)
+            return RENDERING
         if operation.error is not None:
             code = operation.error.get("code") if isinstance(operation.error, dict) else None
             return failure(words_in(operation.error), self.words, code)

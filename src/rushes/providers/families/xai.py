@@ -19,12 +19,12 @@ from rushes.domain.task import (
     NoAnswer,
     NotSent,
     PollResult,
-    Processing,
     Rejected,
     SubmitOutcome,
 )
 from rushes.providers.answers import (
     AMOUNT_MAX,
+    RENDERING,
     UNDECODABLE,
     RemoteId,
     accepted,
@@ -32,6 +32,7 @@ from rushes.providers.answers import (
     complaint_of,
     path_segment,
     progress_of,
+    rendering_at,
     require_same_task,
     succeeded,
 )
@@ -152,9 +153,7 @@ class XaiProvider(HttpProvider):
         statuses: list[int] = []
 
         def read(body: bytes) -> PollResult:
-            return (
-                Processing(None) if statuses[-1] == 202 and not body else self._verdict(body, remote_task_id)
-            )
+            return RENDERING if statuses[-1] == 202 and not body else self._verdict(body, remote_task_id)
 
         return await self.send_poll(
             "GET", url, None, read, check=lambda response: statuses.append(response.status), fresh=True
@@ -186,7 +185,7 @@ class XaiProvider(HttpProvider):
         unit = None if cost is None else "USD"
         match answer.status:
             case "pending":
-                return Processing(progress_of(answer.progress))
+                return rendering_at(progress_of(answer.progress))
             case "done":
                 video = _decode_video(answer.video)
                 if video is not None and video.respect_moderation is False:

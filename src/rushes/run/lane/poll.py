@@ -314,7 +314,7 @@ class Poller:
                 return
         match result:
             case Processing():
-                self._still_running(task, result.progress, now, asked_at)
+                self._still_running(task, result, now, asked_at)
             case NoAnswer():
                 self._ask_later(task, result, now)
             case Succeeded():
@@ -335,18 +335,19 @@ class Poller:
             case other:
                 assert_never(other)
 
-    def _still_running(self, task: RemoteTask, progress: int | None, now: float, asked_at: float) -> None:
-        """It renders: learn from that, and ask again by the schedule, or never past its hard deadline."""
+    def _still_running(self, task: RemoteTask, said: Processing, now: float, asked_at: float) -> None:
+        """It renders or waits: learn from it, and ask again by the schedule, never past its hard deadline."""
         self.counts.processing += 1
         task.errors = 0
         task.not_found_from = NEVER
         task.misses = 0
         if self._troubled:
             self.unanswered.understood(task.task_id)
+        progress = said.progress
         if progress is not None and progress != task.progress:
             task.progress = progress
             self._moved.setdefault(task.task_id, task)
-        learn_running(self._schedule, task, now, progress)
+        learn_running(self._schedule, task, now, said)
         hard_deadline = task.sent_at + task.times.hard_deadline_seconds
         if asked_at >= hard_deadline:
             self._conclude(task, Failed(TIMEOUT, FailureType.TIMEOUT))
@@ -409,6 +410,7 @@ class Poller:
             progress=progress,
             overdue=age >= times.soft_deadline_seconds,
             overload=self.budget.overload,
+            queue=task.queue,
         )
         if delay < self._interval_min_seconds:
             delay = self._interval_min_seconds

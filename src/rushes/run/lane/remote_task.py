@@ -4,7 +4,8 @@ from functools import lru_cache
 from math import inf
 from typing import NamedTuple
 
-from rushes.domain.polling.progress import ProgressMark
+from rushes.domain.polling.queue import QueueMark
+from rushes.domain.polling.reports import Mark
 
 UNLISTED_SOFT_DEADLINE_SECONDS = 1800.0
 UNLISTED_HARD_DEADLINE_SECONDS = 7200.0
@@ -43,6 +44,7 @@ class RemoteTask:
         "not_found_from",
         "polls",
         "progress",
+        "queue",
         "rate",
         "remote_task_id",
         "seen_running_at",
@@ -79,7 +81,8 @@ class RemoteTask:
         # when it was last known to render; an adopted task must first be seen doing so here
         self.seen_running_at: float | None = None if is_adopted else sent_at
         self.learned_at = sent_at  # up to when the schedule knows that it rendered
-        self.mark: ProgressMark | None = None
+        self.mark: Mark | None = None
+        self.queue: QueueMark | None = None  # set once it was seen waiting at its provider
         self.rate = 0.0
         self.due = NEVER  # its heap entry of this time counts; none while it is asked about
         self.polls = 0
