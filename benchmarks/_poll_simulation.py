@@ -7,11 +7,12 @@ the order in which they were made.
 import heapq
 import math
 import random
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.polling.learned_schedule import LearnedSchedule
@@ -40,6 +41,14 @@ class RenderTime(NamedTuple):
         if age_seconds <= 0:
             return 0.0
         return NormalDist().cdf(math.log(age_seconds / self.median_seconds) / self.sigma)
+
+
+class Distribution(Protocol):
+    """Times to the end of which the chances are known."""
+
+    def chance_ended(self, age_seconds: float) -> float:
+        """The chance that a task has ended by that age."""
+        ...
 
 
 class Noticed(NamedTuple):
@@ -202,7 +211,7 @@ def planned_score(schedule: PollSchedule, time: RenderTime, *, points: int = 400
 
 
 def optimum(
-    time: RenderTime, *, lag_seconds_per_poll: float, step_seconds: float, horizon_seconds: float
+    time: Distribution, *, lag_seconds_per_poll: float, step_seconds: float, horizon_seconds: float
 ) -> Score:
     """The exact optimum of mean lag + `lag_seconds_per_poll` · mean polls, polls on a grid of times.
 
@@ -227,3 +236,15 @@ def optimum(
         lag[i] = area[best] + offset - share * (best - i) + lag[best]
         polls[i] = running + polls[best]
     return Score(lag[0], polls[0])
+
+
+def lag_at(scores: Iterable[Score], polls: float) -> float:
+    """The lag between those of a curve's points where it has that many polls, straight in their logarithms.
+
+    Beyond its ends it goes on as the nearest two points lead.
+    """
+    points = sorted((math.log(point.polls), math.log(point.lag_seconds)) for point in scores)
+    x = math.log(polls)
+    i = min(max(bisect_left(points, (x,)), 1), len(points) - 1)
+    (x1, y1), (x2, y2) = points[i - 1], points[i]
+    return math.exp(y1 + (x - x1) / (x2 - x1) * (y2 - y1))

@@ -23,6 +23,10 @@ class Workload(NamedTuple):
         """From when each is sent to its end."""
         return [end - sent for sent, end in zip(self.sent_at, self.end_at, strict=True)]
 
+    def chance_ended(self, age_seconds: float) -> float:
+        """The share of the tasks that have ended by that age."""
+        return sum(total <= age_seconds for total in self.total_seconds) / len(self.sent_at)
+
     @property
     def wait_seconds(self) -> float:
         """The mean wait for the start."""

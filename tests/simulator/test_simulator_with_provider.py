@@ -154,3 +154,34 @@ def test_account_refusals_reach_the_provider_as_refusals(
     assert wrong_key.pauses_provider
     for knobs in (SimulatorKnobs(balance_submits=0), SimulatorKnobs(key_disabled=True)):
         assert not isinstance(asyncio.run(submit(knobs)), Accepted | Unknown)
+
+
+def test_fal_says_how_many_wait_before_a_request() -> None:
+    async def scenario() -> None:
+        now = [0.0]
+        core = SimulatorCore(SimulatorKnobs(running_tasks_max=1, render_seconds=60.0))
+        transport = SimulatorTransport(core, clock=lambda: now[0])
+        provider = fal.build(ProviderConfig("https://fal.example", "", transport))
+        ids = []
+        for _ in range(3):
+            taken = await provider.submit(SubmitRequest("fal-ai/veo3.1", "a fox"))
+            assert isinstance(taken, Accepted)
+            ids.append(taken.remote_task_id)
+
+        async def said() -> list[int | str | None]:
+            answers = [await provider.poll_remote_task(remote_task_id) for remote_task_id in ids]
+            return [
+                "renders"
+                if answer == Processing(None)
+                else answer.queue_position
+                if isinstance(answer, Processing)
+                else "done"
+                for answer in answers
+            ]
+
+        assert await said() == ["renders", 0, 1]
+        while (answers := await said())[0] != "done":
+            now[0] += 1.0
+        assert answers[1:] == ["renders", 0]
+
+    asyncio.run(scenario())

@@ -26,6 +26,9 @@ class _Queue:
     ends: list[float] = field(default_factory=list)
     """When the rendering ones end; a heap."""
     stuck: int = 0
+    accepted: int = 0
+    left: int = 0
+    """The place of the last one that left it; places count from 1."""
 
 
 class Queues:
@@ -40,7 +43,10 @@ class Queues:
         if self.running_max is None:
             task.started_at = now
             return [task]
-        self._queues.setdefault((task.wire, task.model), _Queue()).waiting.append(task)
+        queue = self._queues.setdefault((task.wire, task.model), _Queue())
+        queue.accepted += 1
+        task.place = queue.accepted
+        queue.waiting.append(task)
         return list(self.advance(now))
 
     def advance(self, now: float) -> Iterator[SimTask]:
@@ -51,6 +57,7 @@ class Queues:
                 if at is None:
                     break
                 task = queue.waiting.popleft()
+                queue.left = task.place
                 if task.cancelled_at is not None:
                     continue
                 task.started_at = max(at, task.submitted_at)
@@ -76,6 +83,11 @@ class Queues:
         if task.started_at is None:
             return True
         return self.running_max is None and task.progress_at(now) < WAITING_PROGRESS
+
+    def position(self, task: SimTask) -> int:
+        """How many wait before it; those that were cancelled are counted until their turn."""
+        queue = self._queues.get((task.wire, task.model))
+        return 0 if queue is None else max(0, task.place - queue.left - 1)
 
     def cancel(self, task: SimTask, now: float, counts: Counts, *, with_running: bool) -> Cancelling:
         """End a task that waits and, `with_running`, one that renders."""

@@ -372,8 +372,10 @@ class SimulatorCore:
 
     def _view(self, task: SimTask, now: float) -> TaskView:
         url = self.base_url + self._wire_by_name[task.wire].video_path(task.id)
-        waits = self._beside.queues.waits(task, now)
-        return honest_view(task, now, self._knobs.forget_after_seconds, waits=waits, video_url=url)
+        waits, position = self._beside.queues.waits(task, now), self._beside.queues.position(task)
+        return honest_view(
+            task, now, self._knobs.forget_after_seconds, waits=waits, position=position, video_url=url
+        )
 
     # --- files
 

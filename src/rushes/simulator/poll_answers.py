@@ -43,14 +43,20 @@ def reworded(view: TaskView, fault: Fault) -> tuple[TaskView, Fault | None]:
 
 
 def honest_view(
-    task: SimTask, now: float, forget_after_seconds: float | None, *, waits: bool, video_url: str
+    task: SimTask,
+    now: float,
+    forget_after_seconds: float | None,
+    *,
+    waits: bool,
+    position: int,
+    video_url: str,
 ) -> TaskView:
     """What an honest service says of the task at `now`; `video_url` is where its video is, if it has one."""
     finished_at = task.finished_at
     if task.cancelled_at is not None:
         return TaskView(task, Outcome.CANCELLED, task.progress_at(task.cancelled_at))
     if finished_at is None or now < finished_at:
-        return TaskView(task, None, task.progress_at(now), waits=waits)
+        return TaskView(task, None, task.progress_at(now), waits=waits, position=position)
     outcome = task.fate.outcome
     if forget_after_seconds is not None and now >= finished_at + forget_after_seconds:
         outcome = Outcome.FORGOTTEN

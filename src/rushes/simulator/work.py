@@ -32,6 +32,8 @@ class SimTask:
     is_inline: bool = False
     """Whether its files come in its last answer."""
     callback_progress: bool = True
+    place: int = 0
+    """Its number in its model's queue, from 1; 0 where there is none."""
     started_at: float | None = None
     """When it started to render; None while it waits in its model's queue."""
     cancelled_at: float | None = None
@@ -84,7 +86,8 @@ class TaskView:
 
     `outcome` is None while it renders; `video_url` belongs to a success; `status` replaces the word of
     the protocol when a fault wants a word that the protocol does not have; `progress` is None when a
-    fault leaves it out. `waits` says that it has not started to render.
+    fault leaves it out. `waits` says that it has not started to render, and `position` then
+    how many wait before it.
     """
 
     task: SimTask
@@ -93,3 +96,4 @@ class TaskView:
     video_url: str | None = None
     status: str | None = None
     waits: bool = False
+    position: int = 0

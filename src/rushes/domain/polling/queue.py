@@ -20,6 +20,9 @@ assert _FIRST_POSITION_SLOT + _DOUBLINGS_MAX == SLOTS - 1
 
 _NO_POSITION: Final = -1
 
+ASSUMED_SECONDS: Final = 60.0
+"""The time left that is assumed at first, of any report; it hardly counts once a few tasks have ended."""
+
 
 def waiting_report(age_seconds: float, position: int | None) -> Report:
     """Of a task that waits behind `position` others (None: not said).
@@ -27,10 +30,11 @@ def waiting_report(age_seconds: float, position: int | None) -> Report:
     Positions share a slot from one power of two to the next, and the time left grows with them within it.
     """
     if position is None:
-        return Report(WAITS_SLOT, age_seconds, 1.0, age_seconds)
+        return Report(WAITS_SLOT, age_seconds, ASSUMED_SECONDS, age_seconds)
     turns = position + 1
-    slot = _FIRST_POSITION_SLOT + min(turns.bit_length() - 1, _DOUBLINGS_MAX)
-    return Report(slot, age_seconds, float(turns), age_seconds)
+    doublings = min(turns.bit_length() - 1, _DOUBLINGS_MAX)
+    expected_seconds = ASSUMED_SECONDS * turns / 2**doublings
+    return Report(_FIRST_POSITION_SLOT + doublings, age_seconds, expected_seconds, age_seconds)
 
 
 @dataclass(slots=True)
@@ -73,7 +77,7 @@ def next_queue_mark(
         )
         return QueueMark(report, waited, None if mark is None else mark.started)
     if mark is not None and mark.started is None:
-        mark.started = Report(RENDERS_SLOT, age_seconds, 1.0, age_seconds)
+        mark.started = Report(RENDERS_SLOT, age_seconds, ASSUMED_SECONDS, age_seconds)
         if mark.report.slot == WAITS_SLOT:
             mark.report = mark.started
     return mark

@@ -260,7 +260,7 @@ def _status(view: TaskView) -> SimResponse:
         queued = view.waits
         answer["status"] = "IN_QUEUE" if queued else "IN_PROGRESS"
         if queued:
-            answer["queue_position"] = view.task.fate.wording & 7
+            answer["queue_position"] = view.position
     else:
         answer["metrics"] = {"inference_time": view.task.fate.render_seconds}
         if view.outcome is Outcome.CANCELLED:
