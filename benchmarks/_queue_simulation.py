@@ -33,6 +33,12 @@ class Workload(NamedTuple):
         return sum(self.start_at) / len(self.start_at) - sum(self.sent_at) / len(self.sent_at)
 
 
+def together(works: Sequence[Workload]) -> Workload:
+    """All of them, for means and shares."""
+    columns = ([at for work in works for at in work[i]] for i in range(3))
+    return Workload(*columns)
+
+
 def bursts(tasks: int, *, size: int, every_seconds: float) -> list[float]:
     """When tasks are sent, `size` of them at once, 20 a second."""
     return [every_seconds * (number // size) + 0.05 * (number % size) for number in range(tasks)]

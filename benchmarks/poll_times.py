@@ -26,7 +26,7 @@ from benchmarks._poll_simulation import (
     score,
     simulate,
 )
-from benchmarks._queue_simulation import bursts, rendered, reporters
+from benchmarks._queue_simulation import Workload, bursts, rendered, reporters, together
 from benchmarks.report import write_section
 from rushes.domain.polling.learned_schedule import LAG_SECONDS_PER_POLL
 from rushes.domain.polling.schedule import LadderSchedule, PollBudget, PollSchedule
@@ -40,6 +40,7 @@ LAGS_PER_POLL = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 3.5, 5.0)
 SORA = RenderTime(90.0, 0.4)
 VEO = RenderTime(400.0, 0.35)
 VEO_STEADY = RenderTime(400.0, 0.15)
+QUEUED = RenderTime(90.0, 0.3)
 DISTRIBUTIONS = {"90 s, sigma 0.4": SORA, "400 s, sigma 0.35": VEO, "400 s, sigma 0.15": VEO_STEADY}
 
 SHIFT_RUNS = 24
@@ -50,15 +51,14 @@ SHIFT_TASKS_MAX = 200
 
 PROGRESS_RATIO_MAX = 0.6
 
+QUEUE_RUNS = 4
+QUEUE_TASKS = 1800
 QUEUES = {
-    "300 at once, 20 rendered at a time": rendered(
-        bursts(3000, size=300, every_seconds=2500.0), RenderTime(90.0, 0.3), at_once=20, seed=12
-    ),
-    "100 at once, 20 rendered at a time": rendered(
-        bursts(3000, size=100, every_seconds=1200.0), RenderTime(90.0, 0.3), at_once=20, seed=12
-    ),
-    "0.3 a second, 28 rendered at a time": rendered(
-        poisson_arrivals(3000, per_second=0.3, seed=13), RenderTime(90.0, 0.3), at_once=28, seed=12
+    "300 at once, 20 rendered at a time": (bursts(QUEUE_TASKS, size=300, every_seconds=2500.0), 20),
+    "100 at once, 20 rendered at a time": (bursts(QUEUE_TASKS, size=100, every_seconds=1200.0), 20),
+    "0.3 a second, 28 rendered at a time": (
+        poisson_arrivals(QUEUE_TASKS, per_second=TASKS_PER_SECOND, seed=13),
+        28,
     ),
 }
 QUEUE_STEP_SECONDS = 4.0
@@ -316,30 +316,39 @@ def _queues() -> dict[str, Any]:
     """What a reported place in the queue of several kinds does to lag and polls, and to the lag that the best
     schedule by age alone has at as many polls."""
     results: dict[str, Any] = {}
-    for name, work in QUEUES.items():
-        totals = work.total_seconds
+    for name, (sent, at_once) in QUEUES.items():
+        works = [rendered(sent, QUEUED, at_once=at_once, seed=20 + run) for run in range(QUEUE_RUNS)]
+        every = together(works)
         best = [
             optimum(
-                work,
+                every,
                 lag_seconds_per_poll=c,
                 step_seconds=QUEUE_STEP_SECONDS,
-                horizon_seconds=max(totals) + 2 * QUEUE_STEP_SECONDS,
+                horizon_seconds=max(every.total_seconds) + 2 * QUEUE_STEP_SECONDS,
             )
-            for c in (0.3, 0.5, 1.0, 2.0, 3.5, 5.0)
+            for c in LAGS_PER_POLL
         ]
-        print(f"\nreported queue, {name}: mean wait {work.wait_seconds:.0f} s, c = {LAG_SECONDS_PER_POLL:g}")
+        print(f"\nreported queue, {name}: mean wait {every.wait_seconds:.0f} s, c = {LAG_SECONDS_PER_POLL:g}")
         print("  what is reported           lag s   polls     lag/none     polls/none   lag/best by age")
         rows: dict[str, dict[str, float]] = {}
         none: Score | None = None
-        for kind, reporter in reporters(work).items():
-            schedule = learned_schedule(90.0, lag_seconds_per_poll=LAG_SECONDS_PER_POLL)
-            row = score(simulate(schedule, sent_at=work.sent_at, render_seconds=totals, queue=reporter))
+        for kind in reporters(every):
+            row = score([task for work in works for task in _queued(work, kind)])
             none = none or row
             ratio = row.lag_seconds / lag_at(best, row.polls)
             _print_row(kind, row, none, f"{ratio:18.3f}")
             rows[kind] = {**row._asdict(), "optimum_ratio": ratio}
-        results[name] = {"wait_seconds": work.wait_seconds, "reported": rows}
+        results[name] = {"wait_seconds": every.wait_seconds, "reported": rows}
     return results
+
+
+def _queued(work: Workload, kind: str) -> list[Noticed]:
+    return simulate(
+        learned_schedule(QUEUED.median_seconds, lag_seconds_per_poll=LAG_SECONDS_PER_POLL),
+        sent_at=work.sent_at,
+        render_seconds=work.total_seconds,
+        queue=reporters(work)[kind],
+    )
 
 
 # --- where it could go wrong --------------------------------------------------------------------------
