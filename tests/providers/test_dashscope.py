@@ -239,7 +239,9 @@ def task(status: str, usage: Any = None, **fields: Any) -> Reply:
     ],
 )
 def test_each_state_of_a_task_means_one_thing(reply: Reply, result: PollResult) -> None:
-    assert poll(reply) == result
+    heard = poll(reply)
+    assert heard == result
+    assert getattr(heard, "is_queued", None) == getattr(result, "is_queued", None)
 
 
 def test_an_answer_that_names_no_task_ends_one_only_over_a_fresh_connection() -> None:

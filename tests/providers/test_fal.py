@@ -210,7 +210,11 @@ COMPLETED = Reply({"status": "COMPLETED", "logs": None, "metrics": {"inference_t
     ],
 )
 def test_a_request_that_waits_or_runs_is_asked_once(status: dict[str, Any], said: Processing) -> None:
-    assert poll(Reply(status)) == (said, [f"/{ID}/status"])
+    heard, asked = poll(Reply(status))
+    assert (repr(heard), asked) == (
+        repr(said),
+        [f"/{ID}/status"],
+    )  # as text: what it says of a queue is no part of equality
 
 
 def test_a_completed_request_is_asked_for_its_result() -> None:
@@ -358,7 +362,8 @@ def test_the_queue_s_other_name_is_asked_where_the_first_cannot_be_reached(
             provider = fal.build(config)
             taken = await provider.submit(SubmitRequest("fal-ai/veo3.1", "a fox"))
             assert taken == Accepted("fal-ai/veo3.1/requests/r-1")
-            assert await provider.poll_remote_task("fal-ai/veo3.1/requests/r-1") == QUEUED
+            heard = await provider.poll_remote_task("fal-ai/veo3.1/requests/r-1")
+            assert repr(heard) == repr(QUEUED)
             await transport.close()
             asked = [server.requests for server in (first, backup)]
             paths = ["/fal-ai/veo3.1", "/fal-ai/veo3.1/requests/r-1/status"]

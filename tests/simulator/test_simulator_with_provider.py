@@ -172,7 +172,7 @@ def test_fal_says_how_many_wait_before_a_request() -> None:
             answers = [await provider.poll_remote_task(remote_task_id) for remote_task_id in ids]
             return [
                 "renders"
-                if answer == Processing(None)
+                if isinstance(answer, Processing) and not answer.is_queued
                 else answer.queue_position
                 if isinstance(answer, Processing)
                 else "done"

@@ -5,7 +5,7 @@ while its attempt is at the provider, and then `succeeded` or `failed` for good.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar, Final, Literal, TypeAlias, assert_never
@@ -116,15 +116,16 @@ class Processing:
     """The provider is still rendering. `progress` is 0..100, or None when the provider did not say.
 
     `is_queued` is set when it says that it has not started yet. `queue_position` is then how many tasks are
-    before this one, 0 to `QUEUE_POSITION_MAX`, or None when the provider did not say.
+    before this one, 0 to `QUEUE_POSITION_MAX`, or None when the provider did not say. Both serve the schedule
+    alone: answers that differ in nothing else are equal.
     """
 
     ok: ClassVar[Literal[True]] = True
     status: ClassVar[TaskStatus] = TaskStatus.PROCESSING
 
     progress: int | None
-    is_queued: bool = False
-    queue_position: int | None = None
+    is_queued: bool = field(default=False, compare=False)
+    queue_position: int | None = field(default=None, compare=False)
 
 
 class OutputKind(StrEnum):
