@@ -279,3 +279,31 @@ def test_an_operator_sees_more_of_an_item_than_its_owner(database: Database) -> 
     )
     assert total == 1
     assert ours == his | {"credits": 10, "remote_task_id": None, "options": {}}
+
+
+def test_an_export_has_what_is_kept_of_each_video(database: Database) -> None:
+    new_batch(database, "bat_one", 3)
+
+    def end(connection: Connection) -> None:
+        connection.execute(
+            text("UPDATE video_tasks SET status = 'succeeded', video_url = 'https://p/' || item_index")
+        )
+        connection.execute(
+            text(
+                "INSERT INTO archived_files (task_id, account_id, state, next_attempt_at_ms, link_dies_at_ms,"
+                " video_key, bytes, sha256, width, height, duration_ms, stored_at_ms, created_at_ms)"
+                " SELECT id, account_id, CASE item_index WHEN 0 THEN 'stored' ELSE 'removed' END, 0, 0,"
+                " 'k.mp4', 5, 'cafe', 720, 1280, 1500, 0, 0 FROM video_tasks WHERE item_index < 2"
+            )
+        )
+
+    database.run(end)
+    for scope in (OPERATOR, Scope(1)):
+        page = database.run_reading(export_page, scope, "bat_one", from_index=0, base="https://v.example.com")
+        urls = [row["content_url"] for row in page]
+        kept = "https://v.example.com/v1/videos/bat_one-{}/content"
+        assert urls == [kept.format(0), None, kept.format(2)]  # the last one has no archive
+        facts = ("archive_path", "sha256", "bytes", "width", "height", "duration_seconds")
+        assert [page[0][name] for name in facts] == ["k.mp4", "cafe", 5, 720, 1280, 1.5]
+        assert {row[name] for row in page[1:] for name in facts} == {None}
+        assert database.run_reading(export_page, scope, "bat_one", from_index=3) == []

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -200,28 +201,25 @@ def export_page(
 
     `base` is put before the paths of their videos.
     """
-    batch_id = scope.batch_id(connection, public_id)
-    columns = () if scope.is_operator else views.EXPORT_COLUMNS
     tasks = batches.list_items(
-        connection, batch_id, from_index=from_index, limit=EXPORT_PAGE_ROWS, columns=columns
+        connection,
+        scope.batch_id(connection, public_id),
+        from_index=from_index,
+        limit=EXPORT_PAGE_ROWS,
+        columns=() if scope.is_operator else views.EXPORT_COLUMNS,
+        file_columns=views.EXPORT_FILE_COLUMNS,
     )
-    ids = [task["id"] for task in tasks]
-    kept, beside = archive.files_of(connection, ids), further.of_tasks(connection, ids)
-    if scope.is_operator:
-        return [
-            views.operator_export_view(
-                task,
-                kept.get(task["id"]),
-                beside.get(task["id"], ()),
-                batch_public_id=public_id,
-                base=base,
-                valuation=valuation,
-            )
-            for task in tasks
-        ]
+    beside = further.of_tasks(connection, [task["id"] for task in tasks])
+    view = (
+        partial(views.operator_export_view, valuation=valuation) if scope.is_operator else views.export_view
+    )
     return [
-        views.export_view(
-            task, kept.get(task["id"]), beside.get(task["id"], ()), batch_public_id=public_id, base=base
+        view(
+            task,
+            None if task["state"] is None else task,
+            beside.get(task["id"], ()),
+            batch_public_id=public_id,
+            base=base,
         )
         for task in tasks
     ]

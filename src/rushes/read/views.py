@@ -42,10 +42,20 @@ EXPORT_FIELDS = (
 )
 """The columns of a batch's export, in order."""
 
-_FIELDS_OF_ROW = EXPORT_FIELDS[2 : EXPORT_FIELDS.index("verdict")]
-
-EXPORT_COLUMNS = ("id", "batch_id", "item_index", *_FIELDS_OF_ROW)
+EXPORT_COLUMNS = ("id", "batch_id", "item_index", *EXPORT_FIELDS[2 : EXPORT_FIELDS.index("verdict")])
 """What `export_view` and those who fetch its rows read of a task's row."""
+
+EXPORT_FILE_COLUMNS = (
+    "state",
+    "link_dies_at_ms",
+    "video_key",
+    "sha256",
+    "bytes",
+    "width",
+    "height",
+    "duration_ms",
+)
+"""What it reads of the row of a task's file; no column of a task's row has such a name."""
 
 _NOTHING_STORED = dict.fromkeys(("archive_path", "sha256", "bytes", "width", "height", "duration_seconds"))
 
@@ -184,19 +194,27 @@ def export_view(
     """A task's row, and what is kept of its video and of the files `beside` it, with the `EXPORT_FIELDS`."""
     own_id = item_id(batch_public_id, row["item_index"])
     links = lasting_links(row, kept, item_id=own_id, base=base)
-    stored = kept if kept is not None and kept["state"] == ArchiveState.STORED else None
-    facts = _NOTHING_STORED if stored is None or row["is_deleted"] else _stored_facts(stored)
+    is_stored = kept is not None and kept["state"] == ArchiveState.STORED and not row["is_deleted"]
+    facts = _stored_facts(kept) if kept is not None and is_stored else _NOTHING_STORED
     return {
         "index": row["item_index"],
         "item_id": own_id,
-        **{name: row[name] for name in _FIELDS_OF_ROW},
+        "custom_id": row["custom_id"],
+        "prompt": row["prompt"],
+        "model": row["model"],
+        "status": row["status"],
+        "error": row["error"],
+        "failure_type": row["failure_type"],
+        "attempt": row["attempt"],
+        "remote_task_id": row["remote_task_id"],
         "video_url": links["video_url"],
+        "credits": row["credits"],
         "verdict": row["verdict"],
         "verdict_reasons": None if row["verdict_reasons"] is None else ", ".join(row["verdict_reasons"]),
         "content_url": links["content_url"],
         **facts,
         "expires_at": links["expires_at"],
-        "further_paths": _further_paths(row, kept, beside),
+        "further_paths": _further_paths(row, kept, beside) if beside else None,
     }
 
 

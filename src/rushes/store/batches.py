@@ -348,18 +348,22 @@ def list_items(
     offset: int = 0,
     ascending: bool = True,
     columns: Sequence[str] = (),
+    file_columns: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """The batch's items in order, as `without_deleted`; of an item that was retried, the newest row.
 
     `wanted` are the values of columns, None for any; `model` is that or the alias. With `indexes` only those
-    items, with `from_index` only those from there on. With `columns` the rows have only these.
+    items, with `from_index` only those from there on. With `columns` the rows have only these, and nothing
+    is asked about what they are like. `file_columns` are of the row of the item's file, None without one.
     """
-    c = schema.video_tasks.c
+    c, f = schema.video_tasks.c, schema.archived_files.c
     query = (
-        select(*(c[name] for name in columns or c.keys()))
+        select(*(c[name] for name in columns or c.keys()), *(f[name] for name in file_columns))
         .where(*_items_wanted(batch_id, wanted))
         .order_by(c.item_index if ascending else c.item_index.desc())
     )
+    if file_columns:
+        query = query.outerjoin_from(schema.video_tasks, schema.archived_files, f.task_id == c.id)
     if indexes is not None:
         query = query.where(c.item_index.in_(indexes))
     if from_index is not None:
@@ -368,7 +372,7 @@ def list_items(
         query = query.offset(offset)
     if limit is not None:
         query = query.limit(limit)
-    return without_deleted(connection, dictionaries(connection.execute(query)))
+    return without_deleted(connection, dictionaries(connection.execute(query)), likeness=not columns)
 
 
 def count_items(connection: Connection, batch_id: int, wanted: Mapping[str, str | None]) -> int:
@@ -386,41 +390,48 @@ def _items_wanted(batch_id: int, wanted: Mapping[str, str | None]) -> Iterable[C
             yield (c.model == value) | (c.alias == value) if name == "model" else c[name] == value
 
 
-def without_deleted(connection: Connection, rows: Iterable[Mapping[Any, Any]]) -> list[dict[str, Any]]:
+_NOTHING_KNOWN = {"is_deleted": False} | dict.fromkeys(
+    ("verdict", "verdict_reasons", "verdict_score", "verdict_by", "reused_from", "near_equal")
+)
+
+
+def without_deleted(
+    connection: Connection, rows: Iterable[Mapping[Any, Any]], *, likeness: bool = True
+) -> list[dict[str, Any]]:
     """These rows of `video_tasks`, each with its `verdict`, `verdict_reasons`, `verdict_score`, `verdict_by`,
-    `reused_from` and `near_equal`.
+    `reused_from` and `near_equal`; the last two are None without `likeness`.
 
     Where the video was deleted, `is_deleted` is set and it has no URL.
     """
-    tasks = [dict(row) for row in rows]
+    tasks = [{**row, **_NOTHING_KNOWN} for row in rows]
     with_video = sorted({task["batch_id"] for task in tasks if task["video_url"] is not None})
     d = schema.deleted_videos.c
     places = select(d.batch_id, d.item_index).where(d.batch_id.in_(with_video))
     deleted = {(row[0], row[1]) for row in connection.execute(places)} if with_video else set()
-    for task in tasks:
-        place = (task["batch_id"], task["item_index"])
-        task["is_deleted"] = task["video_url"] is not None and place in deleted
-        if task["is_deleted"]:
-            task["video_url"] = None
-    from rushes.store.acceptance import likeness  # not for those who only look at batches
+    for task in tasks if deleted else ():
+        if task["video_url"] is not None and (task["batch_id"], task["item_index"]) in deleted:
+            task["is_deleted"], task["video_url"] = True, None
+    from rushes.store.acceptance.likeness import add_likeness  # not for those who only look at batches
 
-    return likeness.with_likeness(connection, _with_verdicts(connection, tasks))
+    if likeness:
+        add_likeness(connection, tasks)
+    _add_verdicts(connection, tasks)
+    return tasks
 
 
-def _with_verdicts(connection: Connection, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _add_verdicts(connection: Connection, tasks: list[dict[str, Any]]) -> None:
     from rushes.store.acceptance import verdicts  # not for those who only look at batches
 
-    succeeded = [task["id"] for task in tasks if task["status"] == TaskStatus.SUCCEEDED.value]
-    found = verdicts.of_tasks(connection, succeeded)
-    for task in tasks:
-        row = found.get(task["id"], {})
-        task["verdict"] = row.get("verdict")
-        reasons = row.get("reasons")
-        task["verdict_reasons"] = None if reasons is None else [each for each in reasons.split(",") if each]
-        score_ppm = row.get("score_ppm")
-        task["verdict_score"] = None if score_ppm is None else score_ppm / 1_000_000
-        task["verdict_by"] = row.get("decided_by")
-    return tasks
+    succeeded = TaskStatus.SUCCEEDED.value
+    found = verdicts.of_tasks(connection, [task["id"] for task in tasks if task["status"] == succeeded])
+    for task in tasks if found else ():
+        row = found.get(task["id"])
+        if row is not None:
+            score_ppm, reasons = row["score_ppm"], row["reasons"]
+            task["verdict"], task["verdict_by"] = row["verdict"], row["decided_by"]
+            task["verdict_score"] = None if score_ppm is None else score_ppm / 1_000_000
+            if reasons is not None:
+                task["verdict_reasons"] = [each for each in reasons.split(",") if each]
 
 
 def mark_dispatched(connection: Connection, batch_ids: Sequence[int], now_ms: int) -> None:

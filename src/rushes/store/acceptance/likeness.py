@@ -8,23 +8,21 @@ from rushes.store.acceptance import looks, reuse
 from rushes.store.database import statement
 
 
-def with_likeness(connection: Connection, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """These rows of succeeded and waiting tasks with `reused_from` and `near_equal`, None for most.
+def add_likeness(connection: Connection, tasks: list[dict[str, Any]]) -> None:
+    """Set `reused_from` and `near_equal` of these rows where there is something to say, which is seldom.
 
     `reused_from` names the item whose file it takes: `{"item_id", "index"}`, the id None while the source, an
     item of the same batch, has not ended. `near_equal` is `{"index", "bits"}` of an earlier clip.
     """
     ids = [task["id"] for task in tasks if task["status"] in ("pending", "succeeded", "failed")]
     sources, near = reuse.sources_of(connection, ids), looks.near_of(connection, ids)
-    for task in tasks:
+    for task in tasks if sources or near else ():
         source, like = sources.get(task["id"]), near.get(task["id"])
-        task["reused_from"] = task["near_equal"] = None
         if source is not None:
             named = None if source.public_id is None else f"{source.public_id}-{source.item_index}"
             task["reused_from"] = {"item_id": named, "index": source.source_index}
         if like is not None:
             task["near_equal"] = {"index": like.item_index, "bits": like.near_bits}
-    return tasks
 
 
 def of_batch(connection: Connection, batch_id: int) -> tuple[int, int, list[Row[Any]]]:
