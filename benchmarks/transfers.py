@@ -228,7 +228,7 @@ def _downloads(server: Server, video: Path, fetches: int, rounds: int) -> dict[s
     [item] = server.ask("GET", f"/v1/batches/{batch['batch_id']}/items?limit=1")["items"]
     megabytes = CURLS * fetches * video.stat().st_size / 1_000_000
     found = []
-    with _plain_server(video) as plain:
+    with plain_server(video) as plain:
         for url in (item["video_url"], plain):
             _curls(url, 1, video)  # warm up
         for _ in range(rounds):
@@ -261,7 +261,8 @@ def _curls(url: str, fetches: int, video: Path) -> None:
 
 
 @contextmanager
-def _plain_server(video: Path) -> Iterator[str]:
+def plain_server(video: Path) -> Iterator[str]:
+    """The address of a server that sends the file for every path."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks._plain_files", str(video)],
         cwd=Path(__file__).parent.parent,
