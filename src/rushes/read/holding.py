@@ -19,7 +19,7 @@ from rushes.domain.input.duplicates import REUSED_PROVIDER
 from rushes.store import workers
 from rushes.store.tasks import pauses, waiting
 
-WAITING_LOOKED_AT_MAX: Final = 100_000
+WAITING_LOOKED_AT_MAX: Final = 20_000
 """Waiting tasks that are counted for operators; where there are more, the counts are too low."""
 
 _FLOWING: Final = frozenset({"closed", "held"})

@@ -12,6 +12,7 @@ from rushes.read.holding import Hold
 from rushes.read.installation.gauges import Gauges
 from rushes.read.views import item_id
 from rushes.store.database import Rows, statement
+from rushes.store.tasks import waiting
 
 Kind: TypeAlias = Literal[
     "no_worker",
@@ -197,7 +198,13 @@ def _items_query(
                 "unknown": SUBMIT_OUTCOME_UNKNOWN,
             }
         case _:
-            before = [(model.name, now_ms - int(model.soft_deadline_seconds * 1000)) for model in catalogue]
+            # of those that render alone: SQLite goes through the list for each task
+            models = set(waiting.models_in_flight(connection, IN_FLIGHT_LOOKED_AT_MAX))
+            before = [
+                (model.name, now_ms - int(model.soft_deadline_seconds * 1000))
+                for model in catalogue
+                if model.name in models
+            ]
             query = (
                 "SELECT t.batch_id, t.item_index, t.model, t.provider, t.credits,"
                 " t.dispatched_at_ms AS since_ms, t.trouble_reason AS reason"

@@ -31,29 +31,30 @@ def troubled_tasks(
 
     `overdue_count, unconfirmed_count`, and `tasks`: the oldest of them, at most `TROUBLED_TASKS_MAX`.
     """
-    in_flight = (
-        "(SELECT id, batch_id, item_index, model, dispatched_at_ms, unconfirmed_at_ms FROM video_tasks"
-        " WHERE status = 'processing' LIMIT :looked_at)"
+    troubled = (
+        "WITH troubled AS (SELECT t.batch_id, t.item_index, t.model, t.dispatched_at_ms, t.unconfirmed_at_ms"
+        " FROM (SELECT batch_id, item_index, model, dispatched_at_ms, unconfirmed_at_ms FROM video_tasks"
+        f"  WHERE status = 'processing' LIMIT :looked_at) t LEFT JOIN {_DEADLINES.sql(connection)}"
+        " ON v.model = t.model"
+        " WHERE t.unconfirmed_at_ms IS NOT NULL OR t.dispatched_at_ms < COALESCE(v.before_ms, 0))"
     )
-    rows = connection.execute(
-        text(
-            "SELECT t.item_index, t.model, t.dispatched_at_ms, t.unconfirmed_at_ms, b.public_id"
-            f" FROM {in_flight} t LEFT JOIN {_DEADLINES.sql(connection)} ON v.model = t.model"
-            " JOIN batches b ON b.id = t.batch_id"
-            " WHERE t.unconfirmed_at_ms IS NOT NULL OR t.dispatched_at_ms < COALESCE(v.before_ms, 0)"
-            " ORDER BY t.dispatched_at_ms"
-        ),
-        {
-            **_DEADLINES.parameters(
-                connection,
-                [(model, now_ms - int(s * 1000)) for model, s in sorted(soft_deadline_seconds.items())],
-            ),
-            "looked_at": IN_FLIGHT_LOOKED_AT_MAX,
-        },
-    ).all()
+    # of those that render alone: SQLite goes through the list for each task
+    models = set(waiting.models_in_flight(connection, IN_FLIGHT_LOOKED_AT_MAX))
+    before = [(name, now_ms - int(s * 1000)) for name, s in soft_deadline_seconds.items() if name in models]
+    parameters = {
+        **_DEADLINES.parameters(connection, before),
+        "looked_at": IN_FLIGHT_LOOKED_AT_MAX,
+        "named": TROUBLED_TASKS_MAX,
+    }
+    counts = text(f"{troubled} SELECT COUNT(*), COUNT(unconfirmed_at_ms) FROM troubled")
+    all_count, unconfirmed_count = connection.execute(counts, parameters).one()
+    oldest = text(
+        f"{troubled} SELECT b.public_id, t.* FROM (SELECT * FROM troubled ORDER BY dispatched_at_ms"
+        " LIMIT :named) t JOIN batches b ON b.id = t.batch_id ORDER BY t.dispatched_at_ms"
+    )
     return {
-        "overdue_count": sum(row.unconfirmed_at_ms is None for row in rows),
-        "unconfirmed_count": sum(row.unconfirmed_at_ms is not None for row in rows),
+        "overdue_count": all_count - unconfirmed_count,
+        "unconfirmed_count": unconfirmed_count,
         "tasks": [
             {
                 "batch_id": row.public_id,
@@ -62,7 +63,7 @@ def troubled_tasks(
                 "kind": "overdue" if row.unconfirmed_at_ms is None else "unconfirmed",
                 "since_ms": row.dispatched_at_ms if row.unconfirmed_at_ms is None else row.unconfirmed_at_ms,
             }
-            for row in rows[:TROUBLED_TASKS_MAX]
+            for row in (connection.execute(oldest, parameters) if all_count else ())
         ],
     }
 

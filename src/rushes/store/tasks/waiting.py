@@ -117,6 +117,14 @@ def waiting_models(connection: Connection, looked_at: int) -> list[tuple[str, st
     return [(row[0], row[1], row[2]) for row in rows]
 
 
+def models_in_flight(connection: Connection, looked_at: int) -> list[str]:
+    """The models of the first `looked_at` tasks in flight."""
+    query = (
+        "SELECT DISTINCT model FROM (SELECT model FROM video_tasks WHERE status = 'processing' LIMIT :n) AS t"
+    )
+    return list(connection.scalars(statement(query), {"n": looked_at}))
+
+
 def unfollowed_models(connection: Connection, now_ms: int, looked_at: int) -> list[tuple[str, str, int]]:
     """`(provider, model, tasks)` in flight whose worker's lease has ended, of the first `looked_at` tasks."""
     rows = connection.execute(
