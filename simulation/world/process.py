@@ -26,7 +26,7 @@ from simulation.truth.committer import Committer
 from simulation.truth.left_behind import check_record_dropped
 from simulation.truth.witness import Attempt
 from simulation.world.ground import Dead, Ground
-from simulation.world.loop import GATE
+from simulation.world.loop import GATE, Step
 from simulation.world.records import Machine
 
 P = ParamSpec("P")
@@ -76,7 +76,7 @@ class Process:
         self._clock = clock
         self._countdowns: dict[str, tuple[int, Callable[[], None]]] = {}
         self._step_limit: int | None = None
-        self._kept: list[asyncio.Handle] = []
+        self._kept: list[Step] = []
         self.database = ProcessDatabase(self)
         self.context = contextvars.copy_context()
         self.context.run(GATE.set, self)
@@ -101,19 +101,19 @@ class Process:
 
     # --- life and death -----------------------------------------------------------------------------
 
-    def admits(self, handle: asyncio.Handle) -> bool:
+    def admits(self, step: Step) -> bool:
         """See `Gate`."""
         if self.is_buried:
             return True
         if self.is_paused or self.is_dead:
-            self._kept.append(handle)
+            self._kept.append(step)
             return False
         self.steps += 1
         if self._step_limit is not None and self.steps >= self._step_limit:
             self._step_limit = None
             self._strike("step")
             if self.is_dead:
-                self._kept.append(handle)
+                self._kept.append(step)
                 return False
         return True
 
