@@ -50,6 +50,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 DELETED = "deleted from "
 _WIDTH = max(len(columns) for columns in COLUMNS.values())
+_ENDS = {deleted + table: 2 + len(names) for table, names in COLUMNS.items() for deleted in ("", DELETED)}
+"""Where the columns of a row of the SQLite journal end, which start after its number and kind."""
 
 
 class TaskRow(NamedTuple):
@@ -158,23 +160,9 @@ class SqliteStore:
             raw.execute(statement)
         self._raw = raw
         self._lean = LeanConnection(raw) if is_lean else None
+        way = self._lean or self.database
+        self.run, self.run_reading = way.run, way.run_reading
         self._changes_seen = raw.total_changes
-
-    def run(
-        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """One transaction; raises `StoreError` for what the database refuses."""
-        if self._lean is None:
-            return self.database.run(function, *args, **kwargs)
-        return self._lean.run("BEGIN IMMEDIATE", function, *args, **kwargs)
-
-    def run_reading(
-        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """One reading transaction."""
-        if self._lean is None:
-            return self.database.run_reading(function, *args, **kwargs)
-        return self._lean.run("BEGIN", function, *args, **kwargs)
 
     def take(self) -> list[Change]:
         """The changes committed since the last call, in order."""
@@ -185,7 +173,7 @@ class SqliteStore:
             return []
         self._raw.execute("DELETE FROM temp.journal")
         self._changes_seen = self._raw.total_changes
-        return [(row[1], row[2 : 2 + _width(row[1])]) for row in rows]
+        return [(row[1], row[2 : _ENDS[row[1]]]) for row in rows]
 
     def close(self) -> None:
         """Forget the database."""
@@ -233,10 +221,6 @@ def _template() -> bytes:
     content = raw.serialize()
     database.close()
     return content
-
-
-def _width(kind: str) -> int:
-    return len(COLUMNS[kind.removeprefix(DELETED)])
 
 
 def _sqlite_journal() -> Iterator[str]:

@@ -8,9 +8,9 @@ connection as with SQLAlchemy's, which tests/simulation asserts.
 
 import sqlite3
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
 from sqlalchemy import Connection, TextClause, create_engine
@@ -23,20 +23,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=1024)
 def _maker(names: tuple[str, ...]) -> Callable[[Sequence[Any]], Any]:
     row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]
-    make: Callable[[Sequence[Any]], Any] = row._make
-    return make
+    return partial(tuple.__new__, row)
 
 
 class LeanResult:
     """The rows of one statement: what the store asks of SQLAlchemy's result, and no more."""
 
-    __slots__ = ("_cursor",)
+    __slots__ = ("_cursor", "_makers", "_sql")
 
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
-        self._cursor = cursor
+    def __init__(self, cursor: sqlite3.Cursor, sql: str, makers: dict[str, Callable[..., Any]]) -> None:
+        self._cursor, self._sql, self._makers = cursor, sql, makers
 
     def all(self) -> list[Any]:
         """All rows, with their columns' names."""
@@ -71,7 +70,11 @@ class LeanResult:
         return self._cursor.rowcount
 
     def _named(self) -> Callable[[Sequence[Any]], Any]:
-        return _maker(tuple([column[0] for column in self._cursor.description]))
+        make = self._makers.get(self._sql)
+        if make is None:
+            names = tuple([column[0] for column in self._cursor.description])
+            make = self._makers[self._sql] = _maker(names)
+        return make
 
 
 class LeanScalars(list[Any]):
@@ -88,17 +91,21 @@ class LeanConnection:
     def __init__(self, raw: sqlite3.Connection) -> None:
         engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
         self._raw, self._core = raw, engine.connect()
+        self._makers: dict[str, Callable[..., Any]] = {}  # by statement: its rows' type
         self.dialect = engine.dialect
 
     def execute(self, wanted: Any, parameters: Any = None) -> Any:
         """See SQLAlchemy's `Connection`."""
         if not isinstance(wanted, TextClause):
             return self._core.execute(wanted, parameters)
+        sql = wanted.text
         if parameters is None:
-            return LeanResult(self._raw.execute(wanted.text))
-        if isinstance(parameters, Mapping):
-            return LeanResult(self._raw.execute(wanted.text, parameters))
-        return LeanResult(self._raw.executemany(wanted.text, parameters))
+            cursor = self._raw.execute(sql)
+        elif isinstance(parameters, list | tuple):
+            cursor = self._raw.executemany(sql, parameters)
+        else:
+            cursor = self._raw.execute(sql, parameters)
+        return LeanResult(cursor, sql, self._makers)
 
     def scalar(self, wanted: Any, parameters: Any = None) -> Any:
         """See SQLAlchemy's `Connection`."""
@@ -110,7 +117,7 @@ class LeanConnection:
 
     def exec_driver_sql(self, sql: str, parameters: tuple[Any, ...] = ()) -> LeanResult:
         """See SQLAlchemy's `Connection`."""
-        return LeanResult(self._raw.execute(sql, parameters))
+        return LeanResult(self._raw.execute(sql, parameters), sql, self._makers)
 
     @contextmanager
     def begin_nested(self) -> Iterator[None]:
@@ -125,19 +132,27 @@ class LeanConnection:
             self._raw.execute("RELEASE lean")
 
     def run(
-        self,
-        begin: str,
-        function: Callable[Concatenate[Connection, P], T],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """One transaction, as `Database.run` has it: all of it is committed, or none."""
+        return self._run(function, args, kwargs, writes=True)
+
+    def run_reading(
+        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What only reads needs no transaction: nobody else writes before it ends."""
+        return self._run(function, args, kwargs, writes=False)
+
+    def _run(
+        self, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], *, writes: bool
+    ) -> T:
         raw = self._raw
         try:
-            raw.execute(begin)
+            if writes:
+                raw.execute("BEGIN IMMEDIATE")
             result = function(cast(Connection, self), *args, **kwargs)
-            raw.execute("COMMIT")
+            if writes:
+                raw.execute("COMMIT")
         except sqlite3.Error as error:
             self._undo()
             _refused(error)

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
+from typing import NamedTuple
 
 from rushes.providers.base import ProviderLimits
 from rushes.run.lane.asking_once import NOT_FOUND_IN_A_ROW
@@ -54,8 +55,7 @@ class Traffic:
     polls: deque[float] = field(default_factory=deque)
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(NamedTuple):
     """Who sends: the worker identity, and the group of workers that keep the provider's limits together."""
 
     worker_id: str
@@ -107,7 +107,10 @@ class Witness:
         """Remote ids that were given to a second attempt as well, which asks for them until that is known."""
 
     def _traffic_of(self, name: str, provider: str) -> Traffic:
-        return self._traffic.setdefault((name, provider), Traffic())
+        traffic = self._traffic.get((name, provider))
+        if traffic is None:
+            traffic = self._traffic[name, provider] = Traffic()
+        return traffic
 
     # --- submits ------------------------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ OVERDUE_INTERVAL_SECONDS = overdue_interval_seconds(POLL_INTERVAL_MIN_SECONDS, P
 """How often a task past its soft deadline is polled."""
 
 _ROUNDING_SECONDS = 0.01
+_ENCODER = msgspec.json.Encoder()
 
 
 class Dead(BaseException):
@@ -148,7 +149,7 @@ class Ground:
     def log(self, event: str, *facts: object) -> None:
         """Add a line to the log of the run, whose hash is the run's fingerprint."""
         line = (round(self.loop.time(), 6), event, facts)
-        self._hash.update(msgspec.json.encode(line))
+        self._hash.update(_ENCODER.encode(line))
         self.tail.append(line)
 
     def fingerprint(self) -> str:
@@ -249,11 +250,11 @@ class Ground:
 
     def loses_answers(self) -> bool:
         """Whether commits are made now, and their answers lost."""
-        return any(outage.after_commit for outage in self._outages_now())
+        return bool(self.outages) and any(outage.after_commit for outage in self._outages_now())
 
     def database_is_away(self) -> bool:
         """Whether the database refuses everybody now."""
-        return any(not outage.after_commit for outage in self._outages_now())
+        return bool(self.outages) and any(not outage.after_commit for outage in self._outages_now())
 
     def _outages_now(self) -> list[kinds.DatabaseOutage]:
         now = self.loop.time()

@@ -39,6 +39,8 @@ class Timer(Step):
     """A step of a later time, which lies among the loop's timers until then."""
 
     __slots__ = ("is_waiting", "loop")
+    is_waiting: bool
+    loop: "VirtualLoop"
 
     def cancel(self) -> None:
         """It is not called any more."""

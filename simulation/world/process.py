@@ -123,6 +123,11 @@ class Process:
         if point == "step":
             self._step_limit = self.steps + count
 
+    @property
+    def is_armed(self) -> bool:
+        """Whether something befalls it at one of its next points."""
+        return bool(self._countdowns)
+
     def reach(self, point: str) -> bool:
         """The process comes to a point; False when it dies there."""
         armed = self._countdowns.get(point)
@@ -237,7 +242,8 @@ class ProcessDatabase(Database):
         await world.loop.pause(world.plan.commit_seconds * process.random.random())
         self._must_be_reachable()
         names = names_of(function, args)
-        await self._come_to("commit.before", names)
+        if process.is_armed:
+            await self._come_to("commit.before", names)
         if args and isinstance(args[0], Group):
             try:
                 world.refusing.look(args[0], world.loop.time(), self._remote_of)
@@ -247,7 +253,8 @@ class ProcessDatabase(Database):
                 raise
         result = world.store.run(function, *args, **kwargs)
         world.committed(process.name, names[0], process.committer)
-        await self._come_to("commit.after", names)
+        if process.is_armed:
+            await self._come_to("commit.after", names)
         answer = process.take_answer()
         if answer is not None:
             if names[0] == apply_group.__name__:
