@@ -5,11 +5,11 @@ leaves no trace in the journal either.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from rushes.store.database import Database
 from rushes.store.migrations import migrate
@@ -224,6 +224,11 @@ def _template() -> bytes:
 
 
 def _sqlite_journal() -> Iterator[str]:
+    # there is no disk, no other connection and nobody to hide deleted rows from
+    yield "PRAGMA main.synchronous = OFF"
+    yield "PRAGMA main.locking_mode = EXCLUSIVE"
+    yield "PRAGMA secure_delete = OFF"
+    yield "PRAGMA temp_store = MEMORY"
     columns = ", ".join(f"c{i}" for i in range(_WIDTH))
     yield f"CREATE TEMP TABLE journal (seq INTEGER PRIMARY KEY, kind, {columns})"
     for table, names in COLUMNS.items():
@@ -238,8 +243,6 @@ def _sqlite_journal() -> Iterator[str]:
                 f"CREATE TEMP TRIGGER journal_{table}_{verb} AFTER {verb} ON main.{table}"
                 f" BEGIN INSERT INTO journal (kind, {targets}) VALUES ('{kind}', {values}); END"
             )
-    # what is checked here must not be checked twice by the disk: there is none
-    yield "PRAGMA main.synchronous = OFF"
 
 
 def _postgresql_journal() -> Iterator[str]:

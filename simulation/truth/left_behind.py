@@ -11,7 +11,8 @@ def check_record_dropped(tasks: Iterable[TaskRow], worker_id: str, handed: Colle
     """The worker says that nobody needs its record of what it handed over: then no claim of its own is left that
     is not in it."""
     for task in tasks:
-        attempt, is_claimed = (task.id, task.attempt), task.worker_id == worker_id
+        if task.worker_id != worker_id or task.status != "processing":
+            continue
         is_unnamed = task.remote_task_id is None and task.unconfirmed_at_ms is None
-        if is_claimed and task.status == "processing" and is_unnamed and attempt not in handed:
+        if is_unnamed and (task.id, task.attempt) not in handed:
             broken("RECORD_DROPPED", f"task {task.id} was never sent: {worker_id} leaves no record of that")

@@ -19,7 +19,8 @@ async def live(world: World) -> None:
     for slot in world.fleet.slots:
         world.later(world.random.random(), slot.start)
     world.users.start()
-    while world.loop.time() < world.chaos_ends_at() and not world.is_over():
+    chaos_ends_at = world.chaos_ends_at()
+    while world.loop.time() < chaos_ends_at and not world.is_over():
         await asyncio.sleep(LOOK_SECONDS)
     world.checked(lambda: check_plans(world))
     world.heal()

@@ -1,9 +1,10 @@
 """A request to the simulator and its answer, as plain values: no socket, no clock."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
+
+import msgspec
 
 FILES_PREFIX: Final = "/files/"
 """Where the files of finished tasks are."""
@@ -22,19 +23,17 @@ class Delivery(Enum):
     """The connection is refused. A listening socket cannot do that, so over real HTTP it is a reset."""
 
 
-@dataclass(frozen=True, slots=True)
-class SimRequest:
+class SimRequest(msgspec.Struct, frozen=True):
     """One complete HTTP request. Header names are lower case; `query` is what follows the `?`."""
 
     method: str
     path: str
     query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class SimResponse:
+class SimResponse(msgspec.Struct, frozen=True):
     """One HTTP answer and the way it travels.
 
     `padding_bytes` zero bytes follow `body` without being held in memory. `delay_seconds` pass before
