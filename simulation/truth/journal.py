@@ -224,11 +224,9 @@ def _template() -> bytes:
 
 
 def _sqlite_journal() -> Iterator[str]:
-    # there is no disk, no other connection and nobody to hide deleted rows from
+    # there is no disk, and no other connection
     yield "PRAGMA main.synchronous = OFF"
     yield "PRAGMA main.locking_mode = EXCLUSIVE"
-    yield "PRAGMA secure_delete = OFF"
-    yield "PRAGMA temp_store = MEMORY"
     columns = ", ".join(f"c{i}" for i in range(_WIDTH))
     yield f"CREATE TEMP TABLE journal (seq INTEGER PRIMARY KEY, kind, {columns})"
     for table, names in COLUMNS.items():
