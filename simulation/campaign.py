@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from simulation.bugs import BUGS, Bug
 from simulation.report import Outcome, Record, Report
 from simulation.run import RunResult, run
 from simulation.shrink import shrink
+from simulation.spent import sampled, shares_line
 
 SHOWN_FAILURES_MAX = 3
 """Failing seeds that are shrunk and shown; the others are only named."""
@@ -56,7 +58,7 @@ def simulate(
     round in which processes have been killed that often; `seeds` may then be without end.
     """
     started = time.perf_counter()
-    report = Report()
+    report, spent = Report(), Counter[str]()
     failures: list[RunResult] = []
     for outcome in record.outcomes if record is not None else ():
         report.add(outcome)
@@ -69,8 +71,9 @@ def simulate(
             results = list(itertools.islice(left, ROUND_SEEDS))
             if not results:
                 break
-            for result in each(job, results):
+            for result, samples in each(job, results):
                 done += 1
+                spent.update(samples)
                 outcome = Outcome.of(result)
                 report.add(outcome)
                 if record is not None:
@@ -90,6 +93,7 @@ def simulate(
         f"{seconds:.1f} s, {done / seconds:.0f} tasks/s; {processor_seconds:.1f} s of processors,"
         f" {done / processor_seconds:.0f} tasks/s of each; {report.sums_line()}"
     )
+    say(shares_line(spent))
     say(report.crash_points_line())
     say(report.last_line())
     return report.exit_code
@@ -177,11 +181,12 @@ def _show(failure: RunResult, *, shrinks: bool) -> None:
         say(shrunk.regression_test())
 
 
-def _one(seed: int, *, tasks: int, server: str | None) -> RunResult:
-    if server is None:
-        return run(seed, tasks=tasks)
-    with _postgresql_database(server) as url:
-        return run(seed, tasks=tasks, database_url=url)
+def _one(seed: int, *, tasks: int, server: str | None) -> tuple[RunResult, Counter[str]]:
+    with sampled() as samples:
+        if server is None:
+            return run(seed, tasks=tasks), samples
+        with _postgresql_database(server) as url:
+            return run(seed, tasks=tasks, database_url=url), samples
 
 
 @contextmanager
