@@ -113,6 +113,7 @@ def targets() -> Iterator[Target]:
             after = _at("callbacks", name, f"{what}_p95_ms")
             yield Target(f"{what} after a callback, p95 ms: {name}", after, at_most=most)
     yield from _requests()
+    yield from _downloads()
 
 
 def _flat() -> Iterator[Target]:
@@ -140,6 +141,15 @@ def _requests() -> Iterator[Target]:
         for form in ("jsonl", "csv"):
             speed = _at("transfers", dialect, f"{form}_per_s")
             yield Target(f"items exported a second, {form}: {dialect}", speed, at_least=50_000)
+
+
+def _downloads() -> Iterator[Target]:
+    for files, size in ((200, 5_000_000), (1000, 200_000)):
+        share = _at("downloads", f"{files}_of_{size}", "to_curl")
+        yield Target(f"{files:,} files of {size:,} bytes fetched, to curl", share, at_least=0.8)
+    for dialect in DIALECTS:
+        share = _at("transfers", dialect, "downloads_to_plain")
+        yield Target(f"a stored video sent, to sendfile: {dialect}", share, at_least=0.8)
 
 
 def show(*, path: Path = REPORT_PATH) -> None:
