@@ -82,6 +82,12 @@ def _slowest(dialect: str, key: str) -> Callable[[Report], float]:
     )
 
 
+def _lag_with_progress(report: Report) -> float:
+    return max(
+        float(row["optimum_ratio"]) for row in report["poll_times"]["targets"] if "optimum_ratio" in row
+    )
+
+
 def targets() -> Iterator[Target]:
     """All of them, by the numbers of the issue that set them."""
     for path in PATHS:
@@ -112,8 +118,10 @@ def targets() -> Iterator[Target]:
         for what, most in (("settled", 300.0), ("stored", 2000.0)):
             after = _at("callbacks", name, f"{what}_p95_ms")
             yield Target(f"{what} after a callback, p95 ms: {name}", after, at_most=most)
+    yield Target("lag with true progress, to the best by age alone", _lag_with_progress, at_most=0.6)
     yield from _requests()
     yield from _downloads()
+    yield Target("100,000 simulated tasks, s", _at("simulation", "seconds"), at_most=80)
 
 
 def _flat() -> Iterator[Target]:

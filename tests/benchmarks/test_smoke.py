@@ -10,6 +10,8 @@ from benchmarks import (
     api,
     callbacks,
     claims,
+    commands,
+    downloads,
     lateness,
     machines,
     memory,
@@ -17,6 +19,7 @@ from benchmarks import (
     report,
     rows,
     settle,
+    simulation,
     transfers,
 )
 
@@ -25,8 +28,8 @@ from benchmarks import (
 def report_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The report of the machine's last real run is left alone."""
     path = tmp_path / "bench.json"
-    modules = (api, callbacks, claims, poll, settle, lateness, memory, machines, rows, transfers)
-    for module in modules:
+    polled = (api, callbacks, claims, poll, settle, lateness, memory, machines, rows, transfers)
+    for module in (*polled, commands, downloads, simulation):
         monkeypatch.setattr(
             module, "write_section", lambda name, data: report.write_section(name, data, path=path)
         )
@@ -126,3 +129,19 @@ def test_callbacks() -> None:
     for name in ("one process", "API and worker apart"):
         assert found[name]["callbacks"] == 4
         assert 0 < found[name]["settled_p95_ms"] <= found[name]["stored_p95_ms"]
+
+
+def test_commands() -> None:
+    found = commands.run(rounds=1)
+    assert 0 < found["rushes --version"]["cpu_seconds"] < found["rushes tick"]["cpu_seconds"]
+
+
+def test_downloads() -> None:
+    found = downloads.run(sizes=((12, 60_000),), rounds=1)
+    assert found["12_of_60000"]["to_curl"] > 0
+
+
+def test_simulation() -> None:
+    found = simulation.run(seeds=2, tasks=20)
+    assert found["seconds"] > 0
+    assert "engine" in found["shares"]
