@@ -5,12 +5,11 @@ often that prompt came, a fault on the seed, the task and the number of its requ
 same service whatever the client's concurrency, over HTTP (server.py) and in virtual time (transport.py).
 """
 
+import dataclasses
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import assert_never
-
-import msgspec
 
 from rushes.simulator import control
 from rushes.simulator.beside import Beside
@@ -177,12 +176,12 @@ class SimulatorCore:
             return response
         # the only draw that follows the order of requests: it moves an answer, never a fate
         latency = low + (high - low) * uniform(self._knobs.seed, Lane.LATENCY, self.counts.requests)
-        return msgspec.structs.replace(response, delay_seconds=response.delay_seconds + latency)
+        return dataclasses.replace(response, delay_seconds=response.delay_seconds + latency)
 
     def _malformed(self, wire: Wire, call: MalformedCall) -> SimResponse:
         if not call.submit:
             self.counts.faults["malformed_poll"] += 1
-            return msgspec.structs.replace(wire.refused(Refusal.MALFORMED, call.reason), status=400)
+            return dataclasses.replace(wire.refused(Refusal.MALFORMED, call.reason), status=400)
         self.counts.submits += 1
         self.counts.submits_refused[Refusal.MALFORMED.name.lower()] += 1
         return wire.refused(Refusal.MALFORMED, call.reason)

@@ -1,9 +1,8 @@
 """Faults of the way between client and service: which one strikes a request, and what it does."""
 
+import dataclasses
 from enum import Enum
 from typing import Final
-
-import msgspec
 
 from rushes.simulator.draws import Lane, uniform
 from rushes.simulator.knobs import SimulatorKnobs
@@ -119,7 +118,7 @@ def out_of_service(kind: str) -> SimResponse:
         case "refused":
             return REFUSED
         case "hang":
-            return msgspec.structs.replace(server_error(3), delay_seconds=_HANG_SECONDS)
+            return dataclasses.replace(server_error(3), delay_seconds=_HANG_SECONDS)
         case _:
             return server_error(2)
 
@@ -134,18 +133,18 @@ def struck(fault: Fault, answer: SimResponse, *, knobs: SimulatorKnobs, variant:
         case Fault.HTML:
             return HTML_PAGE
         case Fault.CUT_JSON:
-            return msgspec.structs.replace(answer, body=answer.body[: len(answer.body) // 2])
+            return dataclasses.replace(answer, body=answer.body[: len(answer.body) // 2])
         case Fault.CUT_BODY:
-            return msgspec.structs.replace(answer, delivery=Delivery.CUT)
+            return dataclasses.replace(answer, delivery=Delivery.CUT)
         case Fault.RESET_BEFORE | Fault.RESET_AFTER | Fault.ACCEPTED_THEN_RESET:
             return RESET
         case Fault.REFUSED:
             return REFUSED
         case Fault.SLOW:
-            return msgspec.structs.replace(answer, delay_seconds=knobs.slow_seconds)
+            return dataclasses.replace(answer, delay_seconds=knobs.slow_seconds)
         case Fault.DOUBLED:
             late_seconds = 2 * knobs.desync_seconds * (variant % 1000) / 1000
-            return msgspec.structs.replace(answer, again_seconds=late_seconds)
+            return dataclasses.replace(answer, again_seconds=late_seconds)
         case Fault.THROTTLED:
             return throttled(knobs.retry_after_seconds)
         case Fault.THROTTLED_BARE:

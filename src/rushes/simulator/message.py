@@ -1,10 +1,9 @@
 """A request to the simulator and its answer, as plain values: no socket, no clock."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
-
-import msgspec
 
 FILES_PREFIX: Final = "/files/"
 """Where the files of finished tasks are."""
@@ -23,17 +22,19 @@ class Delivery(Enum):
     """The connection is refused. A listening socket cannot do that, so over real HTTP it is a reset."""
 
 
-class SimRequest(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class SimRequest:
     """One complete HTTP request. Header names are lower case; `query` is what follows the `?`."""
 
     method: str
     path: str
     query: str = ""
-    headers: Mapping[str, str] = {}
+    headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 
 
-class SimResponse(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class SimResponse:
     """One HTTP answer and the way it travels.
 
     `padding_bytes` zero bytes follow `body` without being held in memory. `delay_seconds` pass before

@@ -5,6 +5,7 @@ refuses it as the result, here a mistake is refused at once. Requests are only f
 application's path.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qs
@@ -186,7 +187,7 @@ class FalWire(Wire):
         if app != app_of(view.task.model) or is_gone:
             return self.no_such_task(view.task.id, detail)
         answer = _status(view) if question == "status" else _result(view)
-        return msgspec.structs.replace(answer, headers=(("x-fal-request-id", view.task.id),))
+        return dataclasses.replace(answer, headers=(("x-fal-request-id", view.task.id),))
 
     def no_such_task(self, task_id: str, detail: str) -> SimResponse:
         """404 with a `detail` that is not that of a wrong path."""
