@@ -283,7 +283,7 @@ def test_a_task_planned_twice_for_the_same_moment_is_polled_once() -> None:
         provider = SlowAnswers(0.05, connections_max=8)
         planned_at = asyncio.get_running_loop().time() + 0.5
         poller = poller_of(provider, interval_seconds=1.0, schedule=AtOneAge(planned_at))
-        followed = task(1)
+        followed = task(1, hard_seconds=1e9)
         followed.sent_at = 0.0  # an age is a time of the loop then
         running = asyncio.create_task(poller.run())
         poller.add(followed)
