@@ -4,8 +4,6 @@ That the last poll is planned in time is looked at in the workers' memory, at th
 that a short outage has put off by minutes would else be forgiven as the outage's work.
 """
 
-from itertools import chain
-
 from rushes.money.audit import audit
 from rushes.run.lane.remote_task import UNLISTED_HARD_DEADLINE_SECONDS
 from simulation.truth.broken import broken
@@ -21,17 +19,21 @@ RECOVERY_SECONDS = 45.0
 
 
 def check_plans(world: World) -> None:
-    """No worker has put a poll off past its task's hard deadline, but for the wait after a failed one."""
+    """No worker has put a poll off past its task's hard deadline, but for the wait after a failed one, and while
+    its provider takes none.
+    """
     soon = world.loop.time() + POLL_INTERVAL_MAX_SECONDS
     for slot in world.fleet.slots:
         worker = slot.process.worker if slot.process is not None else None
-        lanes = worker.lanes.values() if worker is not None else ()
-        for task in chain.from_iterable(lane.attempts.polled.values() for lane in lanes):
-            if task.due > max(soon, task.hard_deadline):
-                late = task.due - task.hard_deadline
-                broken(
-                    "PLANNED_LATE", f"task {task.task_id}'s poll is put off {late:.1f} s past its deadline"
-                )
+        for lane in worker.lanes.values() if worker is not None else ():
+            permitted = max(soon, lane.health.polls_stopped_until)
+            for task in lane.attempts.polled.values():
+                if task.due > max(permitted, task.hard_deadline):
+                    late = task.due - task.hard_deadline
+                    broken(
+                        "PLANNED_LATE",
+                        f"task {task.task_id}'s poll is put off {late:.1f} s past its deadline",
+                    )
 
 
 def check_ended_in_time(world: World) -> None:

@@ -204,6 +204,11 @@ class ProviderHealth:
             self._probe_until = now + PROBE_SECONDS_MAX
         return now
 
+    @property
+    def polls_stopped_until(self) -> float:
+        """Until when no poll at all may go: it asked for that, or is down."""
+        return max(self._poll_hold.until, self._polls.stop.until)
+
     def polls_unanswered_seconds(self, now: float) -> float:
         """For how long the provider has been down: no poll answered, one at a time let through; else 0."""
         return now - self._polls.stop.since if self._polls.stop.is_set else 0.0
