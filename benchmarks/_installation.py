@@ -18,7 +18,6 @@ from sqlalchemy import Connection, create_engine, text
 from benchmarks._server import RunningServer
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.polling.queue import QueueMark
-from rushes.domain.polling.reports import Mark
 from rushes.domain.polling.schedule import PollSchedule
 from rushes.money import accept
 from rushes.providers.base import Provider, ProviderConfig, ProviderLimits
@@ -251,18 +250,10 @@ class IntervalSchedule(PollSchedule):
             return self._interval_seconds * overload * self._draw(1 - self._spread, 1 + self._spread)
         return self._interval_seconds * overload
 
-    def saw_running(self, *, model: str, after_seconds: float, by_seconds: float) -> None:
+    def saw_running(self, **_facts: object) -> None:
         """Nothing is learned."""
 
-    def saw_end(
-        self,
-        *,
-        model: str,
-        after_seconds: float,
-        by_seconds: float,
-        mark: Mark | None = None,
-        queue: QueueMark | None = None,
-    ) -> None:
+    def saw_end(self, **_facts: object) -> None:
         """Nothing is learned."""
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, text
 from rushes.dashboard.frame import document
 from rushes.dashboard.pages.batch import credit_proof as credits_tab
 from rushes.dashboard.pages.batch import events, failures, table, wall
+from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
 from rushes.domain.errors import NotFound, StoreError
 from rushes.domain.input.priced import validate_drafts
@@ -19,8 +21,9 @@ from rushes.files.links import FileLinks
 from rushes.money import accept, acts
 from rushes.read import tries
 from rushes.read.batches import BatchFilter, batch, batch_page, event_head, failure_counts
-from rushes.read.board.overview import troubled_tasks
+from rushes.read.board.attention import Kind, alerts, items_of_alert
 from rushes.read.deliveries import delivery_page
+from rushes.read.installation.gauges import read_gauges
 from rushes.read.items import ItemFilter, export_page, item_page
 from rushes.read.ledger import LedgerFilter, credit_proof, ledger_page
 from rushes.read.scope import OPERATOR, ReadOnly, Scope
@@ -208,9 +211,18 @@ def test_overdue_and_unconfirmed_tasks_are_named(database: Database) -> None:
             )
 
     database.run(send)
-    found = database.run_reading(troubled_tasks, soft_deadline_seconds={"sora-2": 900.0}, now_ms=NOW_MS)
-    assert (found["overdue_count"], found["unconfirmed_count"]) == (1, 1)
-    assert [(task["kind"], task["index"]) for task in found["tasks"]] == [("overdue", 0), ("unconfirmed", 2)]
+    catalogue = Catalogue([replace(DEFAULT_CATALOGUE.get("sora-2"), soft_deadline_seconds=900.0)])
+    gauges = database.run_reading(read_gauges, NOW_MS)
+    found = database.run_reading(alerts, gauges, [], catalogue, NOW_MS)
+    counts = {alert.kind: alert.count for alert in found}
+    assert (counts["overdue"], counts["unconfirmed"]) == (1, 1)
+    kinds: tuple[Kind, ...] = ("overdue", "unconfirmed")
+    items = [
+        (kind, item.index)
+        for kind in kinds
+        for item in database.run_reading(items_of_alert, kind, catalogue, NOW_MS)
+    ]
+    assert items == [("overdue", 0), ("unconfirmed", 2)]
 
 
 def test_a_page_cannot_write(new_database_url: Callable[[str], str]) -> None:

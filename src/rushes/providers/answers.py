@@ -6,7 +6,7 @@ can be and dropped where it cannot: an odd form never costs a fact. Unknown fiel
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -61,8 +61,11 @@ QUEUED: Final = Processing(None, is_queued=True)
 """It waits for its turn, and more is not said."""
 
 RENDERING: Final = Processing(None)
-RENDERING_AT: Final = tuple(Processing(progress) for progress in range(101))
-"""Most polls are answered by one of these; making it anew is a tenth of what reading an answer takes."""
+RENDERING_AT: Final[Mapping[int | None, Processing]] = {
+    None: RENDERING,
+    **{progress: Processing(progress) for progress in range(101)},
+}
+"""By progress. Most polls are answered by one of these: making it anew is a tenth of reading an answer."""
 
 ABOUT_ANOTHER_TASK: Final = "the answer is about another task"
 
@@ -122,11 +125,6 @@ def progress_of(value: object) -> int | None:
     if isinstance(value, float) and value == value:  # not NaN
         return int(min(max(value, 0.0), 100.0))
     return None
-
-
-def rendering_at(progress: int | None) -> Processing:
-    """What a poll answers of a task that renders."""
-    return RENDERING if progress is None else RENDERING_AT[progress]
 
 
 def queue_position_of(value: object) -> int | None:

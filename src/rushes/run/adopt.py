@@ -110,7 +110,7 @@ class Adoption:
         now_ms = self._context.now_ms()
         for number, task in enumerate(unknown):
             # of what is adrift the database does not say since when: its grace starts now
-            if task.remote_task_id is None and task.unconfirmed_at_ms is None:
+            if task.is_unanswered:
                 unknown[number] = task._replace(unconfirmed_at_ms=now_ms)
         self._give(unknown)
         self._return_never_sent(unknown)

@@ -316,7 +316,7 @@ def _hold_unanswered(
     trouble = Trouble(kind_of(_WORKER_STOPPED), _WORKER_STOPPED, 1, now_ms, now_ms)
     unanswered: list[tuple[int, int]] = []
     for number, task in enumerate(taken):
-        if task.remote_task_id is None and task.unconfirmed_at_ms is None:
+        if task.is_unanswered:
             unanswered.append((task.task_id, task.attempt))
             taken[number] = task._replace(unconfirmed_at_ms=now_ms, trouble=trouble)
     if unanswered:

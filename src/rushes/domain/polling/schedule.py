@@ -111,15 +111,12 @@ class LadderSchedule:
     def next_delay_seconds(
         self,
         *,
-        model: str,
-        age_seconds: float,
         polls: int,
-        progress: int | None,
         overdue: bool,
         overload: float = 1.0,
-        queue: QueueMark | None = None,
+        **_facts: object,
     ) -> float:
-        """See `PollSchedule`; only `polls`, `overdue` and `overload` matter here."""
+        """See `PollSchedule`; nothing else matters here."""
         if overdue:
             return self._overdue * overload
         return (self._delays[polls] if polls < self._last else self._then) * overload

@@ -20,7 +20,6 @@ from rushes.domain.task import (
     SubmitOutcome,
 )
 from rushes.providers.answers import (
-    RENDERING,
     RENDERING_AT,
     UNDECODABLE,
     RemoteId,
@@ -186,8 +185,7 @@ class GrsaiProvider(GrsaiApi):
         require_same_task(asked, result.id)
         match result.status:
             case "running":
-                progress = progress_of(result.progress)
-                return RENDERING_AT[progress] if progress is not None else RENDERING
+                return RENDERING_AT[progress_of(result.progress)]
             case "succeeded":
                 url = first_url(result.results) or _decode_url(result.url) or ""
                 return succeeded(url, full_unless_told(result.progress))

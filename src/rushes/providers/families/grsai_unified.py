@@ -23,12 +23,12 @@ from rushes.domain.task import (
     Unknown,
 )
 from rushes.providers.answers import (
+    RENDERING_AT,
     RemoteId,
     Unnamed,
     accepted,
     failure_type_of_refusal,
     progress_of,
-    rendering_at,
     require_same_task,
     succeeded,
     words_in,
@@ -137,7 +137,7 @@ class GrsaiUnifiedProvider(GrsaiApi):
         require_same_task(asked, result.id)
         match result.status:
             case "running":
-                return rendering_at(progress_of(result.progress))
+                return RENDERING_AT[progress_of(result.progress)]
             case "succeeded":
                 return succeeded(first_url(result.results), full_unless_told(result.progress))
             case "failed":

@@ -34,12 +34,12 @@ from rushes.domain.task import (
 from rushes.providers import openai_dialects as dialects
 from rushes.providers.answers import (
     NO_SUCH_ID,
+    RENDERING_AT,
     Complaint,
     Unnamed,
     failure_type_of_text,
     is_remote_task_id,
     path_segment,
-    rendering_at,
     succeeded,
 )
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
@@ -181,7 +181,7 @@ class OpenAIVideoProvider(HttpProvider):
             case Standing.QUEUED:
                 return Processing(said.progress, is_queued=True)
             case Standing.OPEN:
-                return rendering_at(said.progress)
+                return RENDERING_AT[said.progress]
             case Standing.SUCCEEDED:
                 return succeeded(url + _CONTENT, 100)
             case Standing.FAILED:

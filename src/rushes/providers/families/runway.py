@@ -29,6 +29,7 @@ from rushes.domain.task import (
 )
 from rushes.providers.answers import (
     QUEUED,
+    RENDERING_AT,
     UNDECODABLE,
     RemoteId,
     accepted,
@@ -36,7 +37,6 @@ from rushes.providers.answers import (
     failure_type_of_text,
     path_segment,
     progress_of,
-    rendering_at,
     require_same_task,
     succeeded,
     text_in,
@@ -246,7 +246,7 @@ class RunwayProvider(HttpProvider):
             case "PENDING" | "THROTTLED":
                 return QUEUED
             case "RUNNING":
-                return rendering_at(_progress_of_part(task.progress))
+                return RENDERING_AT[_progress_of_part(task.progress)]
             case "SUCCEEDED":
                 files = _decode_output(task.output) or []
                 further = [(OutputKind.VIDEO, text_in(file)) for file in files[1:]]

@@ -25,6 +25,7 @@ from rushes.domain.task import (
 from rushes.providers.answers import (
     AMOUNT_MAX,
     RENDERING,
+    RENDERING_AT,
     UNDECODABLE,
     RemoteId,
     accepted,
@@ -32,7 +33,6 @@ from rushes.providers.answers import (
     complaint_of,
     path_segment,
     progress_of,
-    rendering_at,
     require_same_task,
     succeeded,
 )
@@ -185,7 +185,7 @@ class XaiProvider(HttpProvider):
         unit = None if cost is None else "USD"
         match answer.status:
             case "pending":
-                return rendering_at(progress_of(answer.progress))
+                return RENDERING_AT[progress_of(answer.progress)]
             case "done":
                 video = _decode_video(answer.video)
                 if video is not None and video.respect_moderation is False:

@@ -15,7 +15,9 @@ from rushes.store.webhooks import endpoints
 KEYS_MAX: Final = 100
 DAYS_SHOWN: Final = 60
 DAY_MS: Final = 86_400_000
-HOUR_MS: Final = 3_600_000
+CLOCKS_APART_MS: Final = 3_600_000
+"""By which clocks of machines may differ for the chart of days; a statement allows a day."""
+
 _DAYS: Final = Rows(day=int)
 
 
@@ -51,14 +53,14 @@ def account_board(connection: Connection, account: str, *, entries: Span, now_ms
 
 
 def _days(connection: Connection, account_id: int, now_ms: int) -> list[tuple[int, int]]:
-    """Of each day only the entries of its last hour are read: by then the clocks of all machines agree."""
+    """The balance at each day's end: a day's last entry, by its number, is not much older than its newest."""
     its = "FROM ledger_entries WHERE account_id = :account_id AND created_at_ms"
     last_ms = f"(SELECT MAX(created_at_ms) {its} >= v.day AND created_at_ms < v.day + :day)"
     rows = connection.execute(
         statement(
             f"SELECT v.day, l.balance_after FROM {_DAYS.sql(connection)} JOIN ledger_entries l"
             # plus 0, so that no planner looks for the largest number from the newest entry on
-            f" ON l.seq = (SELECT MAX(seq + 0) {its} >= {last_ms} - :hour AND created_at_ms < v.day + :day)"
+            f" ON l.seq = (SELECT MAX(seq + 0) {its} >= {last_ms} - :apart AND created_at_ms < v.day + :day)"
             " WHERE l.account_id = :account_id ORDER BY v.day"
         ),
         {
@@ -67,7 +69,7 @@ def _days(connection: Connection, account_id: int, now_ms: int) -> list[tuple[in
             ),
             "account_id": account_id,
             "day": DAY_MS,
-            "hour": HOUR_MS,
+            "apart": CLOCKS_APART_MS,
         },
     )
     return [(int(row.day), int(row.balance_after)) for row in rows]

@@ -52,6 +52,11 @@ class OwnedTask(NamedTuple):
     host: str | None = None
     trouble: Trouble | None = None
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether no outcome of its submit is stored."""
+        return self.remote_task_id is None and self.unconfirmed_at_ms is None
+
 
 def owned_task_from_row(row: Sequence[Any]) -> OwnedTask:
     """From a row with the columns of `OwnedTask`, in its order, and those of its trouble."""
