@@ -125,6 +125,18 @@ def test_failures_of_requests_sent_before_it_opened_do_not_prolong_an_outage() -
     assert health.polls_held_until(START) == START + OUTAGE_SECONDS_MIN
 
 
+def test_it_says_until_when_no_poll_may_go_and_asking_changes_nothing() -> None:
+    health = ProviderHealth()
+    assert health.polls_stopped_until <= START
+    polled(health, NoAnswer("busy", 429, retry_after_seconds=90.0))
+    assert health.polls_stopped_until == START + 90.0 == health.polls_held_until(START)
+    polled(health, *[CUT] * OUTAGE_FAILURES)
+    until = health.polls_stopped_until
+    assert until == health.polls_held_until(START) > START
+    assert health.polls_held_until(until) == until, "that one tries"
+    assert health.polls_stopped_until == until
+
+
 def test_after_the_wait_one_poll_at_a_time_tries_and_an_answer_closes() -> None:
     health = ProviderHealth()
     polled(health, *[CUT] * OUTAGE_FAILURES)
