@@ -35,7 +35,11 @@ def _by_expiry(lot: Lot) -> tuple[bool, int, int]:
 
 def _refund_from_the_front(patches: Patches) -> None:
     def refund(self: Reservation, amount: int) -> list[Part]:
-        return self._resolve(amount, self.lines, ResolutionKind.REFUND)
+        self._open.reverse()
+        try:
+            return self._resolve(amount, ResolutionKind.REFUND)
+        finally:
+            self._open.reverse()
 
     patches.set(Reservation, "refund", refund)
 
@@ -51,16 +55,7 @@ def _bonus_made_permanent(patches: Patches) -> None:
 
 
 def _retry_without_reservation(patches: Patches) -> None:
-    retry_items, reserve = retries.retry_items, credits.reserve
-
-    def retry(*arguments: Any, **more: Any) -> Any:
-        credits.reserve = lambda *_arguments: []
-        try:
-            return retry_items(*arguments, **more)
-        finally:
-            credits.reserve = reserve
-
-    patches.set(retries, "retry_items", retry)
+    patches.set(retries, "reserve", lambda *_arguments, **_more: None)
 
 
 def _request_id_ignored(patches: Patches) -> None:

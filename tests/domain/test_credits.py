@@ -107,6 +107,24 @@ def test_settles_take_from_the_front_and_refunds_from_the_end() -> None:
     assert [(line.settled, line.refunded) for line in held.lines] == [(3, 0), (2, 1), (0, 5)]
 
 
+def test_a_line_that_is_used_up_is_looked_at_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    def counted(line: ReservationLine) -> int:
+        nonlocal looks
+        looks += 1
+        return line.reserved - line.settled - line.refunded
+
+    monkeypatch.setattr(ReservationLine, "held", property(counted))
+    reserved = reservation(*[10] * 1000)
+    for number in range(1000):
+        assert reserved.refund(10) == [Part(999 - number, 10)]
+        reserved.add([ReservationLine(1000 + number, 1000 + number, 10)])
+        assert reserved.refund(10) == [Part(1000 + number, 10)]
+    assert reserved.held == 0
+    assert looks <= 10_000  # not each line for each credit that moves
+
+
 def test_more_than_is_held_is_never_booked() -> None:
     with pytest.raises(MoreThanHeld, match="settle of 4 credits, 1 more than are held"):
         reservation(3).settle(4)

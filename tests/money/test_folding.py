@@ -237,7 +237,7 @@ def test_a_batch_that_was_tried_again_is_folded_with_all_its_tries(books: Books)
     books.accept(1, [1], name="bat_9")
     fold_all(books)
     assert books.row("SELECT entries_count, credits_reserved FROM folded_batches WHERE batch_id = 1") == {
-        "entries_count": 10,
+        "entries_count": 9,
         "credits_reserved": 70,
     }
     assert report_of(books).violations == ()

@@ -1,13 +1,16 @@
 """A task is settled once, by its owner, with everything that belongs to it, or not at all."""
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from rushes import telemetry
 from rushes.domain.errors import StatementRefused
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, Failed, FailureType, TaskStatus
-from rushes.money.retry import retry_item
+from rushes.money.retry import retry_all, retry_item
 from rushes.money.settle import Group, finalize_batch_credits, resolve
 from rushes.store import batches, tasks, workers
 from rushes.store.database import Database
@@ -58,6 +61,40 @@ def test_lines_of_a_reservation_that_are_used_up_are_not_looked_at_again(books: 
     (task,) = books.claim()
     books.finish([(task, video(task))])
     assert books.database.run_reading(batches.reservations, [batch_id])[batch_id].lines == []
+    assert_sound(books)
+
+
+def test_a_retry_of_many_items_is_one_entry_of_the_ledger_with_a_line_for_each_lot(books: Books) -> None:
+    batch_id = books.accept(1, [10] * 40)
+    books.finish([(task, REFUSED) for task in books.claim(40)])
+    books.accept(1, [10] * 90, name="bat_2")  # 100 credits are left of the lot
+    books.grant(1, 500)
+    books.database.run(retry_all, batch_id, range(40), now_ms=books.now_ms)
+    entries = books.rows("SELECT delta, parts FROM ledger_entries WHERE type = 'reserve' ORDER BY seq")
+    assert [entry["delta"] for entry in entries] == [-400, -900, -400]
+    assert entries[-1]["parts"] == "[[1,100],[2,300]]"
+    lines = books.rows("SELECT line, reserved FROM batch_reservations WHERE batch_id = 1 ORDER BY line")
+    assert [(line["line"], line["reserved"]) for line in lines] == [(0, 400), (1, 100), (2, 300)]
+    assert_sound(books)
+
+
+def test_a_commit_writes_only_those_lines_of_a_reservation_that_it_changes(books: Books) -> None:
+    """A batch may have as many lines as retries: to write them all would take each commit that long."""
+    batch_id = books.accept(1, [10] * 6)
+    books.finish([(task, REFUSED) for task in books.claim(6)])
+    for index in range(6):
+        books.database.run(retry_item, batch_id, index, now_ms=books.now_ms)
+    written: list[list[list[int]]] = []
+
+    def look(_connection: Any, clause: Any, _many: Any, parameters: Any, _options: Any) -> None:
+        if str(clause).startswith("UPDATE batch_reservations"):
+            written.append(json.loads(parameters["rows"]))
+
+    event.listen(books.database.engine, "before_execute", look)
+    first, last, *_others = books.claim(6)
+    books.finish([(first, video(first))])
+    books.finish([(last, REFUSED)])
+    assert written == [[[batch_id, 1, 10, 0]], [[batch_id, 6, 0, 10]]]
     assert_sound(books)
 
 

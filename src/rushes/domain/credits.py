@@ -8,9 +8,9 @@ a refund can never turn an expiring bonus into permanent credits.
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from rushes.domain.errors import InsufficientCredits, MoreThanHeld
@@ -99,22 +99,15 @@ def reserve(lots: Iterable[Lot], amount: int, now_ms: int) -> list[Part]:
     return parts
 
 
-def without(lots: Iterable[Lot], parts: Iterable[Part]) -> list[Lot]:
-    """The lots after these parts were taken from them."""
-    taken: Counter[int] = Counter()
-    for part in parts:
-        taken[part.lot_id] += part.amount
-    return [replace(lot, remaining=lot.remaining - taken[lot.lot_id]) for lot in lots]
-
-
 class ReservationLine:
-    """The part of a batch's reservation that came from one lot."""
+    """The part of a batch's reservation that came from one lot; `is_changed` since it was read."""
 
-    __slots__ = ("line", "lot_id", "refunded", "reserved", "settled")
+    __slots__ = ("is_changed", "line", "lot_id", "refunded", "reserved", "settled")
 
     def __init__(self, line: int, lot_id: int, reserved: int, settled: int = 0, refunded: int = 0) -> None:
         self.line, self.lot_id = line, lot_id
         self.reserved, self.settled, self.refunded = reserved, settled, refunded
+        self.is_changed = False
 
     @property
     def held(self) -> int:
@@ -123,46 +116,58 @@ class ReservationLine:
 
 
 class Reservation:
-    """A batch's reserved credits, line by line in the order in which they were taken."""
+    """A batch's reserved credits, line by line in the order in which they were taken.
 
-    __slots__ = ("lines",)
+    `held` are those still held for tasks without a verdict. What is used up lies at the two ends: settling
+    takes from the front, refunding from the end.
+    """
 
-    def __init__(self, lines: Sequence[ReservationLine]) -> None:
-        self.lines = list(lines)
+    __slots__ = ("_open", "held", "lines")
 
-    @property
-    def held(self) -> int:
-        """Credits still held for tasks without a verdict."""
-        return sum(line.held for line in self.lines)
+    def __init__(self, lines: Iterable[ReservationLine] = ()) -> None:
+        self.lines: list[ReservationLine] = []
+        self.held = 0
+        self._open: deque[ReservationLine] = deque()
+        self.add(lines)
+
+    def add(self, lines: Iterable[ReservationLine]) -> None:
+        """Append lines that were taken later."""
+        for line in lines:
+            self.lines.append(line)
+            if line.held:
+                self.held += line.held
+                self._open.append(line)
 
     def settle(self, amount: int) -> list[Part]:
         """Keep `amount` credits, from the front. The parts say which lots they were taken from.
 
         Raises `MoreThanHeld`, as `refund` does.
         """
-        return self._resolve(amount, self.lines, ResolutionKind.SETTLE)
+        return self._resolve(amount, ResolutionKind.SETTLE)
 
     def refund(self, amount: int) -> list[Part]:
         """Give `amount` credits back, from the end: the reservation is unwound in reverse order."""
-        return self._resolve(amount, reversed(self.lines), ResolutionKind.REFUND)
+        return self._resolve(amount, ResolutionKind.REFUND)
 
-    def _resolve(self, amount: int, lines: Iterable[ReservationLine], kind: ResolutionKind) -> list[Part]:
+    def _resolve(self, amount: int, kind: ResolutionKind) -> list[Part]:
+        if amount > self.held:
+            raise MoreThanHeld(f"{kind} of {amount} credits, {amount - self.held} more than are held")
+        self.held -= amount
         parts: list[Part] = []
-        missing = amount
-        for line in lines:
-            if missing == 0:
-                break
-            part = min(line.held, missing)
-            if part == 0:
-                continue
-            if kind is ResolutionKind.SETTLE:
+        is_settled = kind is ResolutionKind.SETTLE
+        while amount:
+            line = self._open[0 if is_settled else -1]
+            held = line.held
+            part = min(held, amount)
+            if is_settled:
                 line.settled += part
             else:
                 line.refunded += part
+            line.is_changed = True
             parts.append(Part(line.lot_id, part))
-            missing -= part
-        if missing:
-            raise MoreThanHeld(f"{kind} of {amount} credits, {missing} more than are held")
+            amount -= part
+            if part == held:
+                self._open.popleft() if is_settled else self._open.pop()
         return parts
 
 

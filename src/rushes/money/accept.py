@@ -8,10 +8,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from rushes.domain import credits as arithmetic
 from rushes.domain.acceptance.best_of import NOTHING_ASKED, Acceptance
 from rushes.domain.catalogue.media import uploads_in
-from rushes.domain.credits import EntryType
 from rushes.domain.errors import (
     BatchNotCancellable,
     IdempotencyKeyReused,
@@ -29,6 +27,7 @@ from rushes.domain.retries import NO_RETRIES, RetryPolicy
 from rushes.domain.task import CANCELLED, DEADLINE, TIMEOUT, FailureType
 from rushes.money import reuse
 from rushes.money.day_caps import Budget
+from rushes.money.reserving import reserve
 from rushes.money.settle import resolve
 from rushes.store import batches, deliveries, ledger, tasks, workers
 from rushes.store.acceptance import gates
@@ -201,7 +200,7 @@ def accept_batch(
     )
     if batch_id is None:
         return _replay(connection, request)
-    _reserve(connection, request.account_id, batch_id, request.required_credits, now_ms=now_ms)
+    _pay(connection, request, batch_id, now_ms)
     _keep_to_caps(connection, request, now_ms)
     tasks.insert_tasks(
         connection,
@@ -292,15 +291,12 @@ def _replay(connection: Connection, request: BatchRequest) -> AcceptedBatch:
     return AcceptedBatch(row, idempotent_replay=True)
 
 
-def _reserve(connection: Connection, account_id: int, batch_id: int, amount: int, *, now_ms: int) -> None:
-    if amount == 0:
-        return
-    ledger.expire_lots(connection, now_ms, account=account_id)
-    book = ledger.Book(connection, [account_id])
-    parts = arithmetic.reserve(ledger.lots(connection, account_id), amount, now_ms)
-    book.append(account_id, EntryType.RESERVE, parts, now_ms=now_ms, batch_id=batch_id)
-    book.write()
-    batches.add_reservation(connection, batch_id, parts)
+def _pay(connection: Connection, request: BatchRequest, batch_id: int, now_ms: int) -> None:
+    account_id, amount = request.account_id, request.required_credits
+    if amount:
+        ledger.expire_lots(connection, now_ms, account=account_id)
+        book = ledger.Book(connection, [account_id])
+        reserve(connection, book, account_id=account_id, batch_id=batch_id, amount=amount, now_ms=now_ms)
 
 
 def cancel_batch(connection: Connection, batch_id: int, *, now_ms: int) -> int:

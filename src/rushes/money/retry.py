@@ -16,18 +16,17 @@ from typing import Any, TypeAlias
 import msgspec
 from sqlalchemy import Connection, Row
 
-from rushes.domain import credits as arithmetic
 from rushes.domain.acceptance import repairs
 from rushes.domain.catalogue.media import uploads_in
 from rushes.domain.catalogue.options import quoted
 from rushes.domain.catalogue.price import Charge
-from rushes.domain.credits import EntryType, Part
 from rushes.domain.errors import DayCapReached, InsufficientCredits, ItemNotRetryable, NotFound
 from rushes.domain.input.auto import AUTO
 from rushes.domain.retries import LastModel, RetryPolicy
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, BatchStatus, TaskStatus
 from rushes.money import single_user
 from rushes.money.day_caps import Budget
+from rushes.money.reserving import reserve
 from rushes.store import batches, deliveries, ledger, tasks
 from rushes.store.acceptance.choices import decode_chosen
 from rushes.store.inputs import last_frames, uploads
@@ -322,7 +321,6 @@ def retry_items(
     batch = batches.lock_counters(connection, [batch_id])[batch_id]
     if batch.cancelled_at_ms is not None:
         raise ItemNotRetryable("the batch was cancelled")
-    lots = ledger.lots(connection, account_id)
     budget = Budget(
         connection,
         account_id=account_id,
@@ -331,28 +329,26 @@ def retry_items(
         now_ms=now_ms,
     )
     refusal: InsufficientCredits | DayCapReached | None = None
-    reserved: list[Part] = []
+    left = book.available(account_id)
     again: list[Retry] = []
     for retry in wanted:
         if cap is not None and not cap.may_spend(retry.price):
             continue
         try:
-            parts = arithmetic.reserve(lots, retry.price, now_ms)
+            if retry.price > left:
+                raise InsufficientCredits(required=retry.price, available=left)
             budget.spend(retry.of_model, retry.price, None if retry.charge is None else retry.charge.cost)
         except (InsufficientCredits, DayCapReached) as error:
             refusal = refusal or error
             continue
-        if parts:
-            lots = arithmetic.without(lots, parts)
-            book.append(account_id, EntryType.RESERVE, parts, now_ms=now_ms, batch_id=batch_id)
-            reserved += parts
+        left -= retry.price
         if cap is not None:
             cap.credits_used += retry.price
         again.append(retry)
     if not again:
         return [], refusal
-    book.write()
-    batches.add_reservation(connection, batch_id, reserved)
+    price = sum(retry.price for retry in again)
+    reserve(connection, book, account_id=account_id, batch_id=batch_id, amount=price, now_ms=now_ms)
     _open_again(connection, batch, again, were)
     new_ids = tasks.insert_next_tries(connection, [retry.row() for retry in again], now_ms=now_ms)
     last_frames.expect_for(connection, new_ids, now_ms=now_ms)

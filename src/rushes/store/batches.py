@@ -220,7 +220,7 @@ def open_again(connection: Connection, batch_id: int) -> None:
 def reservations(connection: Connection, batch_ids: Collection[int]) -> dict[int, Reservation]:
     """What is left of the reservations of locked batches: a line that is used up can change no more.
 
-    Every re-roll adds a line, so that of a batch that is re-rolled often only few are left.
+    Every retry adds lines, so that of a batch that is retried often only few are left.
     """
     rows = connection.execute(
         statement(
@@ -250,11 +250,12 @@ def add_reservation(connection: Connection, batch_id: int, parts: Sequence[Part]
 
 
 def write_reservations(connection: Connection, changed: Mapping[int, Reservation]) -> None:
-    """Store the settled and refunded amounts of the reservations' lines."""
+    """Store the settled and refunded amounts of the lines that changed."""
     rows = [
         (batch_id, line.line, line.settled, line.refunded)
         for batch_id, reservation in changed.items()
         for line in reservation.lines
+        if line.is_changed
     ]
     connection.execute(
         statement(

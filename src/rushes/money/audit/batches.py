@@ -308,7 +308,7 @@ class _BatchCheck:
 
     def reservation(self, lines: Sequence[StoredLine], entries: Sequence[LedgerEntry]) -> None:
         """Replay the reservation: settles take from its front, refunds from its end, line by line."""
-        replayed = Reservation([])
+        replayed = Reservation()
         for entry in entries:
             if entry.account_id != self._batch.account_id:
                 self._entry_fault(Code.ENTRY_SUBJECT_WRONG, "the batch is another account's", entry)
@@ -316,10 +316,8 @@ class _BatchCheck:
             if any(part.amount <= 0 for part in entry.parts):
                 continue  # reported by the ledger's replay
             if entry.type is EntryType.RESERVE:
-                replayed.lines += [
-                    ReservationLine(len(replayed.lines) + i, part.lot_id, part.amount)
-                    for i, part in enumerate(entry.parts)
-                ]
+                taken = enumerate(entry.parts, start=len(replayed.lines))
+                replayed.add(ReservationLine(number, part.lot_id, part.amount) for number, part in taken)
             elif entry.type in (EntryType.SETTLE, EntryType.REFUND):
                 self._resolve(replayed, entry)
         expected = [StoredLine(r.line, r.lot_id, r.reserved, r.settled, r.refunded) for r in replayed.lines]

@@ -1,17 +1,16 @@
 """What choices of models may still spend, and its reservation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from rushes.domain import credits as arithmetic
-from rushes.domain.credits import EntryType, Part
 from rushes.domain.errors import DayCapReached
 from rushes.domain.input.auto import Candidate
 from rushes.money import single_user
 from rushes.money.day_caps import Budget
+from rushes.money.reserving import reserve
 from rushes.store import batches, installation, ledger
 from rushes.store.batches import BatchCounters
 from rushes.store.tasks import retries
@@ -33,7 +32,7 @@ class Purse:
     left: int | None
     budget: Budget
     rerolls: Rerolls | None
-    taken: list[int] = field(default_factory=list)
+    taken: int = 0
     rerolled: int = 0
 
     @classmethod
@@ -72,24 +71,17 @@ class Purse:
         if rerolls is not None:
             rerolls.credits_used += more
             self.rerolled += more
-        self.taken += [more] if more else []
+        self.taken += more
         return True
 
     def write(self, connection: Connection, batch: BatchCounters, now_ms: int) -> None:
-        """Reserve what was taken, an entry for each task that took some."""
+        """Reserve what was taken."""
         account_id, batch_id = batch.account_id, batch.batch_id
         if self.left is None:
-            single_user.grant_missing(connection, account_id, required=sum(self.taken), now_ms=now_ms)
-        book, reserved = ledger.Book(connection, [account_id]), list[Part]()
-        lots = ledger.lots(connection, account_id)
-        for amount in self.taken:
-            parts = arithmetic.reserve(lots, amount, now_ms)
-            lots = arithmetic.without(lots, parts)
-            book.append(account_id, EntryType.RESERVE, parts, now_ms=now_ms, batch_id=batch_id)
-            batch.credits_reserved += amount
-            reserved += parts
-        book.write()
-        batches.add_reservation(connection, batch_id, reserved)
+            single_user.grant_missing(connection, account_id, required=self.taken, now_ms=now_ms)
+        book = ledger.Book(connection, [account_id])
+        reserve(connection, book, account_id=account_id, batch_id=batch_id, amount=self.taken, now_ms=now_ms)
+        batch.credits_reserved += self.taken
         batches.write_counters(connection, [batch])
         if self.rerolled:
             retries.count(connection, {batch_id: (0, self.rerolled)})
