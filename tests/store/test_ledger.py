@@ -1,13 +1,13 @@
 """Grants, reservations, refunds and expiries, as the ledger, the lots and the account tell them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rushes.domain.credits import CREDITS_MAX, GENESIS_HASH, EntryType, LotKind, Part
+from rushes.domain.credits import CREDITS_MAX, GENESIS_HASH, EntryType, Lot, LotKind, Part, reserve
 from rushes.domain.errors import InputError, InsufficientCredits, NotFound
 from rushes.money.audit.audit import audit
 from rushes.store import ledger
@@ -369,3 +369,48 @@ def emptied_postgresql(new_database_url: Callable[[str], str]) -> Any:
 
     yield empty
     database.close()
+
+
+# --- many lots --------------------------------------------------------------------------------------------
+
+
+def test_a_purchase_looks_at_no_more_lots_than_it_needs(books: Books) -> None:
+    """An account may have thousands: of small grants, or of months of bonuses."""
+    account = books.account()
+    for number in range(100):
+        books.grant(account, 10, expires_at_ms=None if number % 2 else 5_000 + number)
+    seen = [
+        len(books.database.run_reading(ledger.lots_for, account, amount, now_ms=books.now_ms))
+        for amount in (1, 160, 161, 10_000)
+    ]
+    assert seen == [ledger.LOTS_READ, ledger.LOTS_READ, 100, 100]
+    books.accept(account, [10] * 60)  # of more lots than it reads first
+    parts = [line["lot_id"] for line in books.rows("SELECT lot_id FROM batch_reservations ORDER BY line")]
+    assert parts == [*range(1, 100, 2), *range(2, 21, 2)]
+    books.now_ms = 5_050  # some of the bonuses are lost; all of them were spent
+    with pytest.raises(InsufficientCredits, match="401 credits are required, 400"):
+        books.accept(account, [401], name="bat_2")
+    books.accept(account, [400], name="bat_2")
+    assert books.database.run_reading(audit).violations == ()
+
+
+def test_an_audit_of_many_purchases_looks_at_no_lot_that_is_spent(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who runs rushes alone is granted a lot for each batch."""
+    account, looked_at = books.account(), 0
+    for number in range(100):
+        books.grant(account, 10)
+        books.accept(account, [10], name=f"bat_{number}")
+    for _ in range(100):
+        books.grant(account, 10)
+
+    def counted(lots: Iterable[Lot], amount: int, now_ms: int) -> list[Part]:
+        nonlocal looked_at
+        given = list(lots)
+        looked_at += len(given)
+        return reserve(given, amount, now_ms)
+
+    monkeypatch.setattr("rushes.domain.credits.reserve", counted)
+    assert books.database.run_reading(audit).violations == ()
+    assert looked_at == 100

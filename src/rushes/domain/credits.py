@@ -73,10 +73,12 @@ class Part:
 def consumption_order(lots: Iterable[Lot], now_ms: int) -> list[Lot]:
     """The live lots, those first that would be lost first: by expiry, permanent last, older first."""
     live = [lot for lot in lots if lot.remaining > 0 and lot.is_live(now_ms)]
-    return sorted(
-        live,
-        key=lambda lot: (lot.expires_at_ms is None, lot.expires_at_ms or 0, lot.lot_id),
-    )
+    return sorted(live, key=lambda lot: turn(lot.lot_id, lot.expires_at_ms))
+
+
+def turn(lot_id: int, expires_at_ms: int | None) -> tuple[bool, int, int]:
+    """By what lots are sorted into the order in which they are spent."""
+    return expires_at_ms is None, expires_at_ms or 0, lot_id
 
 
 def reserve(lots: Iterable[Lot], amount: int, now_ms: int) -> list[Part]:

@@ -16,7 +16,8 @@ def reserve(
     """
     if amount == 0:
         return
-    parts = arithmetic.reserve(ledger.lots(connection, account_id), amount, now_ms)
+    lots = ledger.lots_for(connection, account_id, amount, now_ms=now_ms)
+    parts = arithmetic.reserve(lots, amount, now_ms)
     book.append(account_id, EntryType.RESERVE, parts, now_ms=now_ms, batch_id=batch_id)
     book.write()
     batches.add_reservation(connection, batch_id, parts)

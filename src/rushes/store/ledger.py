@@ -23,6 +23,9 @@ from rushes.store.tables import schema
 
 ACCOUNT_NAME_CHARACTERS_MAX = 100
 
+LOTS_READ = 16
+"""Lots of an account that are looked at first: few purchases need more, and an account may have thousands."""
+
 _ENTRY_ROWS = Rows(
     account_id=int,
     seq=int,
@@ -199,18 +202,24 @@ _LOTS = (
 )
 _IN_TURN = " ORDER BY expires_at_ms NULLS LAST, id"
 _IS_LIVE = " AND (expires_at_ms IS NULL OR expires_at_ms > :now)"
-
-
-def lots(connection: Connection, account: int) -> list[Lot]:
-    """The account's lots with credits left as they are spent, expired ones first until they are swept."""
-    return _lots(connection, _LOTS + _IN_TURN, account=account)
+_HAS_EXPIRED = " AND expires_at_ms <= :now"
 
 
 def next_lots(connection: Connection, account: int, *, limit: int, now_ms: int) -> list[Lot]:
-    """Those of them that are spent next; none that has expired."""
+    """The account's lots that are spent next; none that is empty, none that has expired."""
     return _lots(
         connection, f"{_LOTS}{_IS_LIVE}{_IN_TURN} LIMIT :limit", account=account, limit=limit, now=now_ms
     )
+
+
+def lots_for(connection: Connection, account: int, amount: int, *, now_ms: int) -> list[Lot]:
+    """As many of them as hold this amount together; all of them where they hold less."""
+    limit = LOTS_READ
+    while True:
+        found = next_lots(connection, account, limit=limit, now_ms=now_ms)
+        if len(found) < limit or sum(lot.remaining for lot in found) >= amount:
+            return found
+        limit *= 8
 
 
 def _lots(connection: Connection, query: str, **values: int) -> list[Lot]:
@@ -333,10 +342,9 @@ def expire_lots(connection: Connection, now_ms: int, *, account: int | None = No
     book = Book(connection, account_ids)  # locks the accounts; their lots are read only after that
     expired = 0
     for owner in sorted(account_ids):
-        for lot in lots(connection, owner):
-            if not lot.is_live(now_ms):
-                book.append(owner, EntryType.EXPIRE, [Part(lot.lot_id, lot.remaining)], now_ms=now_ms)
-                expired += 1
+        for lot in _lots(connection, _LOTS + _HAS_EXPIRED + _IN_TURN, account=owner, now=now_ms):
+            book.append(owner, EntryType.EXPIRE, [Part(lot.lot_id, lot.remaining)], now_ms=now_ms)
+            expired += 1
     book.write()
     return expired
 

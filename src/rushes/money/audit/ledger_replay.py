@@ -4,7 +4,8 @@ The replay is written apart from the code that keeps the books (`store.ledger.Bo
 there is not repeated here; it shares only the pure arithmetic of `domain.credits`.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -39,6 +40,10 @@ class ReplayedLot:
     expires_at_ms: int | None
     remaining: int = 0
     granted: bool = False
+
+    def turn(self) -> tuple[bool, int, int]:
+        """By what lots are sorted into the order in which they are spent."""
+        return arithmetic.turn(self.lot_id, self.expires_at_ms)
 
 
 def replay_ledgers(connection: Connection, found: Findings, folds: FoldsSeen) -> int:
@@ -103,6 +108,7 @@ class AccountReplay:
             row.id: ReplayedLot(row.id, row.kind, row.amount, row.remaining, row.expires_at_ms)
             for row in lots
         }
+        self._left: list[ReplayedLot] = []  # with credits left, in the order in which they are spent
         self._seq = start.through_seq
         self._hash = start.hash
         self._linked = True
@@ -113,7 +119,8 @@ class AccountReplay:
         self._lots_sound = True
         for lot_id, remaining in start.lots:
             if lot_id in self._lots:
-                self._lots[lot_id].remaining, self._lots[lot_id].granted = remaining, True
+                self._fill(self._lots[lot_id], remaining)
+                self._lots[lot_id].granted = True
             else:
                 self._report(Code.LOT_UNKNOWN, f"the account has no lot {lot_id}", start.through_seq)
 
@@ -211,7 +218,7 @@ class AccountReplay:
     def _move(self, entry: LedgerEntry, sign: int) -> None:
         for part in entry.parts:
             lot = self._lots[part.lot_id]
-            lot.remaining += sign * part.amount
+            self._fill(lot, sign * part.amount)
             if lot.remaining < 0:
                 self._lots_sound = False
                 self._report(Code.LOT_OVERDRAWN, f"lot {lot.lot_id} does not hold that many", entry.seq)
@@ -221,20 +228,32 @@ class AccountReplay:
                     Code.LOT_OVERFILLED, f"lot {lot.lot_id} gets more than was ever in it", entry.seq
                 )
 
+    def _fill(self, lot: ReplayedLot, amount: int) -> None:
+        """Put credits into a lot, or take some out (a negative amount)."""
+        had_some = lot.remaining > 0
+        lot.remaining += amount
+        if (lot.remaining > 0) == had_some:
+            return
+        if had_some:
+            del self._left[bisect_left(self._left, lot.turn(), key=ReplayedLot.turn)]
+        else:
+            insort(self._left, lot, key=ReplayedLot.turn)
+
+    def _lots_for(self, amount: int, now_ms: int) -> Iterator[Lot]:
+        """The lots that are spent next, until they hold this amount."""
+        for each in self._left:
+            kind = LotKind.PERMANENT if each.expires_at_ms is None else LotKind.BONUS
+            lot = Lot(each.lot_id, kind, each.remaining, each.expires_at_ms)
+            yield lot
+            amount -= lot.remaining if lot.is_live(now_ms) else 0
+            if amount <= 0:
+                return
+
     def _check_reserve(self, entry: LedgerEntry, amount: int) -> None:
         """The lots as they were then must give the same parts, unless an earlier entry is wrong already."""
         if not self._lots_sound:
             return
-        lots = [
-            Lot(
-                lot.lot_id,
-                LotKind.PERMANENT if lot.expires_at_ms is None else LotKind.BONUS,
-                lot.remaining,
-                lot.expires_at_ms,
-            )
-            for lot in self._lots.values()
-            if lot.remaining > 0
-        ]
+        lots = self._lots_for(amount, entry.created_at_ms)
         try:
             expected: list[Part] | None = arithmetic.reserve(lots, amount, entry.created_at_ms)
         except InsufficientCredits:
