@@ -1,10 +1,17 @@
 """Tasks that a worker gives away because it has more than its share."""
 
 import asyncio
+import concurrent.futures
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import pytest
+from sqlalchemy import Connection, text
+
+from rushes.domain.errors import DatabaseBusy
 from rushes.run.lane.lane import Lane
-from rushes.run.lane.remote_task import ModelTimes, RemoteTask
+from rushes.run.lane.remote_task import NEVER, ModelTimes, RemoteTask
 from rushes.run.shares import Shares
 from rushes.store import workers
 from rushes.store.database import Database
@@ -48,6 +55,22 @@ class AdoptingDatabase:
         return result
 
 
+class WaitingDatabase:
+    """A database whose answer to a release waits, and may be an error."""
+
+    def __init__(self, database: Database, error: Exception | None = None) -> None:
+        self._database, self._error = database, error
+        self.asked, self.is_asked, self.answers = 0, asyncio.Event(), asyncio.Event()
+
+    async def transact(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.asked += 1
+        self.is_asked.set()
+        await self.answers.wait()
+        if self._error is not None:
+            raise self._error
+        return await self._database.transact(function, *args, **kwargs)
+
+
 def _stage(database: Database) -> tuple[Books, Lane, list[Standing]]:
     books = Books(database)
     account = books.account()
@@ -62,11 +85,29 @@ def _stage(database: Database) -> tuple[Books, Lane, list[Standing]]:
     return books, lane, [Standing(WORKER, {PROVIDER: TASKS}), Standing("worker-2", {PROVIDER: 0})]
 
 
+def _shares(database: Any, books: Books, lane: Lane) -> Shares:
+    return Shares(database, worker_id=WORKER, now_ms=lambda: books.now_ms, lanes={PROVIDER: lane})
+
+
+@contextlib.asynccontextmanager
+async def _giving_away(shares: Shares, standings: list[Standing]) -> AsyncIterator[None]:
+    """After one renewal of the lease."""
+    giving = asyncio.create_task(shares.give_away())
+    await asyncio.sleep(0)
+    shares.keep(standings, asyncio.get_running_loop().time())
+    try:
+        async with asyncio.timeout(20):
+            yield
+    finally:
+        giving.cancel()
+
+
 def test_what_is_above_a_share_is_given_away_and_polled_no_longer(database: Database) -> None:
     async def play() -> None:
         books, lane, standings = _stage(database)
-        shares = Shares(database, worker_id=WORKER, now_ms=lambda: books.now_ms, lanes={PROVIDER: lane})
-        await shares.keep(standings, asyncio.get_running_loop().time())
+        async with _giving_away(_shares(database, books, lane), standings):
+            while len(lane.attempts.polled) > TASKS / 2:
+                await asyncio.sleep(0.01)
         assert len(lane.attempts.polled) == TASKS / 2
 
     asyncio.run(play())
@@ -76,14 +117,86 @@ def test_a_task_adopted_again_before_its_release_was_answered_is_still_polled(da
     async def play() -> None:
         books, lane, standings = _stage(database)
         adopting = AdoptingDatabase(database, lane, books.now_ms)
-        shares = Shares(
-            adopting,  # type: ignore[arg-type]
-            worker_id=WORKER,
-            now_ms=lambda: books.now_ms,
-            lanes={PROVIDER: lane},
-        )
-        await shares.keep(standings, asyncio.get_running_loop().time())
-        assert adopting.adopted == TASKS / 2
+        async with _giving_away(_shares(adopting, books, lane), standings):
+            while adopting.adopted < TASKS / 2:
+                await asyncio.sleep(0.01)
         assert len(lane.attempts.polled) == TASKS, "all are its own: nobody else would poll them"
+        assert not any(task.settling for task in lane.attempts.polled.values())
 
     asyncio.run(play())
+
+
+def test_a_renewal_does_not_wait_for_what_is_given_away_and_the_next_gives_nothing(
+    database: Database,
+) -> None:
+    """Those who take it say so with a renewal of theirs: else this worker would give away as much again."""
+
+    async def play() -> None:
+        books, lane, standings = _stage(database)
+        slow = WaitingDatabase(database)
+        shares = _shares(slow, books, lane)
+        async with _giving_away(shares, standings):
+            await slow.is_asked.wait()
+            for _ in range(3):  # while it is under way
+                shares.keep(standings, asyncio.get_running_loop().time())
+            slow.answers.set()
+            while len(lane.attempts.polled) > TASKS / 2:
+                await asyncio.sleep(0.01)
+            shares.keep(standings, asyncio.get_running_loop().time())
+            await asyncio.sleep(0.1)
+            assert slow.asked == 1
+            shares.keep(standings, asyncio.get_running_loop().time())
+            while slow.asked < 2:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_task_is_not_polled_while_it_changes_hands(database: Database, is_refused: bool) -> None:
+    """Its end would be stored by nobody: this worker does not own it any more, and the next has not asked."""
+
+    async def play() -> None:
+        books, lane, standings = _stage(database)
+        slow = WaitingDatabase(database, DatabaseBusy("busy") if is_refused else None)
+        being_polled = next(reversed(lane.attempts.polled.values()))
+        being_polled.due = NEVER
+        plans = {task.task_id: task.due for task in lane.attempts.polled.values()}
+        async with _giving_away(_shares(slow, books, lane), standings):
+            await slow.is_asked.wait()
+            paused = {task.task_id for task in lane.attempts.polled.values() if task.settling}
+            assert len(paused) == TASKS / 2
+            assert being_polled.task_id not in paused, "its answer is on the way"
+            assert not any(lane.poller.nudge(task_id) for task_id in paused)
+            slow.answers.set()
+            while any(task.settling for task in lane.attempts.polled.values()):
+                await asyncio.sleep(0.01)
+        left = {task.task_id: task.due for task in lane.attempts.polled.values()}
+        assert left == {task_id: due for task_id, due in plans.items() if is_refused or task_id not in paused}
+
+    asyncio.run(play())
+
+
+def test_a_worker_gives_away_nothing_that_its_own_commit_has_locked(
+    new_database_url: Callable[[str], str],
+) -> None:
+    """The commit takes tasks in the order of their outcomes: waiting for each other, both would be stuck."""
+    database = Database(new_database_url("postgresql"))
+
+    async def stage() -> Books:
+        return _stage(database)[0]
+
+    books = asyncio.run(stage())
+    rows = [(row["id"], 1) for row in books.rows("SELECT id FROM video_tasks ORDER BY id")]
+
+    def commit_slowly(connection: Connection) -> list[int]:
+        locked = text("UPDATE video_tasks SET progress = 5 WHERE id IN (:one, :other)")
+        connection.execute(locked, {"one": rows[3][0], "other": rows[7][0]})
+        with concurrent.futures.ThreadPoolExecutor() as beside:
+            return beside.submit(
+                database.run, workers.release_share_if_owned, rows, worker_id=WORKER, now_ms=books.now_ms
+            ).result(timeout=5)
+
+    given = database.run(commit_slowly)
+    assert sorted(given) == [task_id for task_id, _ in rows if task_id not in (rows[3][0], rows[7][0])]
+    database.close()

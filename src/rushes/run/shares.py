@@ -11,11 +11,12 @@ are at most the whole.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from rushes import telemetry
+from rushes.domain.errors import StoreError
 from rushes.providers.base import ProviderLimits
 from rushes.run.lane.lane import Lane
 from rushes.store import workers
@@ -26,8 +27,8 @@ UNEVEN_SHARE = 1.1
 UNEVEN_TASKS = 8
 """A worker gives tasks away when it holds more than this many times its share and this many more."""
 
-RELEASE_TASKS_MAX = 10_000
-"""Tasks given away in one transaction; a worker takes as many transactions as it needs."""
+RELEASE_TASKS_MAX = 1_000
+"""Tasks given away in one transaction, in which they are not polled; a worker takes as many as it needs."""
 
 TURN_SECONDS = 1.0
 """How often a pass looks whether it is the oldest, and how long after the one before it starts."""
@@ -97,6 +98,8 @@ class Shares:
         self._now_ms = now_ms
         self._lanes = lanes
         self._waits_until: float | None = None
+        self._standings: list[Standing] = []
+        self._renewed = asyncio.Event()
         self._passes_left: dict[str, int] = {}
 
     def counts(self) -> dict[str, int]:
@@ -144,8 +147,8 @@ class Shares:
                         polls_per_second=lane.limits.polls_per_second,
                     )
 
-    async def keep(self, standings: list[Standing], now: float) -> None:
-        """The lease was renewed: keep to the shares that follow, and give away what is above them."""
+    def keep(self, standings: list[Standing], now: float) -> None:
+        """The lease was renewed: keep to the shares that follow."""
         if self._waits_until is not None and now >= self._waits_until:
             self._waits_until = None
         for name, lane in self._lanes.items():
@@ -155,7 +158,33 @@ class Shares:
             lane.use_rates(
                 submits_per_second=share.submits_per_second, polls_per_second=share.polls_per_second
             )
-            await self._give_away(name, lane, share, standings)
+        self._standings = standings
+        self._renewed.set()
+
+    async def give_away(self) -> None:
+        """After renewals, give away what is above this worker's shares, until cancelled.
+
+        Apart from the renewals: they must not wait for it.
+        """
+        while True:
+            await self._next_renewal()
+            try:
+                if await self._give_away_now(self._standings):
+                    await self._next_renewal()  # those who take it say so first
+            except StoreError as error:
+                log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
+
+    async def _next_renewal(self) -> None:
+        self._renewed.clear()
+        await self._renewed.wait()
+
+    async def _give_away_now(self, standings: list[Standing]) -> int:
+        count = 0
+        for name, lane in self._lanes.items():
+            share = self._share(name, standings)
+            if share is not None and not self._waits(lane):
+                count += await self._give_away(name, lane, share, standings)
+        return count
 
     def adoptable(self, survey: Survey) -> dict[str, int]:
         """How many of the tasks without an owner this worker takes now, by provider."""
@@ -195,14 +224,14 @@ class Shares:
     def _waits(self, lane: Lane) -> bool:
         return self._waits_until is not None and _is_limited(lane.limits)
 
-    async def _give_away(self, name: str, lane: Lane, share: Share, standings: list[Standing]) -> None:
+    async def _give_away(self, name: str, lane: Lane, share: Share, standings: list[Standing]) -> int:
         """Release what is above this worker's share and below the others', the newest tasks first."""
         serving = [standing for standing in standings if name in standing.holds]
         held = {standing.worker_id: max(0, standing.holds[name]) for standing in serving}
         mine = held[self._worker_id] = len(lane.attempts.polled)
         total = sum(held.values())
         if mine <= share.tasks_of(total) * UNEVEN_SHARE + UNEVEN_TASKS:
-            return
+            return 0
         whole = -(-total // share.parts)
         takers = [standing for standing in serving[: share.parts] if standing.holds[name] != JOINING]
         missing = sum(max(0, whole - held[taker.worker_id]) for taker in takers)
@@ -211,19 +240,32 @@ class Shares:
             left -= await self._release(lane, min(left, RELEASE_TASKS_MAX))
         if excess:
             log.info(telemetry.TASKS_RELEASED, provider=name, count=excess)
+        return excess
 
     async def _release(self, lane: Lane, count: int) -> int:
-        polled = lane.attempts.polled
-        newest = (task for task in reversed(polled.values()) if not task.settling)
-        given = {task.task_id: task for task in islice(newest, count)}
-        rows = [(task.task_id, task.attempt) for task in given.values()]
-        released = await self._database.transact(
-            workers.release_share_if_owned, rows, worker_id=self._worker_id, now_ms=self._now_ms()
-        )
-        for task_id in released:
-            # this worker may have adopted it again before the database's answer to the release was here
-            if polled.get(task_id) is given[task_id]:
-                lane.poller.forget(task_id)
+        polled, poller = lane.attempts.polled, lane.poller
+        newest = (task for task in reversed(polled.values()) if poller.may_pause(task))
+        given = list(islice(newest, count))
+        for task in given:
+            poller.pause(task)  # what it came to now would be stored by nobody
+        released: Sequence[int] = ()
+        try:
+            released = await self._database.transact(
+                workers.release_share_if_owned,
+                [(task.task_id, task.attempt) for task in given],
+                worker_id=self._worker_id,
+                now_ms=self._now_ms(),
+            )
+        finally:
+            gone = set(released)
+            for task in given:
+                # this worker may have adopted it again before the database's answer to the release was here
+                if polled.get(task.task_id) is not task:
+                    continue
+                if task.task_id in gone:
+                    poller.forget(task.task_id)
+                else:
+                    poller.resume(task)
         return count
 
 

@@ -171,6 +171,7 @@ class Worker:
             polling = [group.create_task(lane.poll()) for lane in lanes]
             renewing = group.create_task(self.keep_lease())
             beside = [group.create_task(part.run()) for part in (self.upkeep, self.finding, self.cancelling)]
+            beside.append(group.create_task(self.shares.give_away()))
             if self.config.takes_callbacks:
                 beside.append(group.create_task(self.nudges.run()))
             await stop.wait()
@@ -233,7 +234,7 @@ class Worker:
                 self.lease.renewed(since)
                 pause_seconds = interval
                 if takes_share:
-                    await self.shares.keep(standings, self._now())
+                    self.shares.keep(standings, self._now())
             except StoreError as error:
                 pause_seconds = min(interval, RENEWAL_RETRY_SECONDS)
                 log.warning(telemetry.DATABASE_TROUBLE, error=error.message)

@@ -370,7 +370,16 @@ def release_share_if_owned(
         ),
         {"id": RELEASED, "now": now_ms},
     )
-    return hand_over_if_owned(connection, rows, worker_id=worker_id, to_worker_id=RELEASED)
+    free = connection.scalars(
+        statement(
+            f"SELECT id FROM video_tasks WHERE worker_id = :me AND {_IDS.among(connection, 'id')}"
+            f"{skip_locked(connection)}"  # what this worker commits just now, in another order
+        ),
+        {**_IDS.parameters(connection, [row[:1] for row in rows]), "me": worker_id},
+    )
+    unlocked = set(free)
+    its = [row for row in rows if row[0] in unlocked]
+    return hand_over_if_owned(connection, its, worker_id=worker_id, to_worker_id=RELEASED)
 
 
 def any_alive(connection: Connection, now_ms: int) -> bool:

@@ -136,6 +136,21 @@ class Poller:
         task.settling = False
         self._push(task, self._now() + delay_seconds)
 
+    @staticmethod
+    def may_pause(task: RemoteTask) -> bool:
+        """Whether it waits for its next poll."""
+        return not task.settling and task.due != NEVER
+
+    @staticmethod
+    def pause(task: RemoteTask) -> None:
+        """Do not poll the task until it is resumed or forgotten."""
+        task.settling = True
+
+    def resume(self, task: RemoteTask) -> None:
+        """Poll a paused task when it is due."""
+        task.settling = False
+        self._push(task, max(task.due, self._now()))
+
     def nudge(self, task_id: int) -> bool:
         """Poll the task now, whatever its schedule says; False when it is not followed here."""
         task = self.tasks.get(task_id)
