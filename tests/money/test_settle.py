@@ -266,7 +266,9 @@ def test_a_task_that_code_tries_to_resolve_twice_is_refused_by_the_primary_key(b
     first, _second = books.claim()
     books.finish([(first, video(first))])
     before = books.everything()
-    unguarded = FinishedTask(first.task_id, 1, 1, first.attempt, 10, TaskStatus.FAILED, TaskStatus.PROCESSING)
+    unguarded = FinishedTask(
+        first.task_id, 1, 1, first.attempt, 10, TaskStatus.FAILED, TaskStatus.PROCESSING, "grsai"
+    )
     with pytest.raises(StatementRefused):
         books.database.run(resolve, [unguarded], 5_000)
     assert books.everything() == before

@@ -9,13 +9,20 @@ from sqlalchemy import Connection, Row
 from rushes.domain.archive import ArchiveState
 from rushes.domain.task import TaskStatus
 from rushes.store.acceptance import looks, manifests
-from rushes.store.database import Rows, dictionaries, skip_locked, statement, unindexed
+from rushes.store.database import Rows, dictionaries, insert_rows, skip_locked, statement, unindexed
 from rushes.store.outputs.due import DueRows
 from rushes.store.tasks import FinishedTask, storable
 
 REASON_CHARACTERS_MAX = 300
 
-_DUE = Rows(task_id=int, account_id=int)
+_DUE = Rows(
+    task_id=int,
+    account_id=int,
+    state=str,
+    next_attempt_at_ms=int,
+    link_dies_at_ms=int,
+    created_at_ms=int,
+)
 _IDS = Rows(id=int)
 
 
@@ -77,27 +84,14 @@ def add_due(
     `link_seconds` says by provider how long a link lives; a provider that is not named counts as the
     shortest. Returns how many files there are to fetch.
     """
-    rows = [(task.task_id, task.account_id) for task in finished if task.status is TaskStatus.SUCCEEDED]
-    if not rows:
-        return 0
-    names = sorted(link_seconds)
-    cases = "".join(f" WHEN :provider_{n} THEN CAST(:dies_{n} AS bigint)" for n in range(len(names)))
     shortest = min(link_seconds.values(), default=0.0)
-    connection.execute(
-        statement(
-            "INSERT INTO archived_files (task_id, account_id, state, next_attempt_at_ms, link_dies_at_ms,"
-            " created_at_ms) SELECT v.task_id, v.account_id, 'due', CAST(:now AS bigint),"
-            f" CASE t.provider{cases or ' WHEN NULL THEN 0'} ELSE CAST(:dies AS bigint) END,"
-            f" CAST(:now AS bigint) FROM {_DUE.sql(connection)} JOIN video_tasks t ON t.id = v.task_id"
-        ),
-        {
-            **_DUE.parameters(connection, rows),
-            **{f"provider_{n}": name for n, name in enumerate(names)},
-            **{f"dies_{n}": now_ms + int(link_seconds[name] * 1000) for n, name in enumerate(names)},
-            "now": now_ms,
-            "dies": now_ms + int(shortest * 1000),
-        },
-    )
+    rows: list[tuple[object, ...]] = []
+    for task in finished:
+        if task.status is TaskStatus.SUCCEEDED:
+            dies_at_ms = now_ms + int(link_seconds.get(task.provider, shortest) * 1000)
+            rows.append((task.task_id, task.account_id, "due", now_ms, dies_at_ms, now_ms))
+    if rows:
+        insert_rows(connection, "archived_files", _DUE, rows)
     return len(rows)
 
 

@@ -124,6 +124,7 @@ def finish_if_pending(
             row.credits,
             status_of[row.id],
             TaskStatus.PENDING,
+            REUSED_PROVIDER,
             row.retry_number,
         )
         for row in locked

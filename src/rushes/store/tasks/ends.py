@@ -140,7 +140,8 @@ def _finish(
         source=_FINISHED.sql(connection),
         where=where,
         columns=(
-            "video_tasks.id, batch_id, account_id, video_tasks.attempt, credits, v.status, retry_number"
+            "video_tasks.id, batch_id, account_id, video_tasks.attempt, credits, v.status, provider,"
+            " retry_number"
         ),
         parameters={**_FINISHED.parameters(connection, values), "now": now_ms, **more},
     )
@@ -195,7 +196,7 @@ def give_up_if_unnamed(
             f" unconfirmed_at_ms = NULL, completed_at_ms = :now FROM {guards.ATTEMPTS.sql(connection)}"
             f" WHERE {guards.still_owned(connection)} AND video_tasks.remote_task_id IS NULL"
             " RETURNING video_tasks.id, video_tasks.batch_id, video_tasks.account_id, video_tasks.attempt,"
-            " video_tasks.credits, video_tasks.status, video_tasks.retry_number"
+            " video_tasks.credits, video_tasks.status, video_tasks.provider, video_tasks.retry_number"
         ),
         {
             **guards.ATTEMPTS.parameters(connection, rows),
@@ -232,7 +233,7 @@ def fail_if_pending(
             " UPDATE video_tasks SET status = 'failed', error = :error, failure_type = :failure_type,"
             " completed_at_ms = :now WHERE id IN (SELECT id FROM picked)"
             f" AND {unindexed(connection, 'status')} = 'pending'"
-            " RETURNING id, batch_id, account_id, attempt, credits, status, retry_number"
+            " RETURNING id, batch_id, account_id, attempt, credits, status, provider, retry_number"
         ),
         {
             "error": error,
@@ -261,7 +262,7 @@ def fail_if_waiting_for_frame(
             "UPDATE video_tasks SET status = 'failed', error = :error, failure_type = :failure_type,"
             f" completed_at_ms = :now WHERE id IN (SELECT v.id FROM {_IDS.sql(connection)})"
             f" AND {unindexed(connection, 'status')} = 'pending' AND +waits_for_frame = 1"
-            " RETURNING id, batch_id, account_id, attempt, credits, status, retry_number"
+            " RETURNING id, batch_id, account_id, attempt, credits, status, provider, retry_number"
         ),
         {
             **_IDS.parameters(connection, [(task_id,) for task_id in task_ids]),
@@ -285,7 +286,7 @@ def fail_if_past_deadline(
             " UPDATE video_tasks SET status = 'failed', error = :error, failure_type = :failure_type,"
             " completed_at_ms = :now WHERE id IN (SELECT id FROM picked)"
             f" AND {unindexed(connection, 'status')} = 'pending'"
-            " RETURNING id, batch_id, account_id, attempt, credits, status, retry_number"
+            " RETURNING id, batch_id, account_id, attempt, credits, status, provider, retry_number"
         ),
         {"error": error, "failure_type": failure_type.value, "now": now_ms, "limit": limit},
     )
@@ -313,7 +314,7 @@ def fail_if_unfollowed(
             " UPDATE video_tasks SET status = 'failed', error = :error, failure_type = :failure_type,"
             " unconfirmed_at_ms = NULL, completed_at_ms = :now WHERE id IN (SELECT id FROM picked)"
             f" AND {unindexed(connection, 'status')} = 'processing'"
-            " RETURNING id, batch_id, account_id, attempt, credits, status, retry_number"
+            " RETURNING id, batch_id, account_id, attempt, credits, status, provider, retry_number"
         ),
         {
             **_NAMES.parameters(connection, [(name,) for name in sorted(served)]),
@@ -328,5 +329,7 @@ def fail_if_unfollowed(
 
 
 def _finished(row: Sequence[Any], was: TaskStatus) -> FinishedTask:
-    task_id, batch_id, account_id, attempt, price, status, retry_number = row
-    return FinishedTask(task_id, batch_id, account_id, attempt, price, _STATUSES[status], was, retry_number)
+    task_id, batch_id, account_id, attempt, price, status, provider, retry_number = row
+    return FinishedTask(
+        task_id, batch_id, account_id, attempt, price, _STATUSES[status], was, provider, retry_number
+    )

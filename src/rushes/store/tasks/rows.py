@@ -73,4 +73,5 @@ class FinishedTask(NamedTuple):
     credits: int
     status: TaskStatus
     was: TaskStatus
+    provider: str
     retry_number: int = 0
