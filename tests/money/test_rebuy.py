@@ -18,7 +18,7 @@ from rushes.domain.input.priced import validate_drafts
 from rushes.domain.input.prompts import TaskDraft
 from rushes.domain.retries import LastModel, RetryPolicy, StopLoss
 from rushes.files.due import recording_successes
-from rushes.money import single_user
+from rushes.money import reserving
 from rushes.money.accept import cancel_batch
 from rushes.money.bad_files import AfterBadFile
 from rushes.money.rebuy import VERDICT_SECONDS_MAX, buy_next, give_up_verdicts
@@ -335,7 +335,7 @@ def test_accept_asks_for_a_gate_and_may_name_the_least_score() -> None:
 def test_who_runs_rushes_alone_is_granted_what_further_clips_cost(database: Database) -> None:
     books = Books(database)
     account_id = books.account()
-    database.run(single_user.grant_missing, account_id, required=10, now_ms=books.now_ms)
+    database.run(reserving.grant_missing, account_id, required=10, now_ms=books.now_ms)
     books.accept(account_id, [10], best_of=BestOf(3), **GATED)
     assert [round_of(books) for _ in range(3)] == [1, 1, 0]
     assert batch(books)["credits_settled"] == 30
@@ -346,7 +346,7 @@ def test_who_runs_rushes_alone_is_granted_what_further_clips_cost(database: Data
 def test_of_several_accounts_one_is_granted_nothing_for_further_clips(database: Database) -> None:
     books = Books(database)
     account_id = books.account()
-    database.run(single_user.grant_missing, account_id, required=10, now_ms=books.now_ms)
+    database.run(reserving.grant_missing, account_id, required=10, now_ms=books.now_ms)
     books.account("another")
     books.accept(account_id, [10], best_of=BestOf(3), **GATED)
     assert round_of(books) == 0

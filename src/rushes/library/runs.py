@@ -16,7 +16,7 @@ from rushes.domain.retries import RetryPolicy
 from rushes.library.batches import WithBatches
 from rushes.library.opened import DEFAULT_ACCOUNT
 from rushes.money import accept as accepting
-from rushes.money import once, single_user
+from rushes.money import once, reserving
 from rushes.store import batches, ledger
 from rushes.store.tasks import NewTask
 
@@ -116,7 +116,7 @@ class WithRuns(WithBatches):
             self.grant_in(connection, account, grant, now_ms=now_ms)
         elif is_new and account == DEFAULT_ACCOUNT:
             required = request.required_credits
-            single_user.grant_missing(connection, account_id, required=required, now_ms=now_ms)
+            reserving.grant_missing(connection, account_id, required=required, now_ms=now_ms)
         accepted = accepting.accept_batch(connection, request, public_id=new_batch_id(), now_ms=now_ms)
         batch = self._batch_view(connection, accepted.row)
         return batch | {"idempotent_replay": accepted.idempotent_replay}

@@ -24,9 +24,8 @@ from rushes.domain.errors import DayCapReached, InsufficientCredits, ItemNotRetr
 from rushes.domain.input.auto import AUTO
 from rushes.domain.retries import LastModel, RetryPolicy
 from rushes.domain.task import SUBMIT_OUTCOME_UNKNOWN, BatchStatus, TaskStatus
-from rushes.money import single_user
 from rushes.money.day_caps import Budget
-from rushes.money.reserving import reserve
+from rushes.money.reserving import lock_and_grant, reserve
 from rushes.store import batches, deliveries, ledger, tasks
 from rushes.store.acceptance.choices import decode_chosen
 from rushes.store.inputs import last_frames, uploads
@@ -316,7 +315,7 @@ def retry_items(
         return [], None
     account_id = batches.account_of(connection, batch_id)
     ledger.expire_lots(connection, now_ms, account=account_id)
-    single_user.lock_and_grant(connection, account_id, (retry.price for retry in wanted), now_ms=now_ms)
+    lock_and_grant(connection, account_id, (retry.price for retry in wanted), now_ms=now_ms)
     book = ledger.Book(connection, [account_id])  # accounts are locked before batches, everywhere
     batch = batches.lock_counters(connection, [batch_id])[batch_id]
     if batch.cancelled_at_ms is not None:

@@ -8,9 +8,8 @@ from sqlalchemy import Connection, Row
 
 from rushes.domain.errors import DayCapReached
 from rushes.domain.input.auto import Candidate
-from rushes.money import single_user
 from rushes.money.day_caps import Budget
-from rushes.money.reserving import reserve
+from rushes.money.reserving import grant_missing, reserve
 from rushes.store import batches, installation, ledger
 from rushes.store.batches import BatchCounters
 from rushes.store.tasks import retries
@@ -78,7 +77,7 @@ class Purse:
         """Reserve what was taken."""
         account_id, batch_id = batch.account_id, batch.batch_id
         if self.left is None:
-            single_user.grant_missing(connection, account_id, required=self.taken, now_ms=now_ms)
+            grant_missing(connection, account_id, required=self.taken, now_ms=now_ms)
         book = ledger.Book(connection, [account_id])
         reserve(connection, book, account_id=account_id, batch_id=batch_id, amount=self.taken, now_ms=now_ms)
         batch.credits_reserved += self.taken
