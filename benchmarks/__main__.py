@@ -7,6 +7,7 @@ section of the report. Modules whose names begin with an underscore are parts of
 import importlib
 import pkgutil
 import sys
+import traceback
 from pathlib import Path
 
 _NOT_BENCHMARKS = frozenset({"report"})
@@ -21,17 +22,25 @@ def names() -> list[str]:
 
 
 def main(wanted: list[str]) -> int:
-    """Run the wanted benchmarks one after the other; returns the exit code, 2 for an unknown name."""
+    """Run the wanted benchmarks one after the other; returns the exit code: 2 for an unknown name, 1 when one
+    ended with an error, which does not end the others."""
     known = names()
     unknown = [name for name in wanted if name not in known]
     if unknown:
         print(f"no benchmark {unknown[0]}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
+    failed: list[str] = []
     for name in wanted or [name for name in known if name not in _ONLY_BY_NAME]:
         print(f"== {name} ==", flush=True)
-        importlib.import_module(f"benchmarks.{name}").run()
+        try:
+            importlib.import_module(f"benchmarks.{name}").run()
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
     importlib.import_module("benchmarks._targets").show()  # it knows all of them
-    return 0
+    if failed:
+        print(f"ended with an error: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -294,7 +294,7 @@ def _times(
 ) -> dict[str, float]:
     with fresh_database("postgresql", server_uri=uri) as database:
         if finished_rows:
-            database.run(insert_finished, finished_rows)
+            insert_finished(database, finished_rows)
         seed_in_flight(database, in_flight_rows, batch_tasks=min(in_flight_rows, 10_000))
         account_id = database.run(open_account, "claims", 100_000)
         database.run(accept_tasks, account_id, new_tasks(CLAIMED * RUNS))
@@ -306,49 +306,45 @@ def _times(
         }
 
 
-def insert_finished(connection: Connection, count: int) -> None:
+INSERTED_AT_ONCE = 100_000
+"""Rows in a transaction: a statement has its limit of time here as anywhere."""
+
+
+def insert_finished(database: Database, count: int) -> None:
     """That many tasks which succeeded long ago, with resolutions, ledger entries and events, by plain SQL."""
-    account_id = open_account(connection, "history", count)
-    batch_id = accept_tasks(connection, account_id, new_tasks(1))
+
+    def one(connection: Connection) -> int:
+        return accept_tasks(connection, open_account(connection, "history", count), new_tasks(1))
+
+    batch_id = database.run(one)
+    for first in range(1, count + 1, INSERTED_AT_ONCE):
+        last = min(first + INSERTED_AT_ONCE - 1, count)
+        database.run(_insert_like_the_first, batch_id=batch_id, first=first, last=last)
+
+
+def _insert_like_the_first(connection: Connection, *, batch_id: int, first: int, last: int) -> None:
     columns = "account_id, model, options, credits, provider, api_model"
-    common = {"batch_id": batch_id, "count": count, "now": now_ms(), "hash": "0" * 64}
-    connection.execute(
-        text(
-            "WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < :count)"
-            " INSERT INTO video_tasks (batch_id, item_index, prompt, status, attempt, worker_id,"
-            " remote_task_id, progress, dispatched_at_ms, completed_at_ms, video_url, created_at_ms,"
-            f" {columns})"
-            " SELECT batch_id, n, prompt || n, 'succeeded', 1, 'history', 'remote-' || n, 100, created_at_ms,"
-            " created_at_ms,"
-            f" 'https://file.example.com/video/' || n || '.mp4', created_at_ms, {columns}"
-            " FROM video_tasks, series WHERE batch_id = :batch_id"
-        ),
-        common,
-    )
-    connection.execute(
-        text(
-            "INSERT INTO task_resolutions (task_id, batch_id, attempt, kind, credits, created_at_ms)"
-            " SELECT id, batch_id, 1, 'settle', credits, :now FROM video_tasks"
-            " WHERE batch_id = :batch_id AND status = 'succeeded'"
-        ),
-        common,
-    )
-    connection.execute(
-        text(
-            "INSERT INTO ledger_entries (account_id, seq, type, delta, balance_after, batch_id, task_id,"
-            " parts, description, created_at_ms, hash)"
-            " SELECT account_id, item_index + 1000, 'settle', 0, 0, batch_id, id, '[]', '', :now,"
-            " :hash FROM video_tasks WHERE batch_id = :batch_id"
-        ),
-        common,
-    )
-    connection.execute(
-        text(
-            "INSERT INTO batch_events (batch_id, seq, type, task_id, created_at_ms) SELECT batch_id,"
-            " item_index + 1000, 'video.succeeded', id, :now FROM video_tasks WHERE batch_id = :batch_id"
-        ),
-        common,
-    )
+    of_these = "batch_id = :batch_id AND item_index BETWEEN :first AND :last"
+    values = {"batch_id": batch_id, "first": first, "last": last, "now": now_ms(), "hash": "0" * 64}
+    for insert in (
+        "WITH RECURSIVE series(n) AS (SELECT CAST(:first AS bigint) UNION ALL"
+        " SELECT n + 1 FROM series WHERE n < :last)"
+        " INSERT INTO video_tasks (batch_id, item_index, prompt, status, attempt, worker_id,"
+        f" remote_task_id, progress, dispatched_at_ms, completed_at_ms, video_url, created_at_ms, {columns})"
+        " SELECT batch_id, n, prompt || n, 'succeeded', 1, 'history', 'remote-' || n, 100, created_at_ms,"
+        " created_at_ms,"
+        f" 'https://file.example.com/video/' || n || '.mp4', created_at_ms, {columns}"
+        " FROM video_tasks, series WHERE batch_id = :batch_id AND item_index = 0",
+        "INSERT INTO task_resolutions (task_id, batch_id, attempt, kind, credits, created_at_ms)"
+        f" SELECT id, batch_id, 1, 'settle', credits, :now FROM video_tasks WHERE {of_these}",
+        "INSERT INTO ledger_entries (account_id, seq, type, delta, balance_after, batch_id, task_id,"
+        " parts, description, created_at_ms, hash)"
+        " SELECT account_id, item_index + 1000, 'settle', 0, 0, batch_id, id, '[]', '', :now,"
+        f" :hash FROM video_tasks WHERE {of_these}",
+        "INSERT INTO batch_events (batch_id, seq, type, task_id, created_at_ms) SELECT batch_id,"
+        f" item_index + 1000, 'video.succeeded', id, :now FROM video_tasks WHERE {of_these}",
+    ):
+        connection.execute(text(insert), values)
 
 
 def _registered(database: Database, name: str) -> str:

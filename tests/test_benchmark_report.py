@@ -33,6 +33,23 @@ def test_an_unknown_benchmark_is_named(capsys: pytest.CaptureFixture[str]) -> No
     assert not [name for name in names() if name.startswith("_") or name == "report"]
 
 
+def test_a_benchmark_that_ends_with_an_error_does_not_end_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away() -> None:
+        raise ConnectionError("the database is away")
+
+    ran: list[str] = []
+    monkeypatch.setattr("benchmarks.memory.run", away)
+    monkeypatch.setattr("benchmarks.settle.run", lambda: ran.append("settle"))
+    monkeypatch.setattr("benchmarks._targets.show", lambda: ran.append("aims"))
+    assert main(["memory", "settle"]) == 1
+    assert ran == ["settle", "aims"]
+    error = capsys.readouterr().err
+    assert "the database is away" in error
+    assert error.endswith("ended with an error: memory\n")
+
+
 def test_aims_are_shown_beside_what_was_measured_before_and_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

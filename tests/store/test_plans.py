@@ -94,7 +94,7 @@ def large_database(
     database = Database(url)
     migrate.upgrade(database)
     # PostgreSQL's statistics are made before the tasks in flight come, as on a system whose load just rose
-    database.run(insert_finished, FINISHED)
+    insert_finished(database, FINISHED)
     installation.analyze(database)
     installation.seed_in_flight(database, IN_FLIGHT, batch_tasks=1000, analyzed=False)
     account_id = database.run(installation.open_account, "waiting", 1_000_000)

@@ -32,9 +32,10 @@ def unanalyzed(postgresql_uri: str) -> Iterator[tuple[Database, int]]:
     database = Database(installation.new_postgresql_database(postgresql_uri))
     migrate.upgrade(database)
 
-    def fill(connection: Connection) -> int:
+    def never_analyze(connection: Connection) -> None:
         connection.execute(text("ALTER TABLE video_tasks SET (autovacuum_enabled = off)"))
-        insert_finished(connection, OTHERS)
+
+    def fill(connection: Connection) -> int:
         for _ in ("claimed", "settled"):
             connection.execute(text("UPDATE video_tasks SET progress = 100"))
         account_id = installation.open_account(connection, "new", ITEMS * installation.CREDITS)
@@ -48,6 +49,8 @@ def unanalyzed(postgresql_uri: str) -> Iterator[tuple[Database, int]]:
         )
         return batch_id
 
+    database.run(never_analyze)
+    insert_finished(database, OTHERS)
     yield database, database.run(fill)
     database.close()
 
