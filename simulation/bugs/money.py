@@ -26,6 +26,7 @@ def _lot_order_wrong(patches: Patches) -> None:
 
 def _expired_lot_spent(patches: Patches) -> None:
     patches.set(credits, "consumption_order", lambda lots, _now_ms: sorted(lots, key=_by_expiry))
+    patches.set(ledger, "_IS_LIVE", " AND :now > 0")
     patches.set(ledger, "expire_lots", lambda _connection, _now_ms, **_more: 0)
 
 
