@@ -106,7 +106,11 @@ def _own_task_forgotten(patches: Patches) -> None:
         newest = (task for task in reversed(lane.attempts.polled.values()) if not task.settling)
         rows = [(task.task_id, task.attempt) for task in islice(newest, count)]
         released = await self._database.transact(
-            workers.release_share_if_owned, rows, worker_id=self._worker_id, now_ms=self._now_ms()
+            workers.release_share_if_owned,
+            rows,
+            provider=lane.provider.name,
+            worker_id=self._worker_id,
+            now_ms=self._now_ms(),
         )
         for task_id in released:
             lane.poller.forget(task_id)

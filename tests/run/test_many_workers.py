@@ -230,9 +230,16 @@ def test_what_was_given_away_is_adopted_once_and_the_giver_cannot_end_it(postgre
 
     owned = postgresql.run(adopt, "giver")
     rows = [(task_id, 1) for task_id in owned[:8]] + [(owned[9], 7)]
-    given = postgresql.run(workers.release_share_if_owned, rows, worker_id="giver", now_ms=now_ms)
+    given = postgresql.run(
+        workers.release_share_if_owned, rows, provider="grsai", worker_id="giver", now_ms=now_ms
+    )
     assert sorted(given) == sorted(owned[:8]), "not the attempt that is not the task's"
-    assert postgresql.run(workers.release_share_if_owned, rows, worker_id="giver", now_ms=now_ms) == []
+    assert (
+        postgresql.run(
+            workers.release_share_if_owned, rows, provider="grsai", worker_id="giver", now_ms=now_ms
+        )
+        == []
+    )
     assert sorted(postgresql.run(adopt, "taker")) == sorted(given)
     assert postgresql.run(adopt, "taker") == []
 

@@ -15,7 +15,7 @@ from rushes.run.lane.remote_task import NEVER, ModelTimes, RemoteTask
 from rushes.run.shares import Shares
 from rushes.store import workers
 from rushes.store.database import Database
-from rushes.store.workers import Standing
+from rushes.store.workers import JOINING, Standing, Survey
 from tests.books import PROVIDER, WORKER, Books
 from tests.run.lanes import context_of, simulated_provider
 
@@ -152,6 +152,73 @@ def test_a_renewal_does_not_wait_for_what_is_given_away_and_the_next_gives_nothi
     asyncio.run(play())
 
 
+def test_what_others_are_taking_is_left_to_them_and_what_nobody_takes_is_not(database: Database) -> None:
+    """Who takes it all because others are slow gives it away again at once, and all are busy with that."""
+
+    async def play() -> None:
+        books, lane, standings = _stage(database)
+        shares = _shares(database, books, lane)
+
+        def taken(free: int) -> int:
+            return shares.adoptable(Survey(standings, {PROVIDER: free}))[PROVIDER]
+
+        assert [taken(40 - number) for number in range(20)] == [0] * 20
+        assert [taken(100) for _ in range(5)] == [20, 20, 20, 20, 100]
+        for _ in range(8):  # another time as many are free, and soon taken
+            shares.nothing_is_free()
+            assert taken(100) == 20
+
+    asyncio.run(play())
+
+
+def test_others_read_what_a_worker_holds_with_what_it_gave_away_or_took(database: Database) -> None:
+    """They would count those tasks twice, or not at all, and take or give away too many."""
+
+    async def stage() -> Books:
+        return _stage(database)[0]
+
+    books = asyncio.run(stage())
+    now_ms, ends = books.now_ms, 10**12
+    for name, holds in ((WORKER, {PROVIDER: TASKS, "other": 3}), ("worker-2", {PROVIDER: JOINING})):
+        renewed: dict[str, Any] = {
+            "lease_expires_at_ms": ends,
+            "report": "{}",
+            "holds": holds,
+            "now_ms": now_ms,
+        }
+        assert database.run(workers.renew_lease_if_alive, name, **renewed) is not None
+
+    def held() -> list[Any]:
+        return [standing.holds for standing in database.run_reading(workers.standings, now_ms)]
+
+    rows = [(row["id"], 1) for row in books.rows("SELECT id FROM video_tasks ORDER BY id LIMIT 25")]
+    given = database.run(
+        workers.release_share_if_owned, rows, provider=PROVIDER, worker_id=WORKER, now_ms=now_ms
+    )
+    assert len(given) == 25
+    assert held() == [{PROVIDER: TASKS - 25, "other": 3}, {PROVIDER: JOINING}]
+    for name, limit in ((WORKER, 5), ("worker-2", 5)):
+        adopted = database.run(workers.adopt, name, providers=[PROVIDER], now_ms=now_ms, limit=limit)
+        assert len(adopted) == limit
+    assert held() == [{PROVIDER: TASKS - 20, "other": 3}, {PROVIDER: JOINING}], "one that joins counts anew"
+
+
+def test_a_renewal_says_nothing_of_what_is_being_given_away(database: Database) -> None:
+    async def play() -> None:
+        books, lane, standings = _stage(database)
+        slow = WaitingDatabase(database)
+        shares = _shares(slow, books, lane)
+        async with _giving_away(shares, standings):
+            await slow.is_asked.wait()
+            assert shares.counts() == {PROVIDER: TASKS / 2}
+            slow.answers.set()
+            while len(lane.attempts.polled) > TASKS / 2:
+                await asyncio.sleep(0.01)
+        assert shares.counts() == {PROVIDER: TASKS / 2}
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize("is_refused", [False, True])
 def test_a_task_is_not_polled_while_it_changes_hands(database: Database, is_refused: bool) -> None:
     """Its end would be stored by nobody: this worker does not own it any more, and the next has not asked."""
@@ -194,7 +261,12 @@ def test_a_worker_gives_away_nothing_that_its_own_commit_has_locked(
         connection.execute(locked, {"one": rows[3][0], "other": rows[7][0]})
         with concurrent.futures.ThreadPoolExecutor() as beside:
             return beside.submit(
-                database.run, workers.release_share_if_owned, rows, worker_id=WORKER, now_ms=books.now_ms
+                database.run,
+                workers.release_share_if_owned,
+                rows,
+                provider=PROVIDER,
+                worker_id=WORKER,
+                now_ms=books.now_ms,
             ).result(timeout=5)
 
     given = database.run(commit_slowly)

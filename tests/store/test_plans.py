@@ -254,7 +254,7 @@ def give_away(connection: Connection) -> None:
     now = register(connection)
     owned = workers.adopt(connection, WORKER, providers=["grsai"], now_ms=now, limit=100)
     rows = [(task.task_id, task.attempt) for task in owned]
-    given = workers.release_share_if_owned(connection, rows, worker_id=WORKER, now_ms=now)
+    given = workers.release_share_if_owned(connection, rows, provider="grsai", worker_id=WORKER, now_ms=now)
     assert len(given) == 100
     workers.release(connection, WORKER)
 

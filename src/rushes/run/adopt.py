@@ -33,6 +33,8 @@ class Adoption:
         if any(lane.attempts.is_in_doubt for lane in self._lanes.values()):
             await self._recall()
         if not await database.read(workers.any_dead, self._context.worker_id, now_ms=now_ms()):
+            if shares is not None:
+                shares.nothing_is_free()
             return 0
         rooms: Mapping[str, int] = dict.fromkeys(self._lanes, tasks_max)
         if shares is not None:

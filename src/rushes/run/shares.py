@@ -11,6 +11,7 @@ are at most the whole.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -34,7 +35,10 @@ TURN_SECONDS = 1.0
 """How often a pass looks whether it is the oldest, and how long after the one before it starts."""
 
 PATIENCE_PASSES = 3
-"""How often a worker sees tasks without an owner beyond its own share before it takes them all the same."""
+"""How often a worker sees as many tasks without an owner beyond its share before it takes them all the same.
+
+While their number changes, others take some, or give more away.
+"""
 
 log = telemetry.logger()
 
@@ -100,12 +104,13 @@ class Shares:
         self._waits_until: float | None = None
         self._standings: list[Standing] = []
         self._renewed = asyncio.Event()
-        self._passes_left: dict[str, int] = {}
+        self._leaving: Counter[str] = Counter()
+        self._left_over: dict[str, tuple[int, int]] = {}
 
     def counts(self) -> dict[str, int]:
         """Tasks in flight by provider, as the other workers read them; `JOINING` while it takes none."""
         return {
-            name: JOINING if self._waits(lane) else len(lane.attempts.polled)
+            name: JOINING if self._waits(lane) else len(lane.attempts.polled) - self._leaving[name]
             for name, lane in self._lanes.items()
         }
 
@@ -186,6 +191,10 @@ class Shares:
                 count += await self._give_away(name, lane, share, standings)
         return count
 
+    def nothing_is_free(self) -> None:
+        """No task is without an owner: what is seen next was not left over before."""
+        self._left_over.clear()
+
     def adoptable(self, survey: Survey) -> dict[str, int]:
         """How many of the tasks without an owner this worker takes now, by provider."""
         rooms = {}
@@ -193,7 +202,7 @@ class Shares:
             free = survey.free.get(name, 0)
             share = self._share(name, survey.standings)
             if free == 0:
-                self._passes_left.pop(name, None)
+                self._left_over.pop(name, None)
             elif share is not None and not self._waits(lane):
                 rooms[name] = self._room(name, lane, share, survey)
         return rooms
@@ -209,9 +218,10 @@ class Shares:
         if room >= free:
             return free
         # the rest is for others; but tasks that nobody takes are worse than an uneven share
-        left = self._passes_left.get(name, PATIENCE_PASSES)
-        self._passes_left[name] = left - 1
-        return free if left <= 0 else max(0, room)
+        seen, passes = self._left_over.get(name, (free, 0))
+        passes = passes + 1 if seen == free else 0
+        self._left_over[name] = (free, passes)
+        return free if passes > PATIENCE_PASSES else max(0, room)
 
     def _share(self, provider: str, standings: list[Standing]) -> Share | None:
         """This worker's share, or None when it is not among those who serve the provider."""
@@ -248,15 +258,19 @@ class Shares:
         given = list(islice(newest, count))
         for task in given:
             poller.pause(task)  # what it came to now would be stored by nobody
+        name = lane.provider.name
+        self._leaving[name] = len(given)
         released: Sequence[int] = ()
         try:
             released = await self._database.transact(
                 workers.release_share_if_owned,
                 [(task.task_id, task.attempt) for task in given],
+                provider=name,
                 worker_id=self._worker_id,
                 now_ms=self._now_ms(),
             )
         finally:
+            self._leaving[name] = 0
             gone = set(released)
             for task in given:
                 # this worker may have adopted it again before the database's answer to the release was here

@@ -4,6 +4,7 @@ Leases go by the clock that `lease_time` names: on PostgreSQL the database's own
 machines (docs/decisions/0004), on SQLite this machine's, which is `now_ms`.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Final
@@ -16,6 +17,7 @@ from rushes.domain.trouble import Trouble, TroubleRow, kind_of
 from rushes.store.database import (
     Rows,
     for_share,
+    for_update,
     lease_time,
     lock_number,
     rows_at_once,
@@ -274,7 +276,29 @@ def adopt(
             ),
             {"id": dead_id},
         )
+    _count_held(connection, worker_id, Counter(task.provider for task in adopted))
     return adopted
+
+
+def _count_held(connection: Connection, worker_id: str, changes: Mapping[str, int]) -> None:
+    """Change what others read of this worker together with what it holds.
+
+    Until its next renewal they would count those tasks twice, or not at all, and take or give away too many.
+    """
+    if not any(changes.values()):
+        return
+    which = {"id": worker_id}
+    text = connection.scalar(
+        statement(f"SELECT holds FROM workers WHERE id = :id{for_update(connection)}"), which
+    )
+    holds = {} if text is None else msgspec.json.decode(text, type=dict[str, int])
+    counted = {
+        name: holds[name] + change for name, change in changes.items() if holds.get(name, JOINING) >= 0
+    }
+    encoded = msgspec.json.encode(holds | counted).decode()
+    connection.execute(
+        statement("UPDATE workers SET holds = :holds WHERE id = :id"), {**which, "holds": encoded}
+    )
 
 
 def _take_over(
@@ -357,7 +381,12 @@ def owned_in_flight(
 
 
 def release_share_if_owned(
-    connection: Connection, rows: Sequence[tuple[int, int]], *, worker_id: str, now_ms: int
+    connection: Connection,
+    rows: Sequence[tuple[int, int]],
+    *,
+    provider: str,
+    worker_id: str,
+    now_ms: int,
 ) -> list[int]:
     """Give these `(task_id, attempt)` to whoever adopts them; returns the tasks that were given away.
 
@@ -379,7 +408,9 @@ def release_share_if_owned(
     )
     unlocked = set(free)
     its = [row for row in rows if row[0] in unlocked]
-    return hand_over_if_owned(connection, its, worker_id=worker_id, to_worker_id=RELEASED)
+    given = hand_over_if_owned(connection, its, worker_id=worker_id, to_worker_id=RELEASED)
+    _count_held(connection, worker_id, {provider: -len(given)})
+    return given
 
 
 def any_alive(connection: Connection, now_ms: int) -> bool:
