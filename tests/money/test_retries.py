@@ -172,6 +172,21 @@ def test_without_credits_for_a_retry_the_failure_stands_and_no_credit_moves(book
     assert_sound(books)
 
 
+def test_a_refund_into_a_lot_that_has_expired_is_not_spent_before_it_is_swept(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker's commit may bring it between the sweep and the account's lock."""
+    books.grant(books.account(), 20, expires_at_ms=2_000)
+    batch(books, [10, 10], retries_max=2, granted=4)
+    task, _other = books.claim()
+    books.now_ms = 3_000
+    with monkeypatch.context() as patched:
+        patched.setattr("rushes.store.ledger.expire_lots", lambda _connection, _now_ms, **_more: 0)
+        end(books, task, BROKEN)  # its ten credits are back, and four others are not enough
+    assert len(books.rows("SELECT id FROM video_tasks")) == 2
+    assert_sound(books)
+
+
 def test_a_commit_that_is_run_again_retries_once(books: Books) -> None:
     batch(books, [1], retries_max=5, granted=100)
     (task,) = books.claim()

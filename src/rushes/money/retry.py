@@ -328,7 +328,7 @@ def retry_items(
         now_ms=now_ms,
     )
     refusal: InsufficientCredits | DayCapReached | None = None
-    left = book.available(account_id)
+    left = ledger.available_credits(connection, account_id, now_ms)
     again: list[Retry] = []
     for retry in wanted:
         if cap is not None and not cap.may_spend(retry.price):

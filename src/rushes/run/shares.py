@@ -245,12 +245,12 @@ class Shares:
         whole = -(-total // share.parts)
         takers = [standing for standing in serving[: share.parts] if standing.holds[name] != JOINING]
         missing = sum(max(0, whole - held[taker.worker_id]) for taker in takers)
-        left = excess = min(mine - share.tasks_of(total), missing)
-        while left > 0:
-            left -= await self._release(lane, min(left, RELEASE_TASKS_MAX))
-        if excess:
-            log.info(telemetry.TASKS_RELEASED, provider=name, count=excess)
-        return excess
+        excess, released = min(mine - share.tasks_of(total), missing), 0
+        for first in range(0, excess, RELEASE_TASKS_MAX):
+            released += await self._release(lane, min(excess - first, RELEASE_TASKS_MAX))
+        if released:
+            log.info(telemetry.TASKS_RELEASED, provider=name, count=released)
+        return released
 
     async def _release(self, lane: Lane, count: int) -> int:
         polled, poller = lane.attempts.polled, lane.poller
@@ -280,7 +280,7 @@ class Shares:
                     poller.forget(task.task_id)
                 else:
                     poller.resume(task)
-        return count
+        return len(released)
 
 
 def _is_limited(limits: ProviderLimits) -> bool:
