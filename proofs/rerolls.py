@@ -141,10 +141,10 @@ class Try:
 
 @dataclass(slots=True)
 class Commit:
-    """The tries that one transaction ended, and the credits of each re-roll that it reserved."""
+    """The tries that one transaction ended, and the credits that it reserved for re-rolls, in one entry."""
 
     ended: list[Try] = field(default_factory=list)
-    reserved: list[int] = field(default_factory=list)
+    reserved: int = 0
 
 
 @dataclass(slots=True)
@@ -194,7 +194,7 @@ def _commits(entries: Sequence[Any], tries: Sequence[Try]) -> Iterator[Commit]:
     commit, of = Commit(), None
     for entry in entries:
         if entry.type == "reserve":
-            commit.reserved.append(-entry.delta)
+            commit.reserved -= entry.delta
             continue
         one = by_id[entry.task_id]
         if commit.reserved or (one.completed_at_ms, one.worker_id) != of:
@@ -234,8 +234,8 @@ def _replay(kept: Kept, policy: Mapping[str, Any]) -> Iterator[str]:
             if not is_stopped and one.number < policy["max"] and used + price <= cap:
                 used += price
                 expected.append(price)
-        if expected != commit.reserved:
-            yield f"commit {number} re-rolled for {commit.reserved}, the policy says {expected}"
+        if sum(expected) != commit.reserved:
+            yield f"commit {number} re-rolled for {commit.reserved} credits, the policy says {expected}"
         peak = max(peak, used)
     paid = sum(one.credits for one in kept.tries if one.number and one.passed)
     if used != paid or peak > cap:

@@ -59,7 +59,7 @@ KEPT = Kept(
     tries=[FIRST, OTHER, AGAIN],
     first_reserved=25,
     # the cap has room for the re-roll of the first item, not for the other's
-    commits=[Commit([FIRST, OTHER], [10]), Commit([AGAIN], [])],
+    commits=[Commit([FIRST, OTHER], 10), Commit([AGAIN], 0)],
     row=SimpleNamespace(credits_reserved=35, credits_settled=10, credits_refunded=25),
     document={
         "rerolls_count": 1,
@@ -84,8 +84,8 @@ def test_what_agrees_has_no_difference() -> None:
 @pytest.mark.parametrize(
     ("words", "changes"),
     [
-        ("the policy says [10]", {"commits": [Commit([FIRST, OTHER], [10, 15]), Commit([AGAIN], [])]}),
-        ("the policy says [10]", {"commits": [Commit([FIRST, OTHER], []), Commit([AGAIN], [])]}),
+        ("the policy says [10]", {"commits": [Commit([FIRST, OTHER], 25), Commit([AGAIN], 0)]}),
+        ("the policy says [10]", {"commits": [Commit([FIRST, OTHER], 0), Commit([AGAIN], 0)]}),
         ("rushes tells (1, 11, 3, 1, False)", {"document": {**KEPT.document, "credits_used": 11}}),
         ("were reserved at the start", {"first_reserved": 35}),
         (
