@@ -48,6 +48,8 @@ SLOWER_MAX = 1.3
 CLAIMED = 64
 RUNS = 15
 """Of each claim, group and adoption among rows."""
+FINISHED_AT_ONCE = 100_000
+"""Rows made in a transaction: a statement has its limit of time here as anywhere."""
 
 
 def run(
@@ -306,10 +308,6 @@ def _times(
         }
 
 
-INSERTED_AT_ONCE = 100_000
-"""Rows in a transaction: a statement has its limit of time here as anywhere."""
-
-
 def insert_finished(database: Database, count: int) -> None:
     """That many tasks which succeeded long ago, with resolutions, ledger entries and events, by plain SQL."""
 
@@ -317,8 +315,8 @@ def insert_finished(database: Database, count: int) -> None:
         return accept_tasks(connection, open_account(connection, "history", count), new_tasks(1))
 
     batch_id = database.run(one)
-    for first in range(1, count + 1, INSERTED_AT_ONCE):
-        last = min(first + INSERTED_AT_ONCE - 1, count)
+    for first in range(1, count + 1, FINISHED_AT_ONCE):
+        last = min(first + FINISHED_AT_ONCE - 1, count)
         database.run(_insert_like_the_first, batch_id=batch_id, first=first, last=last)
 
 

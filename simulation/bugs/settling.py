@@ -28,7 +28,7 @@ def _refund_without_guard(patches: Patches) -> None:
             if task_id not in done and isinstance(verdict, Failed):
                 row = connection.execute(
                     statement(
-                        "SELECT id, batch_id, account_id, attempt, credits, status, provider, retry_number"
+                        f"SELECT {ends.FINISHED_COLUMNS}"
                         " FROM video_tasks WHERE id = :id AND status = 'failed'"
                     ),
                     {"id": task_id},
@@ -115,7 +115,7 @@ def _cancel_fails_processing(patches: Patches) -> None:
             statement(
                 "UPDATE video_tasks SET status = 'failed', error = :error, failure_type = 'cancelled',"
                 " completed_at_ms = :now WHERE batch_id = :batch_id AND status IN ('pending', 'processing')"
-                " RETURNING id, batch_id, account_id, attempt, credits, status, provider, retry_number"
+                f" RETURNING {ends.FINISHED_COLUMNS}"
             ),
             {"error": error, "now": now_ms, "batch_id": batch_id},
         )

@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -85,6 +86,13 @@ def _stage(database: Database) -> tuple[Books, Lane, list[Standing]]:
     return books, lane, [Standing(WORKER, {PROVIDER: TASKS}), Standing("worker-2", {PROVIDER: 0})]
 
 
+def _books(database: Database) -> Books:
+    async def stage() -> Books:
+        return _stage(database)[0]
+
+    return asyncio.run(stage())
+
+
 def _shares(database: Any, books: Books, lane: Lane) -> Shares:
     return Shares(database, worker_id=WORKER, now_ms=lambda: books.now_ms, lanes={PROVIDER: lane})
 
@@ -100,6 +108,34 @@ async def _giving_away(shares: Shares, standings: list[Standing]) -> AsyncIterat
             yield
     finally:
         giving.cancel()
+
+
+@dataclass
+class Waiting:
+    """A worker whose release of what is above its share has been asked for, and not answered yet."""
+
+    lane: Lane
+    standings: list[Standing]
+    database: WaitingDatabase
+    shares: Shares
+
+    def renew(self) -> None:
+        self.shares.keep(self.standings, asyncio.get_running_loop().time())
+
+    async def answered(self) -> None:
+        self.database.answers.set()
+        while any(task.settling for task in self.lane.attempts.polled.values()):
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def _waiting(database: Database, error: Exception | None = None) -> AsyncIterator[Waiting]:
+    books, lane, standings = _stage(database)
+    slow = WaitingDatabase(database, error)
+    shares = _shares(slow, books, lane)
+    async with _giving_away(shares, standings):
+        await slow.is_asked.wait()
+        yield Waiting(lane, standings, slow, shares)
 
 
 def test_what_is_above_a_share_is_given_away_and_polled_no_longer(database: Database) -> None:
@@ -132,21 +168,16 @@ def test_a_renewal_does_not_wait_for_what_is_given_away_and_the_next_gives_nothi
     """Those who take it say so with a renewal of theirs: else this worker would give away as much again."""
 
     async def play() -> None:
-        books, lane, standings = _stage(database)
-        slow = WaitingDatabase(database)
-        shares = _shares(slow, books, lane)
-        async with _giving_away(shares, standings):
-            await slow.is_asked.wait()
+        async with _waiting(database) as scene:
             for _ in range(3):  # while it is under way
-                shares.keep(standings, asyncio.get_running_loop().time())
-            slow.answers.set()
-            while len(lane.attempts.polled) > TASKS / 2:
-                await asyncio.sleep(0.01)
-            shares.keep(standings, asyncio.get_running_loop().time())
+                scene.renew()
+            await scene.answered()
+            assert len(scene.lane.attempts.polled) == TASKS / 2
+            scene.renew()
             await asyncio.sleep(0.1)
-            assert slow.asked == 1
-            shares.keep(standings, asyncio.get_running_loop().time())
-            while slow.asked < 2:
+            assert scene.database.asked == 1
+            scene.renew()
+            while scene.database.asked < 2:
                 await asyncio.sleep(0.01)
 
     asyncio.run(play())
@@ -173,11 +204,7 @@ def test_what_others_are_taking_is_left_to_them_and_what_nobody_takes_is_not(dat
 
 def test_others_read_what_a_worker_holds_with_what_it_gave_away_or_took(database: Database) -> None:
     """They would count those tasks twice, or not at all, and take or give away too many."""
-
-    async def stage() -> Books:
-        return _stage(database)[0]
-
-    books = asyncio.run(stage())
+    books = _books(database)
     now_ms, ends = books.now_ms, 10**12
     for name, holds in ((WORKER, {PROVIDER: TASKS, "other": 3}), ("worker-2", {PROVIDER: JOINING})):
         renewed: dict[str, Any] = {
@@ -205,16 +232,11 @@ def test_others_read_what_a_worker_holds_with_what_it_gave_away_or_took(database
 
 def test_a_renewal_says_nothing_of_what_is_being_given_away(database: Database) -> None:
     async def play() -> None:
-        books, lane, standings = _stage(database)
-        slow = WaitingDatabase(database)
-        shares = _shares(slow, books, lane)
-        async with _giving_away(shares, standings):
-            await slow.is_asked.wait()
-            assert shares.counts() == {PROVIDER: TASKS / 2}
-            slow.answers.set()
-            while len(lane.attempts.polled) > TASKS / 2:
-                await asyncio.sleep(0.01)
-        assert shares.counts() == {PROVIDER: TASKS / 2}
+        async with _waiting(database) as scene:
+            assert scene.shares.counts() == {PROVIDER: TASKS / 2}
+            await scene.answered()
+            assert len(scene.lane.attempts.polled) == TASKS / 2
+            assert scene.shares.counts() == {PROVIDER: TASKS / 2}
 
     asyncio.run(play())
 
@@ -249,11 +271,7 @@ def test_a_worker_gives_away_nothing_that_its_own_commit_has_locked(
 ) -> None:
     """The commit takes tasks in the order of their outcomes: waiting for each other, both would be stuck."""
     database = Database(new_database_url("postgresql"))
-
-    async def stage() -> Books:
-        return _stage(database)[0]
-
-    books = asyncio.run(stage())
+    books = _books(database)
     rows = [(row["id"], 1) for row in books.rows("SELECT id FROM video_tasks ORDER BY id")]
 
     def commit_slowly(connection: Connection) -> list[int]:

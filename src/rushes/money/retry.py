@@ -348,26 +348,25 @@ def retry_items(
         return [], refusal
     price = sum(retry.price for retry in again)
     reserve(connection, book, account_id=account_id, batch_id=batch_id, amount=price, now_ms=now_ms)
-    _open_again(connection, batch, again, were)
+    _open_again(connection, batch, len(again), price, were)
     new_ids = tasks.insert_next_tries(connection, [retry.row() for retry in again], now_ms=now_ms)
     last_frames.expect_for(connection, new_ids, now_ms=now_ms)
     return new_ids, refusal
 
 
 def _open_again(
-    connection: Connection, batch: batches.BatchCounters, again: Sequence[Retry], were: TaskStatus
+    connection: Connection, batch: batches.BatchCounters, count: int, price: int, were: TaskStatus
 ) -> None:
-    """Count these retries in their batch, which is open again from here on."""
+    """Count these retries and their price in their batch, which is open again from here on."""
     batches.open_again(connection, batch.batch_id)
     if were is TaskStatus.FAILED:
-        batch.failed -= len(again)
+        batch.failed -= count
     else:
-        batch.succeeded -= len(again)
-    batch.pending += len(again)
+        batch.succeeded -= count
+    batch.pending += count
     batch.status = BatchStatus.PROCESSING.value
-    price = sum(retry.price for retry in again)
     batch.credits_reserved += price
     batches.write_counters(connection, [batch])
     if batch.finalized_at_ms is not None:
         deliveries.reopen_feed(connection, batch.batch_id)
-    retries.count(connection, {batch.batch_id: (len(again), price)})
+    retries.count(connection, {batch.batch_id: (count, price)})

@@ -12,7 +12,7 @@ are at most the whole.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -156,10 +156,7 @@ class Shares:
         """The lease was renewed: keep to the shares that follow."""
         if self._waits_until is not None and now >= self._waits_until:
             self._waits_until = None
-        for name, lane in self._lanes.items():
-            share = self._share(name, standings)
-            if share is None or self._waits(lane):
-                continue
+        for _name, lane, share in self._taking_part(standings):
             lane.use_rates(
                 submits_per_second=share.submits_per_second, polls_per_second=share.polls_per_second
             )
@@ -185,11 +182,16 @@ class Shares:
 
     async def _give_away_now(self, standings: list[Standing]) -> int:
         count = 0
+        for name, lane, share in self._taking_part(standings):
+            count += await self._give_away(name, lane, share, standings)
+        return count
+
+    def _taking_part(self, standings: list[Standing]) -> Iterator[tuple[str, Lane, Share]]:
+        """The providers whose tasks this worker takes now, each with its share."""
         for name, lane in self._lanes.items():
             share = self._share(name, standings)
             if share is not None and not self._waits(lane):
-                count += await self._give_away(name, lane, share, standings)
-        return count
+                yield name, lane, share
 
     def nothing_is_free(self) -> None:
         """No task is without an owner: what is seen next was not left over before."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from sqlalchemy import Connection
 
@@ -23,6 +23,9 @@ from rushes.store.tasks.rows import FinishedTask, storable
 REPORTED_COST_MAX = 1e9
 """What a provider may report for one video, in any unit; more is kept, but not converted."""
 
+
+FINISHED_COLUMNS: Final = "id, batch_id, account_id, attempt, credits, status, provider, retry_number"
+"""Of `video_tasks`, as `_finished` reads them."""
 
 _NAMES = Rows(name=str)
 _IDS = Rows(id=int)
@@ -233,7 +236,7 @@ def fail_if_pending(
             " UPDATE video_tasks SET status = 'failed', error = :error, failure_type = :failure_type,"
             " completed_at_ms = :now WHERE id IN (SELECT id FROM picked)"
             f" AND {unindexed(connection, 'status')} = 'pending'"
-            " RETURNING id, batch_id, account_id, attempt, credits, status, provider, retry_number"
+            f" RETURNING {FINISHED_COLUMNS}"
         ),
         {
             "error": error,
@@ -262,7 +265,7 @@ def fail_if_waiting_for_frame(
             "UPDATE video_tasks SET status = 'failed', error = :error, failure_type = :failure_type,"
             f" completed_at_ms = :now WHERE id IN (SELECT v.id FROM {_IDS.sql(connection)})"
             f" AND {unindexed(connection, 'status')} = 'pending' AND +waits_for_frame = 1"
-            " RETURNING id, batch_id, account_id, attempt, credits, status, provider, retry_number"
+            f" RETURNING {FINISHED_COLUMNS}"
         ),
         {
             **_IDS.parameters(connection, [(task_id,) for task_id in task_ids]),
@@ -286,7 +289,7 @@ def fail_if_past_deadline(
             " UPDATE video_tasks SET status = 'failed', error = :error, failure_type = :failure_type,"
             " completed_at_ms = :now WHERE id IN (SELECT id FROM picked)"
             f" AND {unindexed(connection, 'status')} = 'pending'"
-            " RETURNING id, batch_id, account_id, attempt, credits, status, provider, retry_number"
+            f" RETURNING {FINISHED_COLUMNS}"
         ),
         {"error": error, "failure_type": failure_type.value, "now": now_ms, "limit": limit},
     )
@@ -314,7 +317,7 @@ def fail_if_unfollowed(
             " UPDATE video_tasks SET status = 'failed', error = :error, failure_type = :failure_type,"
             " unconfirmed_at_ms = NULL, completed_at_ms = :now WHERE id IN (SELECT id FROM picked)"
             f" AND {unindexed(connection, 'status')} = 'processing'"
-            " RETURNING id, batch_id, account_id, attempt, credits, status, provider, retry_number"
+            f" RETURNING {FINISHED_COLUMNS}"
         ),
         {
             **_NAMES.parameters(connection, [(name,) for name in sorted(served)]),
