@@ -31,6 +31,12 @@ from tests.run.lanes import commit_into, context_of, held_lease
 TASKS = 20
 
 
+async def finish_submits(lane: Lane, *, seconds: float) -> None:
+    """Wait so long for the claim and the submissions under way."""
+    until = asyncio.get_running_loop().time() + seconds
+    await lane.finish_submits(until=until, claims_until=until)
+
+
 class CountingDatabase:
     """The database, with counts of claims and of the looks before them.
 
@@ -148,7 +154,7 @@ class Stage:
         """Wait until so many tasks are at the provider."""
         while self.accepted < count:
             await asyncio.sleep(0.01)
-        await self.lane.finish_submits(timeout_seconds=5)
+        await finish_submits(self.lane, seconds=5)
 
 
 def test_room_that_nobody_waits_for_costs_no_claim(database: Database, monkeypatch: Any) -> None:
@@ -254,7 +260,7 @@ def test_a_request_that_cannot_be_made_leaves_its_task_pending_and_pauses_the_pr
         async with stage.at_work():
             while stage.lane.health.submits_permitted(asyncio.get_running_loop().time()) > 0:
                 await asyncio.sleep(0.01)
-            await stage.lane.finish_submits(timeout_seconds=5)
+            await finish_submits(stage.lane, seconds=5)
             await stage.committer.flushed()
         assert stage.lane.submitted_total == 0
         rows = stage.books.rows("SELECT status, unconfirmed_at_ms FROM video_tasks")
@@ -277,7 +283,7 @@ def test_a_claim_that_is_not_answered_before_a_stop_gives_its_tasks_back(databas
                 await asyncio.sleep(0.01)
             claims = stage.lane.claims
             claims.stop()
-            await stage.lane.finish_submits(timeout_seconds=0.05)
+            await finish_submits(stage.lane, seconds=0.05)
             assert claims.is_under_way, "the worker's record of what it sent must be kept"
             await claims.return_lost()
             await stage.committer.flushed()
@@ -353,7 +359,7 @@ def test_what_is_claimed_leaves_at_once_under_a_rate_limit(database: Database) -
                 most_on_the_wire = max(most_on_the_wire, stage.on_the_wire)
                 await asyncio.sleep(0.015)
             stage.lane.claims.stop()
-            await stage.lane.finish_submits(timeout_seconds=5)
+            await finish_submits(stage.lane, seconds=5)
         return unsent, most_on_the_wire
 
     unsent, most_on_the_wire = asyncio.run(play())
@@ -415,7 +421,7 @@ def test_a_claim_that_nobody_waits_for_any_more_is_given_back(database: Database
         await asyncio.gather(sending, return_exceptions=True)
         committing = asyncio.create_task(commit_into([], stage.committer))
         go_on.set()
-        await stage.lane.finish_submits(timeout_seconds=5)
+        await finish_submits(stage.lane, seconds=5)
         await stage.committer.flushed()
         committing.cancel()
         rows = stage.books.rows("SELECT status, attempt, unconfirmed_at_ms FROM video_tasks")
@@ -470,7 +476,7 @@ def test_a_submit_that_waits_for_its_file_at_a_stop_is_given_back(database: Data
             while uploads.opening < 2:
                 await asyncio.sleep(0.01)
             stage.lane.claims.stop()
-            await stage.lane.finish_submits(timeout_seconds=0.05)
+            await finish_submits(stage.lane, seconds=0.05)
             await stage.committer.flushed()
         assert stage.lane.submitted_total == 0
         rows = stage.books.rows("SELECT status, unconfirmed_at_ms FROM video_tasks")
@@ -487,7 +493,7 @@ def test_a_submit_whose_file_is_refused_never_leaves_and_ends_its_task(database:
         async with stage.at_work():
             while not stage.claimed():
                 await asyncio.sleep(0.01)
-            await stage.lane.finish_submits(timeout_seconds=5)
+            await finish_submits(stage.lane, seconds=5)
             await stage.committer.flushed()
         assert stage.lane.submitted_total == 0
         row = stage.books.row("SELECT status, error FROM video_tasks")
@@ -508,7 +514,7 @@ def test_nothing_leaves_that_the_record_denies_and_it_goes_back(database: Databa
         async with stage.at_work():
             while not stage.claimed():
                 await asyncio.sleep(0.01)
-            await stage.lane.finish_submits(timeout_seconds=5)
+            await finish_submits(stage.lane, seconds=5)
             await stage.committer.flushed()
         assert stage.sent_at == []
         row = stage.books.row("SELECT status, unconfirmed_at_ms FROM video_tasks")

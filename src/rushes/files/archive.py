@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +21,8 @@ from rushes.domain.archive import (
     Retention,
     retry_delay_seconds,
 )
-from rushes.domain.errors import ArchiveUnavailable, StoreError
-from rushes.files.archive_upkeep import prune
+from rushes.domain.errors import ArchiveUnavailable, DatabaseUnreachable, StoreError
+from rushes.files.archive_upkeep import keep_pruned
 from rushes.files.due import ArchiveLimits
 from rushes.files.fetch import BadStatus, fetch_file
 from rushes.files.further import FurtherFiles
@@ -53,13 +52,12 @@ IDLE_SECONDS: Final = 0.4
 """How often the archiver looks for due files when nobody wakes it."""
 
 UPKEEP_SECONDS: Final = 10.0
-PRUNE_SECONDS: Final = 600.0
-"""How often links that die soon are called out, and how often files that are past their retention,
-or whose videos were deleted, are removed."""
+"""How often links that die soon are called out."""
 
 ALERTS_MAX: Final = 100
 STOP_SECONDS_MAX: Final = 5.0
-"""How long a stopping archiver waits for files under way; the others' claims are given back."""
+GIVE_BACK_SECONDS_MAX: Final = 2.0
+"""How long a stopping archiver waits for files under way, and for giving back the others' claims."""
 
 LAST_TRY_SECONDS: Final = 5.0
 """A last try is made so long before a link dies, however long the ladder's wait would be."""
@@ -121,7 +119,10 @@ class Archiver:
         upkeep_at = 0.0
         now = asyncio.get_running_loop().time
         stopping = asyncio.create_task(stop.wait())
-        pruning = asyncio.create_task(self._keep_pruned())
+        retention = self._limits.retention or Retention()
+        pruning = asyncio.create_task(
+            keep_pruned(self._database, self._objects, retention, now_ms=self._now_ms)
+        )
         try:
             while not stop.is_set():
                 self._woken.clear()
@@ -138,7 +139,7 @@ class Archiver:
         finally:
             stopping.cancel()
             pruning.cancel()
-            await self._end_all()
+            await self._end_all(now() + STOP_SECONDS_MAX)
 
     async def _pause(self, stopping: "asyncio.Task[Any]") -> None:
         """Until it is woken, a file is done, it is to stop, or a while has passed."""
@@ -149,25 +150,33 @@ class Archiver:
             woken.cancel()
 
     async def tick(self, *, budget_seconds: float, files_max: int) -> dict[str, int]:
-        """One bounded pass: what is due now, bounded in files and time; returns the outcomes."""
-        until = asyncio.get_running_loop().time() + budget_seconds
-        before = dict(self.outcomes)
-        await self.alert()
-        left = files_max
+        """One bounded pass: what is due now, bounded in files and time; returns the outcomes.
+
+        The last of the time is for files under way. Raises `StoreError` when the database is away.
+        """
+        now = asyncio.get_running_loop().time
+        ends_at = now() + budget_seconds
+        until = ends_at - min(STOP_SECONDS_MAX, budget_seconds / 2)
+        before, left = dict(self.outcomes), files_max
         try:
-            while left > 0 and asyncio.get_running_loop().time() < until:
-                started = await self.start_due(files_max=left)
-                left -= started
-                if not started:
-                    if not self._fetching:
+            async with asyncio.timeout_at(ends_at):
+                await self.alert()
+                while left > 0 and now() < until:
+                    started = await self.start_due(files_max=left)
+                    left -= started
+                    if not started and not self._fetching:
                         break
-                    await asyncio.wait(set(self._fetching), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-            if self._fetching:
-                await asyncio.wait(
-                    set(self._fetching), timeout=max(0.0, until - asyncio.get_running_loop().time())
-                )
+                    if not started:
+                        seconds = min(1.0, until - now())
+                        await asyncio.wait(
+                            set(self._fetching), timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+                        )
+        except TimeoutError:
+            raise DatabaseUnreachable("the database did not answer within the pass over files") from None
         finally:
-            await self._end_all()
+            is_recorded = await self._end_all(ends_at)
+        if not is_recorded:
+            raise DatabaseUnreachable("the database did not take back files that were under way")
         return {name: count - before[name] for name, count in self.outcomes.items()}
 
     async def start_due(self, *, files_max: int | None = None) -> int:
@@ -233,36 +242,28 @@ class Archiver:
             )
         return len(rows)
 
-    async def _keep_pruned(self) -> None:
-        """Remove what is past its retention, or was deleted, for as long as the archiver runs."""
-        retention = self._limits.retention or Retention()
-        while True:
-            cut_off_ms = partial(retention.cut_off_ms, now_ms=self._now_ms())
-            try:
-                gone = await prune(self._database, self._objects, cut_off_ms)
-            except ArchiveUnavailable as error:  # as long as it is away, nothing is removed
-                log.error(telemetry.ARCHIVE_TROUBLE, error=error.message)
-            except StoreError as error:
-                log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
-            else:
-                if gone.files:
-                    log.info(telemetry.ARCHIVE_PRUNED, files=gone.files, bytes=gone.bytes)
-            await asyncio.sleep(PRUNE_SECONDS)
+    async def _end_all(self, ends_at: float) -> bool:
+        """Wait for what is under way; give the rest back, to be fetched again at once.
 
-    async def _end_all(self) -> None:
-        """Wait a little for what is under way; give the rest back, to be fetched again at once."""
+        False when that could not be stored: their claims run out.
+        """
         if not self._fetching:
-            return
-        await asyncio.wait(set(self._fetching), timeout=STOP_SECONDS_MAX)
+            return True
+        seconds = max(0.0, ends_at - asyncio.get_running_loop().time())
+        await asyncio.wait(set(self._fetching), timeout=seconds)
         given_back = dict(self._fetching)
         for task in given_back:
             task.cancel()
         await asyncio.gather(*given_back, return_exceptions=True)
-        for file in filter(None, given_back.values()):
-            with contextlib.suppress(StoreError):
-                await self._record(
-                    file, ArchiveState.DUE, "stopped while it was fetched", file.bad_files, 0.0
+        files, why = filter(None, given_back.values()), "stopped while it was fetched"
+        try:
+            async with asyncio.timeout(GIVE_BACK_SECONDS_MAX):
+                await asyncio.gather(
+                    *(self._record(file, ArchiveState.DUE, why, file.bad_files, 0.0) for file in files)
                 )
+        except (TimeoutError, StoreError):
+            return False
+        return True
 
     # --- one file ---------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rushes import telemetry
 from rushes.domain.errors import ArchiveUnavailable, StoreError
-from rushes.files.archive import STOP_SECONDS_MAX, Archiver
+from rushes.files.archive import Archiver
 from rushes.files.judge.asking import Asking
 from rushes.files.uploads import Uploads
 from rushes.run.inputs.last_frames import LastFrames
@@ -21,12 +21,18 @@ TICK_ARCHIVE_SECONDS_MIN = 5.0
 UPLOADS_SECONDS = 600.0
 """How often uploads that have expired are removed."""
 
+BESIDE_SECONDS_MIN = 1.0
+"""What a bounded pass has at least for expired uploads, and for last frames."""
+
 log = telemetry.logger()
 
 
-async def _prune(uploads: Uploads) -> None:
+async def _prune(uploads: Uploads, seconds_max: float | None = None) -> None:
     try:
-        removed = await uploads.prune()
+        async with asyncio.timeout(seconds_max):
+            removed = await uploads.prune()
+    except TimeoutError:
+        log.info(telemetry.UPLOADS_PRUNED, error="ended before all that has expired was removed")
     except ArchiveUnavailable as error:  # as long as it is away, nothing is removed
         log.error(telemetry.ARCHIVE_TROUBLE, error=error.message)
     except StoreError as error:
@@ -81,21 +87,24 @@ class WorkerProcess:
     ) -> TickReport:
         """One bounded pass of the worker, then one over due files; both end soon once `stop` is set."""
         files_seconds = 0.0 if self.archiver is None else min(TICK_ARCHIVE_SECONDS_MIN, budget_seconds / 2)
+        started = asyncio.get_running_loop().time()
+
+        def left_seconds() -> float:
+            return budget_seconds - (asyncio.get_running_loop().time() - started)
+
         try:
             report = await tick(
                 self.worker, budget_seconds=budget_seconds - files_seconds, tasks_max=tasks_max, stop=stop
             )
             if self.uploads is not None and report.ok:
-                await _prune(self.uploads)
+                await _prune(self.uploads, max(left_seconds() - files_seconds, BESIDE_SECONDS_MIN))
             if self.archiver is not None and report.ok and not (stop is not None and stop.is_set()):
-                left_seconds = budget_seconds - report.duration_ms / 1000
-                started = asyncio.get_running_loop().time()
-                await self._fetch_files(report, max(left_seconds, files_seconds), tasks_max, stop)
-                report.duration_ms += int((asyncio.get_running_loop().time() - started) * 1000)
+                await self._fetch_files(report, max(left_seconds(), files_seconds), tasks_max, stop)
             if self.asking is not None and report.ok:
-                await self.asking.tick(budget_seconds=max(0.0, budget_seconds - report.duration_ms / 1000))
+                await self.asking.tick(budget_seconds=max(0.0, left_seconds()))
             if self.frames is not None and report.ok:
-                await self.frames.tick(budget_seconds=max(1.0, budget_seconds - report.duration_ms / 1000))
+                await self.frames.tick(budget_seconds=max(left_seconds(), BESIDE_SECONDS_MIN))
+            report.duration_ms = int((budget_seconds - left_seconds()) * 1000)
         finally:
             await self.close()
         return report
@@ -106,12 +115,9 @@ class WorkerProcess:
         assert self.archiver is not None
         fetching = asyncio.create_task(self.archiver.tick(budget_seconds=seconds, files_max=files_max))
         stopping = asyncio.create_task((stop or asyncio.Event()).wait())
-        await asyncio.wait({fetching, stopping}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not fetching.done():
-            # it ends files under way by itself at its budget's end: a moment, unless the database is silent
-            await asyncio.wait({fetching}, timeout=STOP_SECONDS_MAX)
-            fetching.cancel()
+        await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopping, fetching):  # what is being fetched then is ended by its own bounds
+            task.cancel()
         try:
             report.archive = await fetching
         except (StoreError, asyncio.CancelledError) as error:

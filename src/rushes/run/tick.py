@@ -43,9 +43,9 @@ async def tick(
     """Dispatch, poll and settle once, then give everything back for the next pass.
 
     Submits at most about `tasks_max` tasks and polls at most as many, until `stop` is set or the budget
-    is used up but for a last commit. Only a submit that is on the wire is waited for beyond it, for
-    `stop_seconds` at most. Raises a retryable `StoreError` when the database is away from the start;
-    when it goes away later, `ok` is False.
+    is used up but for a last commit. What is waited for beyond it is a submit that is on the wire, for
+    `stop_seconds` at most, and a claim under way, for half as long as a last commit. Raises a retryable
+    `StoreError` when the database is away from the start; when it goes away later, `ok` is False.
     """
     started = _now()
     commit_seconds = min(LAST_COMMIT_SECONDS, budget_seconds / 4)

@@ -269,20 +269,22 @@ class Worker:
         """Let submissions under way end, store what is known, give the lease back; False when not all was.
 
         What has not left yet is given back. The last commit takes what is left of the time to stop, and no
-        more than `commit_seconds`.
+        more than `commit_seconds`; half of these is what claims under way have for their answer.
         """
         lanes = self.lanes.values()
         ends_at = self._now() + self.config.stop_seconds
-        until = self._now() + self._submits_seconds
+        until = claims_until = self._now() + self._submits_seconds
+        if commit_seconds is not None:
+            claims_until = min(until, self._now() + commit_seconds / 2)
         try:
             for lane in lanes:
                 lane.claims.stop()
             for task in sending:
                 task.add_done_callback(_look_at_end)
             if sending:
-                await asyncio.wait(sending, timeout=self._submits_seconds)
+                await asyncio.wait(sending, timeout=claims_until - self._now())
             await asyncio.gather(
-                *(lane.finish_submits(timeout_seconds=max(0.0, until - self._now())) for lane in lanes)
+                *(lane.finish_submits(until=until, claims_until=claims_until) for lane in lanes)
             )
             if commit_seconds is not None:
                 ends_at = min(ends_at, self._now() + commit_seconds)
@@ -314,13 +316,11 @@ class Worker:
         left is stale, and the guards refuse it.
         """
         committing = asyncio.create_task(self.commit())
+        until = self._now() + self._submits_seconds
         try:
             async with asyncio.timeout(self.config.stop_seconds):
                 await asyncio.gather(
-                    *(
-                        lane.finish_submits(timeout_seconds=self._submits_seconds)
-                        for lane in self.lanes.values()
-                    )
+                    *(lane.finish_submits(until=until, claims_until=until) for lane in self.lanes.values())
                 )
                 await self.committer.flushed()
         except TimeoutError:

@@ -134,13 +134,12 @@ class Lane:
         self._submits.add(submit)
         submit.add_done_callback(self._submits.discard)
 
-    async def finish_submits(self, *, timeout_seconds: float) -> None:
-        """Wait for the submissions under way; those that do not end in time stay unconfirmed.
+    async def finish_submits(self, *, until: float, claims_until: float) -> None:
+        """Wait for the submissions under way; those that do not end by `until` stay unconfirmed.
 
-        What was claimed and not started is given back.
+        What was claimed and not started is given back, where the claim is answered by `claims_until`.
         """
-        until = self._now() + timeout_seconds
-        await self.claims.return_unstarted(timeout_seconds=timeout_seconds)
+        await self.claims.return_unstarted(timeout_seconds=max(0.0, claims_until - self._now()))
         if self._submits:
             timeout_seconds = max(0.0, until - self._now())
             _, late = await asyncio.wait(set(self._submits), timeout=timeout_seconds)
