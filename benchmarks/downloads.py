@@ -19,7 +19,7 @@ import uvloop
 from benchmarks._installation import median
 from benchmarks.report import write_section
 from benchmarks.transfers import plain_server
-from rushes.at_once import at_once
+from rushes.concurrency import at_once
 from rushes.files.downloads import Downloader
 from rushes.files.guard.client import GuardedHttp
 

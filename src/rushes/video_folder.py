@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from rushes.at_once import at_once
+from rushes.concurrency import at_once
 from rushes.domain.downloads import DownloadedFile, Manifest, manifest_of
 from rushes.domain.errors import InputError
 

@@ -132,7 +132,7 @@ class World:
 
     def cut(self) -> int:
         """What is ready is decided; how many tries."""
-        return asyncio.run(self.frames.do_ready())
+        return asyncio.run(self.frames.due.pass_once())
 
     def step(self, verdict: Verdict | None = None) -> list[int]:
         """All that may be sent is made and stored, and frames are cut; the indexes of what was made."""

@@ -100,7 +100,7 @@ async def ask_all(vault: Vault, asker: Asking, *, seconds: int = 0) -> None:
     """All that is due now, and what falls due within that time of the books' clock."""
     until_ms = vault.books.now_ms + seconds * 1000
     while True:
-        while await asker.ask_due():
+        while await asker.due.pass_once():
             pass
         waiting = [
             row["next_ask_at_ms"]
@@ -311,12 +311,34 @@ def test_a_database_that_is_away_at_a_verdict_ends_no_asking(vault: Vault) -> No
     async def scenario() -> None:
         await vault.work(vault.archiver())
         asker = asking(vault, Replies(), on_decided=on_decided)
-        assert await asker.ask_due() == 1
+        assert await asker.due.pass_once() == 1
         assert vault.verdicts() == [("judge", None, None)]
         await ask_all(vault, asker, seconds=60)
 
     run(scenario)
     assert vault.verdicts() == [("decided", "accepted", "")]
+
+
+def test_a_judge_that_is_slower_than_every_pass_has_not_answered(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off instead, it would be asked, and paid, in every pass, and the clip never decided."""
+    monkeypatch.setattr("rushes.files.judge.asking.QUESTION_SECONDS_MIN", 0.4)
+    monkeypatch.setattr("rushes.files.judge.asking.RECORD_SECONDS", 0.5)
+    vault.settle(Reply(CLIP), gate=JUDGED)
+
+    async def scenario() -> None:
+        await vault.work(vault.archiver())
+        asker = asking(vault, CommandJudge("sleep 60"), seconds_max=60.0, retry_seconds=(1.0,))
+        assert await asker.tick(budget_seconds=0.6) == 0, "too short for a question"
+        assert await asker.tick(budget_seconds=1.0) == 1
+        assert vault.verdicts() == [("judge", None, None)]
+        vault.books.now_ms += 1000
+        assert await asker.tick(budget_seconds=1.0) == 1
+        assert asker.outcomes["failed"] == 2
+
+    run(scenario)
+    assert vault.verdicts() == [("decided", "undecided", "judge:unreachable")]
 
 
 def test_an_asking_that_fails_unexpectedly_ends_with_its_error(vault: Vault) -> None:

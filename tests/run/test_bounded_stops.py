@@ -2,24 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from proofs.silent_proxy import SilentProxy
-from sqlalchemy import make_url
 from structlog.testing import capture_logs
 
 from rushes.domain.errors import DatabaseUnreachable
-from rushes.files.gate.deciding import record_stored
-from rushes.library import Rushes
-from rushes.money.settle import apply_group
-from rushes.run.lane.fairness import claim_fairly
 from rushes.run.worker import _look_at_end
 from rushes.simulator import running_simulator
-from rushes.store import archive, workers
-from rushes.store.inputs import uploads
-from rushes.store.tasks import turns
 from rushes.store.workers import LeaseLost
 from tests.harness import FAST, assert_money_adds_up, items, knobs, run_for, rushes_on
 
@@ -28,118 +18,6 @@ LATE_SECONDS = 3.0
 """What the client's side of a transaction's bound, and a busy machine, add."""
 
 SLOW_SUBMITS = knobs(latency_min_seconds=1.5, latency_max_seconds=1.6)
-
-
-@pytest.fixture
-def proxy(new_database_url: Callable[[str], str]) -> Iterator[tuple[SilentProxy, str]]:
-    url = make_url(new_database_url("postgresql"))
-    with SilentProxy(Path(str(url.query["host"])) / ".s.PGSQL.5432") as running:
-        there = f"postgresql://postgres@127.0.0.1:{running.port}/{url.database}"
-        yield running, f"{there}?sslmode=disable&gssencmode=disable"
-
-
-async def timed_tick(rushes: Rushes) -> tuple[float, bool]:
-    """How long a pass took, and whether it was whole."""
-    started = time.monotonic()
-    try:
-        ok = (await rushes.worker_process().tick(budget_seconds=BUDGET_SECONDS)).ok
-    except DatabaseUnreachable:
-        ok = False
-    return time.monotonic() - started, ok
-
-
-@pytest.mark.parametrize("silent_after_seconds", [0.0, 0.3, 1.0])
-def test_a_pass_ends_within_its_budget_although_the_database_falls_silent(
-    proxy: tuple[SilentProxy, str], silent_after_seconds: float
-) -> None:
-    async def scenario() -> None:
-        silent, url = proxy
-        with running_simulator(knobs(render_seconds=30.0)) as simulator:
-            more = {"RUSHES_DATABASE_TIMEOUT_SECONDS": "1", "RUSHES_ARCHIVE_URL": "none"}
-            async with rushes_on(url, simulator.base_url, more) as rushes:
-                await rushes.create_batch(items(20))
-                if silent_after_seconds:
-                    asyncio.get_running_loop().call_later(silent_after_seconds, silent.hush)
-                else:
-                    silent.hush()
-                seconds, ok = await timed_tick(rushes)
-                silent.speak()
-        assert seconds < BUDGET_SECONDS + LATE_SECONDS
-        assert not ok or silent_after_seconds, "a pass without a database says so"
-
-    asyncio.run(scenario())
-
-
-def fall_silent_before(
-    asked: Callable[..., object], rushes: Rushes, proxy: SilentProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once `asked` is about to run in a transaction or a read, the database answers nothing any more."""
-
-    def listening(run: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
-        async def listened(function: object, /, *arguments: object, **options: object) -> object:
-            if function is asked:
-                proxy.hush()
-            return await run(function, *arguments, **options)
-
-        return listened
-
-    monkeypatch.setattr(rushes.database, "transact", listening(rushes.database.transact))
-    monkeypatch.setattr(rushes.database, "read", listening(rushes.database.read))
-
-
-async def seconds_of_a_pass(
-    rushes: Rushes, proxy: SilentProxy, monkeypatch: pytest.MonkeyPatch, asked: Callable[..., object]
-) -> float:
-    """Of a pass with a budget of two seconds, in which the database falls silent; it must say so."""
-    fall_silent_before(asked, rushes, proxy, monkeypatch)
-    started = time.monotonic()
-    report = await rushes.worker_process().tick(budget_seconds=2.0)
-    seconds = time.monotonic() - started
-    proxy.speak()
-    assert proxy.silenced_links > 0
-    assert not report.ok
-    return seconds
-
-
-@pytest.mark.parametrize("asked", [turns.count_waiting, claim_fairly, apply_group, workers.release])
-def test_a_pass_waits_for_no_answer_beyond_its_last_commit(
-    proxy: tuple[SilentProxy, str], monkeypatch: pytest.MonkeyPatch, asked: Callable[..., object]
-) -> None:
-    async def scenario() -> float:
-        silent, url = proxy
-        slow = knobs(render_seconds=30.0, latency_min_seconds=0.8, latency_max_seconds=0.9)
-        with running_simulator(slow) as simulator:
-            more = {"RUSHES_DATABASE_TIMEOUT_SECONDS": "4", "RUSHES_ARCHIVE_URL": "none"}
-            async with rushes_on(url, simulator.base_url, more) as rushes:
-                await rushes.create_batch(items(20))
-                return await seconds_of_a_pass(rushes, silent, monkeypatch, asked)
-
-    assert asyncio.run(scenario()) < 2.0 + LATE_SECONDS
-
-
-@pytest.mark.parametrize(
-    "asked", [uploads.mark_removed_if_expired, archive.any_due, archive.claim_if_due, record_stored]
-)
-def test_a_pass_waits_for_no_answer_about_files_beyond_its_budget(
-    proxy: tuple[SilentProxy, str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    asked: Callable[..., object],
-) -> None:
-    async def scenario() -> float:
-        silent, url = proxy
-        with running_simulator(knobs(render_seconds=0.3)) as simulator:
-            more = {
-                "RUSHES_DATABASE_TIMEOUT_SECONDS": "6",
-                "RUSHES_ARCHIVE_URL": f"file://{tmp_path}/archive",
-            }
-            async with rushes_on(url, simulator.base_url, more) as rushes:
-                await rushes.create_batch(items(20))
-                await rushes.worker_process().tick(budget_seconds=1.0)
-                await asyncio.sleep(0.5)
-                return await seconds_of_a_pass(rushes, silent, monkeypatch, asked)
-
-    assert asyncio.run(scenario()) < 2.0 + LATE_SECONDS
 
 
 def test_a_pass_that_is_stopped_gives_its_submits_their_time(database_url: str) -> None:

@@ -11,9 +11,10 @@ import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rushes import telemetry
+from rushes.concurrency import until_stopped
 from rushes.domain.archive import (
     ALERT_SECONDS,
     BAD_FILES_MAX,
@@ -55,9 +56,10 @@ UPKEEP_SECONDS: Final = 10.0
 """How often links that die soon are called out."""
 
 ALERTS_MAX: Final = 100
+CLAIM_ANSWER_SECONDS_MAX: Final = 1.0
 STOP_SECONDS_MAX: Final = 5.0
 GIVE_BACK_SECONDS_MAX: Final = 2.0
-"""How long a stopping archiver waits for files under way, and for giving back the others' claims."""
+"""How long a stopping archiver waits for its claim, for files under way, and for giving back the others."""
 
 LAST_TRY_SECONDS: Final = 5.0
 """A last try is made so long before a link dies, however long the ladder's wait would be."""
@@ -116,38 +118,36 @@ class Archiver:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Fetch until `stop` is set; what is under way then is ended soon, or given back."""
-        upkeep_at = 0.0
-        now = asyncio.get_running_loop().time
-        stopping = asyncio.create_task(stop.wait())
         retention = self._limits.retention or Retention()
         pruning = asyncio.create_task(
             keep_pruned(self._database, self._objects, retention, now_ms=self._now_ms)
         )
         try:
-            while not stop.is_set():
-                self._woken.clear()
-                try:
-                    if now() >= upkeep_at:
-                        upkeep_at = now() + UPKEEP_SECONDS
-                        await self.alert()
-                    busy = await self.start_due() > 0
-                except StoreError as error:
-                    log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
-                    busy = False
-                if not busy:
-                    await self._pause(stopping)
+            await until_stopped(stop, self._fetch_until(stop), grace_seconds=CLAIM_ANSWER_SECONDS_MAX)
         finally:
-            stopping.cancel()
             pruning.cancel()
-            await self._end_all(now() + STOP_SECONDS_MAX)
+            await self._end_all(asyncio.get_running_loop().time() + STOP_SECONDS_MAX)
 
-    async def _pause(self, stopping: "asyncio.Task[Any]") -> None:
-        """Until it is woken, a file is done, it is to stop, or a while has passed."""
-        woken = asyncio.create_task(self._woken.wait())
-        try:
-            await asyncio.wait({woken, stopping}, timeout=IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            woken.cancel()
+    async def _fetch_until(self, stop: asyncio.Event) -> None:
+        now, upkeep_at = asyncio.get_running_loop().time, 0.0
+        while not stop.is_set():
+            self._woken.clear()
+            try:
+                if now() >= upkeep_at:
+                    upkeep_at = now() + UPKEEP_SECONDS
+                    await self.alert()
+                busy = await self.start_due() > 0
+            except StoreError as error:
+                log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
+                busy = False
+            if not busy:
+                await until_stopped(stop, self._pause())
+
+    async def _pause(self) -> None:
+        """Until it is woken, a file is done, or a while has passed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_SECONDS):
+                await self._woken.wait()
 
     async def tick(self, *, budget_seconds: float, files_max: int) -> dict[str, int]:
         """One bounded pass: what is due now, bounded in files and time; returns the outcomes.
@@ -173,6 +173,9 @@ class Archiver:
                         )
         except TimeoutError:
             raise DatabaseUnreachable("the database did not answer within the pass over files") from None
+        except asyncio.CancelledError:
+            ends_at = min(ends_at, now() + STOP_SECONDS_MAX)
+            raise
         finally:
             is_recorded = await self._end_all(ends_at)
         if not is_recorded:
@@ -256,14 +259,13 @@ class Archiver:
             task.cancel()
         await asyncio.gather(*given_back, return_exceptions=True)
         files, why = filter(None, given_back.values()), "stopped while it was fetched"
+        records = [self._record(file, ArchiveState.DUE, why, file.bad_files, 0.0) for file in files]
         try:
             async with asyncio.timeout(GIVE_BACK_SECONDS_MAX):
-                await asyncio.gather(
-                    *(self._record(file, ArchiveState.DUE, why, file.bad_files, 0.0) for file in files)
-                )
-        except (TimeoutError, StoreError):
+                answers = await asyncio.gather(*records, return_exceptions=True)
+        except TimeoutError:
             return False
-        return True
+        return not any(isinstance(answer, StoreError) for answer in answers)
 
     # --- one file ---------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row
 
 from rushes import telemetry
-from rushes.at_once import at_once
+from rushes.concurrency import at_once
 from rushes.domain.archive import ALERT_SECONDS, Retention
 from rushes.domain.errors import ArchiveUnavailable, NotFound, StoreError
 from rushes.domain.notation import iso_time

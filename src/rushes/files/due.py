@@ -3,17 +3,17 @@ how loops over what is due go on until they are stopped or their time is over.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
 from rushes import telemetry
+from rushes.concurrency import until_stopped
 from rushes.domain.archive import RETRY_SECONDS, Retention
-from rushes.domain.errors import StoreError
+from rushes.domain.errors import DatabaseUnreachable, StoreError
 from rushes.files.fetch import DOWNLOAD_SECONDS_MAX, FILE_BYTES_MAX
 from rushes.store import archive
 from rushes.store.acceptance import verdicts
@@ -26,8 +26,7 @@ FILES_MEASURED_AT_ONCE_MAX: Final = 2
 OnFinished: TypeAlias = Callable[[Connection, Sequence[FinishedTask], int], object]
 """What happens in the transaction that ends tasks, such as `recording_successes`."""
 
-Pass: TypeAlias = Callable[[], Awaitable[int]]
-"""Deals with some of what is due; returns how many rows that were."""
+R = TypeVar("R")
 
 log = telemetry.logger()
 
@@ -59,37 +58,55 @@ def recording_successes(link_seconds: Mapping[str, float], then: OnFinished) -> 
     return before_closing
 
 
-async def pass_until(stop: asyncio.Event, one_pass: Pass, *, idle_seconds: float) -> None:
-    """Pass after pass until `stop` is set, with a rest of `idle_seconds` where nothing is due.
+@dataclass(frozen=True, slots=True)
+class Due(Generic[R]):
+    """What a loop does: `claim` gives rows that are due, `deal_with` does what is to be done with one."""
 
-    What is under way then is cancelled: its claim runs out, and the next process does it again.
-    """
-    going = asyncio.create_task(_pass_forever(one_pass, idle_seconds))
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait((going, stopping), return_when=asyncio.FIRST_COMPLETED)
-        going.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await going  # raises what ended it, if something did
-    finally:
-        going.cancel()
-        stopping.cancel()
+    claim: Callable[[], Awaitable[Sequence[R]]]
+    deal_with: Callable[[R], Awaitable[None]]
 
+    async def pass_once(self) -> int:
+        """Deal with some of what is due, at the same time; returns how many rows that were."""
+        return await self._with(await self.claim())
 
-async def _pass_forever(one_pass: Pass, idle_seconds: float) -> None:
-    while True:
+    async def pass_until(self, stop: asyncio.Event, *, idle_seconds: float) -> None:
+        """Pass after pass until `stop` is set, with a rest of `idle_seconds` where nothing is due.
+
+        What is under way then is cancelled: its claim runs out, and the next process does it again.
+        """
+        await until_stopped(stop, self._pass_forever(idle_seconds))
+
+    async def pass_within(self, seconds: float) -> int:
+        """One pass that may take so long; what is under way then is cancelled. Raises `StoreError`."""
+        claimed: Sequence[R] | None = None
         try:
-            busy = await one_pass() > 0
-        except StoreError as error:
+            async with asyncio.timeout(seconds):
+                claimed = await self.claim()
+                return await self._with(claimed)
+        except TimeoutError:
+            if claimed is None:
+                raise DatabaseUnreachable("the database did not say in time what is due") from None
+            log.warning(telemetry.CUT_SHORT, rows=len(claimed))
+            return 0
+
+    async def _with(self, rows: Sequence[R]) -> int:
+        async with asyncio.TaskGroup() as group:
+            for row in rows:
+                group.create_task(self._in_peace(row))
+        return len(rows)
+
+    async def _in_peace(self, row: R) -> None:
+        try:
+            await self.deal_with(row)
+        except StoreError as error:  # its claim runs out
             log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
-            busy = False
-        if not busy:
-            await asyncio.sleep(idle_seconds)
 
-
-async def pass_within(budget_seconds: float, one_pass: Pass) -> int:
-    """One pass that may take so long; returns how many rows it has dealt with."""
-    with contextlib.suppress(TimeoutError, StoreError):
-        async with asyncio.timeout(budget_seconds):
-            return await one_pass()
-    return 0
+    async def _pass_forever(self, idle_seconds: float) -> None:
+        while True:
+            try:
+                busy = await self.pass_once() > 0
+            except StoreError as error:
+                log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
+                busy = False
+            if not busy:
+                await asyncio.sleep(idle_seconds)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from rushes.concurrency import at_once
 from rushes.domain.catalogue.fields import OptionFields
 from rushes.domain.catalogue.media import SUFFIX_OF, KnownUploads, MediaFacts, uploads_in
 from rushes.domain.errors import InputError, NotFound
@@ -34,6 +35,7 @@ KEPT_AT_ONCE_MAX: Final = 4
 """Uploads of one batch that are stored at the same time."""
 
 PRUNED_AT_ONCE_MAX: Final = 200
+REMOVED_AT_ONCE_MAX: Final = 8
 PATH_CHARACTERS_MAX: Final = 4096
 
 
@@ -284,8 +286,7 @@ class Uploads:
                 uploads.mark_removed_if_expired, now_ms=self._now_ms(), limit=PRUNED_AT_ONCE_MAX
             )
             while removed := await self._database.read(uploads.removed_uploads, limit=PRUNED_AT_ONCE_MAX):
-                for _upload_id, object_key in removed:
-                    await self._objects.remove(object_key)
+                await at_once(REMOVED_AT_ONCE_MAX, [key for _, key in removed], self._objects.remove)
                 await self._database.transact(uploads.forget_bytes, removed)
             count += marked
             if marked < PRUNED_AT_ONCE_MAX:

@@ -111,7 +111,7 @@ class Opened:
         """Release the connections to providers, and close the database."""
         for providers in self._providers:
             await providers.close()
-        self.close()
+        await asyncio.to_thread(self.close)  # a second signal is still heard meanwhile
 
     def acted(
         self,

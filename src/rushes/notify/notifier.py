@@ -6,7 +6,6 @@ was never recorded runs out and is taken again. So each event arrives at least o
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,6 +15,7 @@ from sqlalchemy import Connection
 from standardwebhooks import Webhook
 
 from rushes import telemetry
+from rushes.concurrency import until_stopped
 from rushes.domain.errors import RushesError, StoreError
 from rushes.domain.notation import iso_time
 from rushes.files.guard.client import Answer, GuardedHttp
@@ -36,6 +36,9 @@ CLAIM_SECONDS: Final = 60.0
 
 IDLE_SECONDS: Final = 0.4
 """How often the notifier looks for events and due deliveries."""
+
+CLAIM_ANSWER_SECONDS_MAX: Final = 1.0
+"""How long a stopping notifier waits for what it just asks of the database; a claim runs out by itself."""
 
 DELIVERIES_AT_ONCE_MAX: Final = 64
 DELIVERIES_AT_ONCE_PER_ENDPOINT_MAX: Final = 8
@@ -111,8 +114,15 @@ class Notifier:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Fan out and send until `stop` is set, then let what is under way end."""
-        upkeep_at = 0.0
-        now = asyncio.get_running_loop().time
+        await until_stopped(stop, self._send_until(stop), grace_seconds=CLAIM_ANSWER_SECONDS_MAX)
+        if self._sending:
+            _, late = await asyncio.wait(set(self._sending), timeout=self._timeout_seconds)
+            for task in late:  # their claims run out, and another process tries again
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _send_until(self, stop: asyncio.Event) -> None:
+        now, upkeep_at = asyncio.get_running_loop().time, 0.0
         while not stop.is_set():
             try:
                 if now() >= upkeep_at:
@@ -127,13 +137,7 @@ class Notifier:
                 log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
                 busy = False
             if not busy:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(IDLE_SECONDS):
-                        await stop.wait()
-        if self._sending:
-            _, late = await asyncio.wait(set(self._sending), timeout=self._timeout_seconds)
-            for task in late:  # their claims run out, and another process tries again
-                task.cancel()
+                await until_stopped(stop, asyncio.sleep(IDLE_SECONDS))
 
     async def fan_out(self) -> int:
         """Make deliveries of new events, of batches' own addresses and of one account's endpoints.

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from rushes import telemetry
+from rushes.concurrency import until_stopped
 from rushes.domain.errors import ArchiveUnavailable, StoreError
 from rushes.files.archive import Archiver
 from rushes.files.judge.asking import Asking
@@ -27,19 +28,25 @@ BESIDE_SECONDS_MIN = 1.0
 log = telemetry.logger()
 
 
-async def _prune(uploads: Uploads, seconds_max: float | None = None) -> None:
+async def _prune(uploads: Uploads) -> None:
+    """Remove uploads that have expired and that no open batch needs. Raises `StoreError`."""
     try:
-        async with asyncio.timeout(seconds_max):
-            removed = await uploads.prune()
-    except TimeoutError:
-        log.info(telemetry.UPLOADS_PRUNED, error="ended before all that has expired was removed")
+        removed = await uploads.prune()
     except ArchiveUnavailable as error:  # as long as it is away, nothing is removed
         log.error(telemetry.ARCHIVE_TROUBLE, error=error.message)
-    except StoreError as error:
-        log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
     else:
         if removed:
             log.info(telemetry.UPLOADS_PRUNED, uploads=removed)
+
+
+async def _keep_pruned(uploads: Uploads) -> None:
+    """The same now and then, until cancelled: what was interrupted is ended by the next call."""
+    while True:
+        try:
+            await _prune(uploads)
+        except StoreError as error:
+            log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
+        await asyncio.sleep(UPLOADS_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class WorkerProcess:
                 if self.keeper is not None:
                     group.create_task(self.keeper.run(stop))
                 if self.uploads is not None:
-                    group.create_task(self._keep_uploads_pruned(self.uploads, stop))
+                    group.create_task(until_stopped(stop, _keep_pruned(self.uploads)))
                 if self.asking is not None:
                     group.create_task(self.asking.run(stop))
                 if self.frames is not None:
@@ -74,55 +81,51 @@ class WorkerProcess:
         finally:
             await self.close()
 
-    async def _keep_uploads_pruned(self, uploads: Uploads, stop: asyncio.Event) -> None:
-        """Remove expired uploads that no open batch needs, now and then."""
-        while not stop.is_set():
-            await _prune(uploads)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(UPLOADS_SECONDS):
-                    await stop.wait()
-
     async def tick(
         self, *, budget_seconds: float = 25.0, tasks_max: int = 200, stop: asyncio.Event | None = None
     ) -> TickReport:
-        """One bounded pass of the worker, then one over due files; both end soon once `stop` is set."""
+        """One bounded pass of the worker, then one over due files, and so on.
+
+        What is under way ends soon once `stop` is set, and nothing more is started.
+        """
+        now, stop = asyncio.get_running_loop().time, stop or asyncio.Event()
+        started = now()
         files_seconds = 0.0 if self.archiver is None else min(TICK_ARCHIVE_SECONDS_MIN, budget_seconds / 2)
-        started = asyncio.get_running_loop().time()
-
-        def left_seconds() -> float:
-            return budget_seconds - (asyncio.get_running_loop().time() - started)
-
         try:
             report = await tick(
                 self.worker, budget_seconds=budget_seconds - files_seconds, tasks_max=tasks_max, stop=stop
             )
-            if self.uploads is not None and report.ok:
-                await _prune(self.uploads, max(left_seconds() - files_seconds, BESIDE_SECONDS_MIN))
-            if self.archiver is not None and report.ok and not (stop is not None and stop.is_set()):
-                await self._fetch_files(report, max(left_seconds(), files_seconds), tasks_max, stop)
-            if self.asking is not None and report.ok:
-                await self.asking.tick(budget_seconds=max(0.0, left_seconds()))
-            if self.frames is not None and report.ok:
-                await self.frames.tick(budget_seconds=max(left_seconds(), BESIDE_SECONDS_MIN))
-            report.duration_ms = int((budget_seconds - left_seconds()) * 1000)
+            if report.ok and not stop.is_set():
+                rest = self._rest_of_a_pass(report, started + budget_seconds, files_seconds, tasks_max)
+                try:
+                    await until_stopped(stop, rest)
+                except StoreError as error:
+                    log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
+                    report.ok = False
+            report.duration_ms = int((now() - started) * 1000)
         finally:
             await self.close()
         return report
 
-    async def _fetch_files(
-        self, report: TickReport, seconds: float, files_max: int, stop: asyncio.Event | None
+    async def _rest_of_a_pass(
+        self, report: TickReport, ends_at: float, files_seconds: float, files_max: int
     ) -> None:
-        assert self.archiver is not None
-        fetching = asyncio.create_task(self.archiver.tick(budget_seconds=seconds, files_max=files_max))
-        stopping = asyncio.create_task((stop or asyncio.Event()).wait())
-        await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (stopping, fetching):  # what is being fetched then is ended by its own bounds
-            task.cancel()
-        try:
-            report.archive = await fetching
-        except (StoreError, asyncio.CancelledError) as error:
-            log.warning(telemetry.DATABASE_TROUBLE, error=str(error) or "the pass over files was cut short")
-            report.ok = False
+        """Expired uploads, due files, the judge's questions, last frames. Raises `StoreError`."""
+
+        def left() -> float:
+            return ends_at - asyncio.get_running_loop().time()
+
+        if self.uploads is not None:
+            with contextlib.suppress(TimeoutError):  # the next pass removes the rest
+                async with asyncio.timeout(max(left() - files_seconds, BESIDE_SECONDS_MIN)):
+                    await _prune(self.uploads)
+        if self.archiver is not None:
+            seconds = max(left(), files_seconds)
+            report.archive = await self.archiver.tick(budget_seconds=seconds, files_max=files_max)
+        if self.asking is not None:
+            await self.asking.tick(budget_seconds=left())
+        if self.frames is not None:
+            await self.frames.tick(budget_seconds=max(left(), BESIDE_SECONDS_MIN))
 
     async def close(self) -> None:
         """Release the connections to file hosts, to the judge, and to hosts that providers had before."""

@@ -13,6 +13,7 @@ from functools import partial
 import msgspec
 
 from rushes import telemetry
+from rushes.concurrency import until_stopped
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.errors import StoreError
 from rushes.domain.polling.schedule import PollSchedule
@@ -161,7 +162,7 @@ class Worker:
                 self.start_anew()
 
     async def _run_under_one_lease(self, stop: asyncio.Event) -> None:
-        if not await self.register(stop):
+        if not await until_stopped(stop, self.register(stop)):
             return
         log.info(telemetry.WORKER_STARTED, worker_id=self.worker_id)
         lanes = self.lanes.values()

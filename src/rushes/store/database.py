@@ -27,8 +27,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from rushes.domain.errors import DatabaseBusy, DatabaseUnreachable, SettingsError
 from rushes.store.connections.bounds import (
     ANSWER_SECONDS,
+    CLOSE_SECONDS_MAX,
     LEASES_BY_ITS_CLOCK,
     TRANSACTION_SECONDS_MAX,
+    Closing,
     deadline_of_this_thread,
     until,
 )
@@ -88,6 +90,7 @@ class Database:
         self.dialect = backend
         self.url = parsed
         self._statement_seconds = self._seconds_max = seconds_max
+        self._closing = Closing()
         self._checkpoints: Checkpoints | None = None
         self._writers: ThreadPoolExecutor | None = None
         self._readers: ThreadPoolExecutor | None = None
@@ -201,17 +204,24 @@ class Database:
         deadline = time.monotonic() + seconds  # the wait for a thread counts
         try:
             async with asyncio.timeout(seconds + ANSWER_SECONDS) as timeout:
-                return await running(executor, partial(_by, deadline, call))
+                return await running(executor, partial(self._by, deadline, call))
         except TimeoutError:
             if not timeout.expired():
                 raise
             raise DatabaseUnreachable(_OUT_OF_TIME) from None  # not even a thread came back
 
+    def _by(self, deadline: float, call: Callable[[], T]) -> T:
+        """Run it, if there is time left; what it asks of the database ends at the deadline."""
+        if time.monotonic() >= deadline:
+            raise DatabaseBusy("the database did not take a transaction in time; try again")
+        with until(deadline, self._closing):
+            return call()
+
     def _bounded(self) -> contextlib.AbstractContextManager[None]:
         """Until the deadline of this transaction, the one that its caller has set if there is one."""
         if self.dialect == "sqlite" or deadline_of_this_thread() is not None:
             return contextlib.nullcontext()
-        return until(time.monotonic() + self._seconds_max + ANSWER_SECONDS)
+        return until(time.monotonic() + self._seconds_max + ANSWER_SECONDS, self._closing)
 
     @property
     def _allows_long_statements(self) -> bool:
@@ -238,7 +248,8 @@ class Database:
             raise store_error(DBAPIError("", None, error)) from error
 
     def close(self) -> None:
-        """Finish what runs, close the connections."""
+        """Finish what runs, for `CLOSE_SECONDS_MAX` at most on PostgreSQL, and close the connections."""
+        self._closing.at = time.monotonic() + CLOSE_SECONDS_MAX
         for executor in (self._writers, self._readers):
             if executor is not None:
                 executor.shutdown(wait=True)
@@ -413,14 +424,6 @@ def update_returning(
     rows = rows_at_once(connection, columns, f"FROM {source}, {table} WHERE {where}", parameters)
     connection.execute(statement(update), parameters)
     return rows
-
-
-def _by(deadline: float, call: Callable[[], T]) -> T:
-    """Run it, if there is time left; what it asks of the database ends at the deadline."""
-    if time.monotonic() >= deadline:
-        raise DatabaseBusy("the database did not take a transaction in time; try again")
-    with until(deadline):
-        return call()
 
 
 def lease_time(connection: Connection) -> str:

@@ -8,8 +8,9 @@ answer in all of its tries leaves the clip `undecided`.
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +20,8 @@ from sqlalchemy import Connection
 from rushes import telemetry
 from rushes.domain.acceptance.judging import Judgement, read_judgement
 from rushes.domain.acceptance.verdicts import Verdict
-from rushes.domain.errors import ArchiveUnavailable, InputError, NotFound, StoreError
-from rushes.files.due import pass_until, pass_within
+from rushes.domain.errors import ArchiveUnavailable, InputError, NotFound
+from rushes.files.due import Due
 from rushes.files.gate.deciding import OnDecided
 from rushes.files.judge.hooks import Judge, NoJudgement
 from rushes.files.objects import ObjectStore
@@ -35,6 +36,10 @@ CLIPS_AT_ONCE_MAX: Final = 4
 IDLE_SECONDS: Final = 0.4
 CLAIM_SPARE_SECONDS: Final = 30.0
 """How much longer than a question may take its claim lasts."""
+
+QUESTION_SECONDS_MIN: Final = 5.0
+RECORD_SECONDS: Final = 1.0
+"""What a bounded pass has at least for a question, and for recording what came of it."""
 
 UNREACHABLE: Final = "judge:unreachable"
 
@@ -75,7 +80,7 @@ class Asking:
     async def run(self, stop: asyncio.Event) -> None:
         """Ask until `stop` is set; what is under way then is asked again by the next process."""
         try:
-            await pass_until(stop, self.ask_due, idle_seconds=IDLE_SECONDS)
+            await self.due.pass_until(stop, idle_seconds=IDLE_SECONDS)
         finally:
             await self.close()
 
@@ -84,42 +89,43 @@ class Asking:
         await self._judge.close()
 
     async def tick(self, *, budget_seconds: float) -> int:
-        """One bounded pass: ask about some of the clips that wait; how many."""
-        return await pass_within(budget_seconds, self.ask_due)
+        """One bounded pass: ask about some of the clips that wait; how many. Raises `StoreError`.
 
-    async def ask_due(self) -> int:
-        """Ask about some of the clips that wait for it, at the same time; how many."""
+        A question has what is left of the budget, so that one which takes longer counts as not answered; with
+        less than `QUESTION_SECONDS_MIN` none is asked.
+        """
+        seconds = min(self._limits.seconds_max, budget_seconds - RECORD_SECONDS)
+        if seconds < min(self._limits.seconds_max, QUESTION_SECONDS_MIN):
+            return 0
+        return await Due(self._claim, partial(self._ask, seconds_max=seconds)).pass_within(budget_seconds)
+
+    @property
+    def due(self) -> Due[ClipToJudge]:
+        """The clips that wait for the judge, each asked about for as long as a question may take."""
+        return Due(self._claim, partial(self._ask, seconds_max=self._limits.seconds_max))
+
+    async def _claim(self) -> Sequence[ClipToJudge]:
         now_ms = self._now_ms()
         if not await self._database.read(judging.any_due, now_ms):
-            return 0
+            return []
         seconds = self._limits.seconds_max + CLAIM_SPARE_SECONDS
-        clips = await self._database.transact(
+        return await self._database.transact(
             judging.claim_if_due,
             limit=CLIPS_AT_ONCE_MAX,
             now_ms=now_ms,
             claimed_until_ms=now_ms + int(seconds * 1000),
         )
-        async with asyncio.TaskGroup() as group:
-            for clip in clips:
-                group.create_task(self._decide(clip))
-        return len(clips)
 
-    async def _decide(self, clip: ClipToJudge) -> None:
+    async def _ask(self, clip: ClipToJudge, *, seconds_max: float) -> None:
         try:
-            await self._ask(clip)
-        except StoreError as error:  # it is asked about again when its claim ends
-            log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
-
-    async def _ask(self, clip: ClipToJudge) -> None:
-        try:
-            judgement = await self._judgement(clip)
+            judgement = await self._judgement(clip, seconds_max)
         except NoJudgement as error:
             await self._failed(clip, error.message)
             return
         verdict, reasons = judgement.outcome(clip.score_min)
         await self._record(clip, verdict, reasons, judgement.score_ppm)
 
-    async def _judgement(self, clip: ClipToJudge) -> Judgement:
+    async def _judgement(self, clip: ClipToJudge, seconds_max: float) -> Judgement:
         """What the judge says of the clip. Raises `NoJudgement`."""
         item_id = f"{clip.batch_public_id}-{clip.item_index}"
         document: dict[str, Any] = {
@@ -137,7 +143,7 @@ class Asking:
             if path is not None:
                 document["video_path"] = str(path)
             answer = await self._judge.ask(
-                document, message_id=f"clip_{clip.task_id}", seconds_max=self._limits.seconds_max
+                document, message_id=f"clip_{clip.task_id}", seconds_max=seconds_max
             )
         try:
             judgement = read_judgement(answer, item_id=item_id)

@@ -13,7 +13,7 @@ from typing import Final
 from rushes import telemetry
 from rushes.domain.errors import ArchiveUnavailable, NotFound, StoreError
 from rushes.files.chains.last_frame import last_frame_of
-from rushes.files.due import pass_until, pass_within
+from rushes.files.due import Due
 from rushes.files.objects import ObjectStore
 from rushes.files.uploads import Uploads, check_bytes
 from rushes.files.video_check import BadFile
@@ -57,27 +57,27 @@ class LastFrames:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Go on until `stop` is set; what is under way then is done again by the next process."""
-        await pass_until(stop, self.do_ready, idle_seconds=IDLE_SECONDS)
+        await self.due.pass_until(stop, idle_seconds=IDLE_SECONDS)
 
     async def tick(self, *, budget_seconds: float) -> int:
-        """One bounded pass; returns how many tries it has dealt with."""
-        return await pass_within(budget_seconds, self.do_ready)
+        """One bounded pass; returns how many tries it has dealt with. Raises `StoreError`."""
+        return await self.due.pass_within(budget_seconds)
 
-    async def do_ready(self) -> int:
-        """Deal with some of the tries that are ready: give their frame, or end who waits for it; how many."""
+    @property
+    def due(self) -> Due[EndedTry]:
+        """The tries that are ready: each gives its frame, or ends who waits for it."""
+        return Due(self._claim, self._decide)
+
+    async def _claim(self) -> Sequence[EndedTry]:
         now_ms = self._now_ms()
         if not await self._database.read(last_frames.any_ready, now_ms):
-            return 0
-        ended = await self._database.transact(
+            return []
+        return await self._database.transact(
             last_frames.claim_if_ready,
             limit=TRIES_AT_ONCE_MAX,
             now_ms=now_ms,
             claimed_until_ms=now_ms + int(CLAIM_SECONDS * 1000),
         )
-        async with asyncio.TaskGroup() as group:
-            for each in ended:
-                group.create_task(self._decide(each))
-        return len(ended)
 
     async def _decide(self, ended: EndedTry) -> None:
         try:
@@ -87,8 +87,6 @@ class LastFrames:
                 await self._give(ended)
         except (ArchiveUnavailable, LookupError, OSError) as error:  # OSError: a full disk
             await self._look_again(ended, str(error))
-        except StoreError as error:  # the claim runs out
-            log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
 
     async def _give(self, ended: EndedTry) -> None:
         if not can_decode():

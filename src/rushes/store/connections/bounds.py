@@ -1,8 +1,11 @@
 """How long what a database is asked may take."""
 
 import contextlib
+import math
+import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final
 
 TRANSACTION_SECONDS_MAX: Final = 20.0
@@ -31,19 +34,37 @@ KEEPALIVES_MAX: Final = 3
 LEASES_BY_ITS_CLOCK: Final = "rushes_leases_by_its_clock"
 """The execution option of a database whose leases go by its own clock."""
 
-_deadline: ContextVar[float | None] = ContextVar("rushes_database_deadline", default=None)
+CLOSE_SECONDS_MAX: Final = 2.0
+"""How long closing a database waits for transactions under way; a connect keeps its own bound."""
+
+
+@dataclass(slots=True)
+class Closing:
+    """The monotonic time at which everything that is asked of a database must have ended."""
+
+    at: float = math.inf
+
+
+_deadline: ContextVar[tuple[float, Closing] | None] = ContextVar("rushes_database_deadline", default=None)
 
 
 @contextlib.contextmanager
-def until(deadline: float) -> Iterator[None]:
-    """What this thread asks of PostgreSQL ends at `deadline` of the monotonic clock."""
-    token = _deadline.set(deadline)
+def until(deadline: float, closing: Closing) -> Iterator[None]:
+    """What this thread asks of PostgreSQL ends at `deadline` (monotonic), or when the database is closed."""
+    token = _deadline.set((deadline, closing))
     try:
         yield
     finally:
         _deadline.reset(token)
 
 
+def is_over() -> bool:
+    """Whether the transaction under way must have ended by now."""
+    deadline = deadline_of_this_thread()
+    return deadline is not None and time.monotonic() >= deadline
+
+
 def deadline_of_this_thread() -> float | None:
     """The monotonic time at which the transaction under way must have ended; None outside of one."""
-    return _deadline.get()
+    found = _deadline.get()
+    return None if found is None else min(found[0], found[1].at)

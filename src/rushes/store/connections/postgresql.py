@@ -24,6 +24,7 @@ from rushes.store.connections.bounds import (
     PING_SECONDS,
     POOL_SECONDS_MAX,
     deadline_of_this_thread,
+    is_over,
 )
 
 T = TypeVar("T")
@@ -38,17 +39,16 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     def wait(self, gen: Generator[Any, Any, T], *arguments: Any, **options: Any) -> T:
         """As psycopg's; at the deadline the connection is closed and `OperationalError` raised."""
-        deadline = deadline_of_this_thread()
-        bounded = gen if deadline is None else self._bounded(gen, deadline)
+        bounded = gen if deadline_of_this_thread() is None else self._bounded(gen)
         return super().wait(bounded, *arguments, **options)
 
-    def _bounded(self, gen: Generator[Any, Any, T], deadline: float) -> Generator[Any, Any, T]:
+    def _bounded(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         """The same exchange with the server; psycopg wakes it several times a second, ready or not."""
         try:
             wanted = next(gen)
             while True:
                 ready = yield wanted
-                if not ready and time.monotonic() >= deadline:
+                if not ready and is_over():
                     gen.close()
                     self.pgconn.finish()
                     raise psycopg.OperationalError(OVERTIME)
