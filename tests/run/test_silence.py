@@ -367,14 +367,16 @@ def test_a_stopping_notifier_waits_for_no_more_than_a_webhook(proxy: tuple[Silen
     assert asyncio.run(scenario()) < 1.0 + 2.0 + LATE_SECONDS
 
 
-def test_closing_a_database_waits_for_no_answer(proxy: tuple[SilentProxy, str]) -> None:
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_closing_a_database_waits_for_no_answer(proxy: tuple[SilentProxy, str], is_connected: bool) -> None:
     def look(connection: Connection) -> None:
         connection.exec_driver_sql("SELECT 1").all()
 
     async def scenario() -> float:
         silent, url = proxy
         database = Database(url)
-        await database.transact(look)
+        if is_connected:
+            await database.transact(look)
         silent.hush()
         asking = asyncio.create_task(database.transact(look))
         await asyncio.sleep(0.2)

@@ -35,7 +35,7 @@ LEASES_BY_ITS_CLOCK: Final = "rushes_leases_by_its_clock"
 """The execution option of a database whose leases go by its own clock."""
 
 CLOSE_SECONDS_MAX: Final = 2.0
-"""How long closing a database waits for transactions under way; a connect keeps its own bound."""
+"""How long closing a database waits for transactions and connects under way."""
 
 
 @dataclass(slots=True)

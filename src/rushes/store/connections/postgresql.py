@@ -8,8 +8,8 @@ too long (`statement_timeout`), the kernel gives up a peer that acknowledges not
 
 import math
 import time
-from collections.abc import Generator, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Final, Self, TypeVar
 
 import psycopg
 from sqlalchemy import URL, Engine, create_engine, event
@@ -39,23 +39,32 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     def wait(self, gen: Generator[Any, Any, T], *arguments: Any, **options: Any) -> T:
         """As psycopg's; at the deadline the connection is closed and `OperationalError` raised."""
-        bounded = gen if deadline_of_this_thread() is None else self._bounded(gen)
-        return super().wait(bounded, *arguments, **options)
+        if deadline_of_this_thread() is not None:
+            gen = _while_there_is_time(gen, give_up=self.pgconn.finish)
+        return super().wait(gen, *arguments, **options)
 
-    def _bounded(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        """The same exchange with the server; psycopg wakes it several times a second, ready or not."""
-        try:
-            wanted = next(gen)
-            while True:
-                ready = yield wanted
-                if not ready and is_over():
-                    gen.close()
-                    self.pgconn.finish()
-                    raise psycopg.OperationalError(OVERTIME)
-                wanted = gen.send(ready)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+    @classmethod
+    def _connect_gen(cls, conninfo: str = "") -> Generator[Any, Any, Self]:
+        """As psycopg's, which has no other place to end a connect before libpq's whole seconds are over."""
+        return _while_there_is_time(super()._connect_gen(conninfo))
+
+
+def _while_there_is_time(
+    gen: Generator[Any, Any, T], *, give_up: Callable[[], None] = lambda: None
+) -> Generator[Any, Any, T]:
+    """The same exchange with the server; psycopg wakes it several times a second, ready or not."""
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if not ready and is_over():
+                gen.close()
+                give_up()
+                raise psycopg.OperationalError(OVERTIME)
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 def postgresql_engine(
