@@ -43,6 +43,7 @@ def worker(
     from rushes.cli.memory import long_lived
     from rushes.cli.session import configure_logs, opened, run_async, stop_on_signals
     from rushes.cli.show import print_json
+    from rushes.concurrency import until_stopped
 
     async def work() -> None:
         async with opened(creates=True) as rushes:
@@ -53,7 +54,7 @@ def worker(
                 async with asyncio.TaskGroup() as group:
                     group.create_task(process.run(stop.event))
                     if until_idle:
-                        group.create_task(_stop_when_idle(rushes, stop.event))
+                        group.create_task(until_stopped(stop.event, _stop_when_idle(rushes, stop.event)))
         if json:
             print_json(
                 {
