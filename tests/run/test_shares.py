@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from rushes.domain.errors import DatabaseBusy
+from rushes.domain.errors import DatabaseBusy, DatabaseUnreachable
+from rushes.money.settle import Group
+from rushes.run.adopt import Adoption
 from rushes.run.lane.lane import Lane
 from rushes.run.lane.remote_task import NEVER, ModelTimes, RemoteTask
 from rushes.run.shares import Shares
+from rushes.run.unconfirmed import Unconfirmed
 from rushes.store import workers
 from rushes.store.database import Database
 from rushes.store.workers import JOINING, Standing, Survey
@@ -72,13 +75,30 @@ class WaitingDatabase:
         return await self._database.transact(function, *args, **kwargs)
 
 
-def _stage(database: Database) -> tuple[Books, Lane, list[Standing]]:
+class LosingDatabase:
+    """A database whose answer to the first release is lost: it was committed, or was not."""
+
+    def __init__(self, database: Database, *, is_committed: bool) -> None:
+        self._database, self._is_committed = database, is_committed
+        self.asked = 0
+
+    async def transact(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.asked += 1
+        if self.asked > 1:
+            return await self._database.transact(function, *args, **kwargs)
+        if self._is_committed:
+            await self._database.transact(function, *args, **kwargs)
+        raise DatabaseUnreachable("the connection was cut")
+
+
+def _stage(database: Database, *, named: int = TASKS) -> tuple[Books, Lane, list[Standing]]:
+    """Of the tasks that are polled, the database knows the remote ids of the first `named`."""
     books = Books(database)
     account = books.account()
     books.grant(account, 10_000)
     books.accept(account, [5] * TASKS)
     claimed = books.claim()
-    books.name(claimed)
+    books.name(claimed[:named])
     books.worker("worker-2")
     lane = Lane(simulated_provider(), context_of(database))
     for task in claimed:
@@ -160,6 +180,69 @@ def test_a_task_adopted_again_before_its_release_was_answered_is_still_polled(da
         assert not any(task.settling for task in lane.attempts.polled.values())
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_release_whose_answer_was_lost_leaves_each_task_with_one_worker(
+    database: Database, is_committed: bool
+) -> None:
+    """Only the database knows whose they are. Polled here all the same, they would also be another's."""
+
+    async def play() -> None:
+        books, lane, standings = _stage(database)
+        losing = LosingDatabase(database, is_committed=is_committed)
+        shares = _shares(losing, books, lane)
+        adoption = Adoption(context_of(database, now_ms=lambda: books.now_ms), {PROVIDER: lane})
+        async with _giving_away(shares, standings):
+            while not lane.attempts.is_in_doubt:
+                await asyncio.sleep(0.01)
+            await adoption.adopt(tasks_max=0)
+            assert len(lane.attempts.polled) == (TASKS / 2 if is_committed else TASKS)
+            assert not any(task.settling for task in lane.attempts.polled.values())
+            assert not lane.attempts.adrift
+            while len(lane.attempts.polled) > TASKS / 2:  # what was not given away then is given away next
+                shares.keep(standings, asyncio.get_running_loop().time())
+                await asyncio.sleep(0.01)
+        adopted = await database.transact(
+            workers.adopt, "worker-2", providers=[PROVIDER], now_ms=books.now_ms, limit=TASKS
+        )
+        assert len(adopted) == TASKS / 2
+        assert {task.task_id for task in adopted}.isdisjoint(lane.attempts.polled)
+
+    asyncio.run(play())
+
+
+def test_a_task_is_followed_whose_remote_id_is_stored_after_the_answer_to_its_release_was_lost(
+    database: Database,
+) -> None:
+    """The database does not give it away, and does not say yet that it is at its provider either."""
+
+    async def play() -> None:
+        books, lane, standings = _stage(database, named=TASKS - 1)
+        (late,) = books.rows("SELECT id FROM video_tasks ORDER BY id DESC LIMIT 1")
+        context = context_of(database, now_ms=lambda: books.now_ms)
+        shares = _shares(LosingDatabase(database, is_committed=True), books, lane)
+        async with _giving_away(shares, standings):
+            while not lane.attempts.is_in_doubt:
+                await asyncio.sleep(0.01)
+        await Adoption(context, {PROVIDER: lane}).adopt(tasks_max=0)
+        assert list(lane.attempts.unconfirmed) == [late["id"]]
+        books.apply(Group(accepted=[(late["id"], 1, "remote-late")]))
+        await Unconfirmed(context, {PROVIDER: lane}).follow_up()
+        assert lane.attempts.polled[late["id"]].remote_task_id == "remote-late"
+
+    asyncio.run(play())
+
+
+def test_a_worker_that_stops_during_a_release_leaves_no_task_paused(database: Database) -> None:
+    async def play() -> None:
+        async with _waiting(database) as scene:
+            assert any(task.settling for task in scene.lane.attempts.polled.values())
+        while any(task.settling for task in scene.lane.attempts.polled.values()):
+            await asyncio.sleep(0.01)
+        assert len(scene.lane.attempts.polled) == TASKS / 2, "the rest may be another's"
+
+    asyncio.run(asyncio.wait_for(play(), 20))
 
 
 def test_a_renewal_does_not_wait_for_what_is_given_away_and_the_next_gives_nothing(

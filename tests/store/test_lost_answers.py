@@ -1,7 +1,7 @@
-"""A claim or an adoption whose answer was lost may be committed later than its worker looks for it.
+"""A claim, an adoption or a release whose answer was lost may be committed after its worker looks for it.
 
 That is how PostgreSQL treats a commit that was on its way when the connection was cut. The look must wait
-for it, or the tasks would be the worker's without its knowing, until it dies.
+for it, or the tasks would be the worker's without its knowing, until it dies, or also another's.
 """
 
 import threading
@@ -74,3 +74,21 @@ def test_an_adoption_that_is_committed_late_is_found_when_its_worker_looks(books
     found = books.database.run_reading(workers.owned_in_flight, "worker-2", providers=[PROVIDER])
     adopting.join()
     assert len(found) == 3
+
+
+def test_what_a_release_gives_away_late_is_not_its_workers_when_it_looks(books: Books) -> None:
+    claimed = books.claim()
+    books.name(claimed)
+    releasing = committed_late(
+        books,
+        lambda connection: workers.release_share_if_owned(
+            connection,
+            [(task.task_id, task.attempt) for task in claimed],
+            provider=PROVIDER,
+            worker_id=WORKER,
+            now_ms=books.now_ms,
+        ),
+    )
+    found = books.database.run_reading(workers.owned_in_flight, WORKER, providers=[PROVIDER])
+    releasing.join()
+    assert found == []

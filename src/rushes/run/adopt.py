@@ -92,7 +92,8 @@ class Adoption:
         """Work on the tasks that are this worker's and that it does not know of.
 
         Their adoption was committed although the database's answer was lost, they became known at the moment
-        when they were given up, or the database refused their ends. Nobody else would ever look after them.
+        when they were given up, the database refused their ends, or the answer to their release was lost,
+        and it was not committed. Nobody else would ever look after them.
         """
         self._set_doubt(False)
         adrift = set[tuple[int, int]]().union(*(lane.attempts.adrift for lane in self._lanes.values()))

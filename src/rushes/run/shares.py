@@ -12,12 +12,12 @@ are at most the whole.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
 from rushes import telemetry
-from rushes.domain.errors import StoreError
+from rushes.domain.errors import DatabaseUnreachable, StoreError
 from rushes.providers.base import ProviderLimits
 from rushes.run.lane.lane import Lane
 from rushes.store import workers
@@ -255,34 +255,45 @@ class Shares:
         return released
 
     async def _release(self, lane: Lane, count: int) -> int:
-        polled, poller = lane.attempts.polled, lane.poller
-        newest = (task for task in reversed(polled.values()) if poller.may_pause(task))
-        given = list(islice(newest, count))
-        for task in given:
+        """Give the newest tasks away; returns how many went. Raises `StoreError`.
+
+        Whether a release whose answer was lost was committed, only the database knows: its tasks are
+        forgotten here, and those that are still this worker's are recalled (`run/adopt.py`).
+        """
+        attempts, poller, name = lane.attempts, lane.poller, lane.provider.name
+        newest = (task for task in reversed(attempts.polled.values()) if poller.may_pause(task))
+        given = {task.task_id: task for task in islice(newest, count)}
+        rows = [(task.task_id, task.attempt) for task in given.values()]
+        for task in given.values():
             poller.pause(task)  # what it came to now would be stored by nobody
-        name = lane.provider.name
         self._leaving[name] = len(given)
-        released: Sequence[int] = ()
+        gone = set[int]()
         try:
-            released = await self._database.transact(
-                workers.release_share_if_owned,
-                [(task.task_id, task.attempt) for task in given],
-                provider=name,
-                worker_id=self._worker_id,
-                now_ms=self._now_ms(),
+            gone = set(
+                await self._database.transact(
+                    workers.release_share_if_owned,
+                    rows,
+                    provider=name,
+                    worker_id=self._worker_id,
+                    now_ms=self._now_ms(),
+                )
             )
+        except (DatabaseUnreachable, asyncio.CancelledError):
+            gone = set(given)
+            attempts.adrift.update(rows)  # also where the database does not know the remote id yet
+            attempts.is_in_doubt = True
+            raise
         finally:
             self._leaving[name] = 0
-            gone = set(released)
-            for task in given:
+            for task_id, task in given.items():
                 # this worker may have adopted it again before the database's answer to the release was here
-                if polled.get(task.task_id) is not task:
+                if attempts.polled.get(task_id) is not task:
                     continue
-                if task.task_id in gone:
-                    poller.forget(task.task_id)
+                if task_id in gone:
+                    poller.forget(task_id)
                 else:
                     poller.resume(task)
-        return len(released)
+        return len(gone)
 
 
 def _is_limited(limits: ProviderLimits) -> bool:

@@ -23,7 +23,8 @@ class Attempts:
 
     A task has two entries only while the end of an earlier attempt has been committed and not yet answered
     for. `is_in_doubt` says that there may be attempts of this worker in the database which are not here;
-    `adrift` are some of them, `(task_id, attempt)`: the database has refused their ends.
+    `adrift` are some of them, `(task_id, attempt)`: the database has refused their ends, or the answer to
+    their release was lost.
     """
 
     __slots__ = ("adrift", "claimed", "is_in_doubt", "polled", "sending", "unconfirmed")
