@@ -91,6 +91,21 @@ class LosingDatabase:
         raise DatabaseUnreachable("the connection was cut")
 
 
+class SlowReading:
+    """A database whose answer to what a worker owns is late."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.has_read, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def read(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        result = await self._database.read(function, *args, **kwargs)
+        if function is workers.owned_in_flight:
+            self.has_read.set()
+            await self.answers.wait()
+        return result
+
+
 def _stage(database: Database, *, named: int = TASKS) -> tuple[Books, Lane, list[Standing]]:
     """Of the tasks that are polled, the database knows the remote ids of the first `named`."""
     books = Books(database)
@@ -210,6 +225,29 @@ def test_a_release_whose_answer_was_lost_leaves_each_task_with_one_worker(
         assert {task.task_id for task in adopted}.isdisjoint(lane.attempts.polled)
 
     asyncio.run(play())
+
+
+def test_a_recall_does_not_bring_back_what_is_released_meanwhile(database: Database) -> None:
+    """Its answer may be older than the release: the tasks would be polled here and where they are adopted."""
+
+    async def play() -> None:
+        books, lane, standings = _stage(database)
+        reading = SlowReading(database)
+        shares = _shares(database, books, lane)
+        adoption = Adoption(context_of(reading, now_ms=lambda: books.now_ms), {PROVIDER: lane})
+        lane.attempts.is_in_doubt = True
+        adopting = asyncio.create_task(adoption.adopt(tasks_max=0, shares=shares))
+        await reading.has_read.wait()
+        async with _giving_away(shares, standings):
+            await asyncio.sleep(0.2)  # as long as a release takes
+            reading.answers.set()
+            await adopting
+            while len(lane.attempts.polled) > TASKS / 2:
+                await asyncio.sleep(0.01)
+        owned = books.rows("SELECT id FROM video_tasks WHERE worker_id = :me", me=WORKER)
+        assert set(lane.attempts.polled) == {row["id"] for row in owned}
+
+    asyncio.run(asyncio.wait_for(play(), 20))
 
 
 def test_a_task_is_followed_whose_remote_id_is_stored_after_the_answer_to_its_release_was_lost(

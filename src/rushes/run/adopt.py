@@ -1,5 +1,6 @@
 """Adoption: the tasks of dead workers, and those of this worker's own that it does not know of."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from rushes import telemetry
@@ -31,7 +32,8 @@ class Adoption:
         """
         database, now_ms = self._context.database, self._context.now_ms
         if any(lane.attempts.is_in_doubt for lane in self._lanes.values()):
-            await self._recall()
+            async with contextlib.nullcontext() if shares is None else shares.ownership_lock:
+                await self._recall()
         if not await database.read(workers.any_dead, self._context.worker_id, now_ms=now_ms()):
             if shares is not None:
                 shares.nothing_is_free()

@@ -87,7 +87,11 @@ def _part(per_second: float | None, parts: int, rank: int) -> float | None:
 
 
 class Shares:
-    """Keeps one worker to its shares."""
+    """Keeps one worker to its shares.
+
+    Whoever reads which tasks are this worker's holds `ownership_lock`, as giving some away does: of an answer
+    that is older than a release, the released tasks would be followed again.
+    """
 
     def __init__(
         self,
@@ -101,6 +105,7 @@ class Shares:
         self._worker_id = worker_id
         self._now_ms = now_ms
         self._lanes = lanes
+        self.ownership_lock = asyncio.Lock()
         self._waits_until: float | None = None
         self._standings: list[Standing] = []
         self._renewed = asyncio.Event()
@@ -171,7 +176,9 @@ class Shares:
         while True:
             await self._next_renewal()
             try:
-                if await self._give_away_now(self._standings):
+                async with self.ownership_lock:
+                    count = await self._give_away_now(self._standings)
+                if count:
                     await self._next_renewal()  # those who take it say so first
             except StoreError as error:
                 log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
