@@ -11,7 +11,6 @@ are at most the whole.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -109,15 +108,20 @@ class Shares:
         self._waits_until: float | None = None
         self._standings: list[Standing] = []
         self._renewed = asyncio.Event()
-        self._leaving: Counter[str] = Counter()
         self._left_over: dict[str, tuple[int, int]] = {}
 
     def counts(self) -> dict[str, int]:
-        """Tasks in flight by provider, as the other workers read them; `JOINING` while it takes none."""
-        return {
-            name: JOINING if self._waits(lane) else len(lane.attempts.polled) - self._leaving[name]
-            for name, lane in self._lanes.items()
-        }
+        """Tasks in flight by provider, as the other workers read them; `JOINING` while it takes none.
+
+        While tasks change hands their number is left out: what is released is subtracted in its transaction.
+        """
+        counts = {}
+        for name, lane in self._lanes.items():
+            if self._waits(lane):
+                counts[name] = JOINING
+            elif not self.ownership_lock.locked() and not lane.attempts.is_in_doubt:
+                counts[name] = len(lane.attempts.polled)
+        return counts
 
     def counts_at_first(self) -> dict[str, int]:
         """What the worker registers with, before it knows whether others live."""
@@ -273,7 +277,6 @@ class Shares:
         rows = [(task.task_id, task.attempt) for task in given.values()]
         for task in given.values():
             poller.pause(task)  # what it came to now would be stored by nobody
-        self._leaving[name] = len(given)
         gone = set[int]()
         try:
             gone = set(
@@ -291,7 +294,6 @@ class Shares:
             attempts.is_in_doubt = True
             raise
         finally:
-            self._leaving[name] = 0
             for task_id, task in given.items():
                 # this worker may have adopted it again before the database's answer to the release was here
                 if attempts.polled.get(task_id) is not task:

@@ -129,7 +129,11 @@ def renew_lease_if_alive(
     holds: Mapping[str, int],
     now_ms: int,
 ) -> list[Standing] | None:
-    """Extend the lease; all live workers, or None when another worker has declared this one dead."""
+    """Extend the lease; all live workers, or None when another worker has declared this one dead.
+
+    Of a provider that `holds` leaves out, others read what they read before.
+    """
+    before = _held(connection, worker_id)
     result = connection.execute(
         statement(
             f"UPDATE workers SET lease_expires_at_ms = {lease_time(connection)} + :lease_ms,"
@@ -140,7 +144,7 @@ def renew_lease_if_alive(
             "now": now_ms,
             "lease_ms": lease_expires_at_ms - now_ms,
             "report": report,
-            "holds": msgspec.json.encode(holds).decode(),
+            "holds": msgspec.json.encode({**before, **holds}).decode(),
         },
     )
     return standings(connection, now_ms) if result.rowcount == 1 else None
@@ -287,18 +291,25 @@ def _count_held(connection: Connection, worker_id: str, changes: Mapping[str, in
     """
     if not any(changes.values()):
         return
-    which = {"id": worker_id}
-    text = connection.scalar(
-        statement(f"SELECT holds FROM workers WHERE id = :id{for_update(connection)}"), which
-    )
-    holds = {} if text is None else msgspec.json.decode(text, type=dict[str, int])
+    holds = _held(connection, worker_id)
     counted = {
-        name: holds[name] + change for name, change in changes.items() if holds.get(name, JOINING) >= 0
+        # what it holds may have grown since it was counted: given away, that would make a number below none
+        name: max(0, holds[name] + change)
+        for name, change in changes.items()
+        if holds.get(name, JOINING) != JOINING
     }
     encoded = msgspec.json.encode(holds | counted).decode()
     connection.execute(
-        statement("UPDATE workers SET holds = :holds WHERE id = :id"), {**which, "holds": encoded}
+        statement("UPDATE workers SET holds = :holds WHERE id = :id"), {"id": worker_id, "holds": encoded}
     )
+
+
+def _held(connection: Connection, worker_id: str) -> dict[str, int]:
+    """What others read of the worker; its row is locked until the transaction ends."""
+    text = connection.scalar(
+        statement(f"SELECT holds FROM workers WHERE id = :id{for_update(connection)}"), {"id": worker_id}
+    )
+    return {} if text is None else msgspec.json.decode(text, type=dict[str, int])
 
 
 def _take_over(
