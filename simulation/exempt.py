@@ -33,9 +33,6 @@ EXEMPT: dict[str, str] = {
     "Poller._conclude_unanswered: for task in list(self.tasks.values()): a turn": _GONE,
     "Poller._conclude_unanswered: if is_over and task.host is None and (not task.settling): yes": _GONE,
     "Poller._conclude_unanswered: if is_over and task.host is None and (not task.settling): no": _GONE,
-    "Poller.dropped: if not task.settling: no": (
-        "a drop that is answered within the commit of its task's end (tests/run/test_cancelling.py)"
-    ),
     "Lane.end: if outcome is SettleOutcome.KNOWN: yes": (
         "what becomes known while it is being given up: a race of two commits (tests/run/test_cancelling.py)"
     ),

@@ -233,7 +233,7 @@ def test_of_an_attempt_that_a_callback_named_it_is_not_known_that_it_ran_until_n
 def test_a_callback_that_another_process_received_is_kept_until_it_can_be_acted_upon(
     database: Database,
 ) -> None:
-    """It may come before the answer to its submit, which tells what is to be polled."""
+    """It may come before the answer to its submit, which tells what is to be polled, or to its adoption."""
     books, (claimed,) = claimed_by_worker(database, 1)
     database.run(nudge_rows.put, claimed.task_id, attempt=1, remote_task_id=None, now_ms=books.now_ms)
 
@@ -247,9 +247,12 @@ def test_a_callback_that_another_process_received_is_kept_until_it_can_be_acted_
         nudges = Nudges(database, worker_id=WORKER, lanes={"grsai": lane}, committer=context.committer)
         await nudges.check()
         assert kept() == 1
-        lane.attempts.claimed.clear()  # it has ended, say
+        lane.attempts.claimed.clear()
         await nudges.check()
-        assert kept() == 0
+        assert kept() == 1, "the database says that it is this worker's"
+        lane.attempts.hold_unconfirmed(OwnedTask(claimed.task_id, 1, "grsai", "sora-2", None, 0, 0, 0))
+        await nudges.check()
+        assert kept() == 0, "it names nothing to look for"
 
     asyncio.run(scenario())
 

@@ -15,8 +15,10 @@ from rushes.money.settle import Group
 from rushes.run.adopt import Adoption
 from rushes.run.lane.lane import Lane
 from rushes.run.lane.remote_task import NEVER, ModelTimes, RemoteTask
+from rushes.run.nudges import Nudges
 from rushes.run.shares import Shares
 from rushes.run.unconfirmed import Unconfirmed
+from rushes.store import nudges as nudge_rows
 from rushes.store import workers
 from rushes.store.database import Database
 from rushes.store.workers import JOINING, Standing, Survey
@@ -445,12 +447,54 @@ def test_a_task_is_not_polled_while_it_changes_hands(database: Database, is_refu
             paused = {task.task_id for task in lane.attempts.polled.values() if task.settling}
             assert len(paused) == TASKS / 2
             assert being_polled.task_id not in paused, "its answer is on the way"
-            assert not any(lane.poller.nudge(task_id) for task_id in paused)
             slow.answers.set()
             while any(task.settling for task in lane.attempts.polled.values()):
                 await asyncio.sleep(0.01)
         left = {task.task_id: task.due for task in lane.attempts.polled.values()}
         assert left == {task_id: due for task_id, due in plans.items() if is_refused or task_id not in paused}
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_callback_of_a_task_that_changes_hands_waits_for_whoever_has_it_then(
+    database: Database, is_refused: bool
+) -> None:
+    async def play() -> None:
+        async with _waiting(database, DatabaseBusy("busy") if is_refused else None) as scene:
+            attempts, now_ms = scene.lane.attempts, 2_000
+            task = next(task for task in attempts.polled.values() if task.settling)
+            of_task: dict[str, Any] = {"attempt": task.attempt, "remote_task_id": task.remote_task_id}
+            await database.transact(nudge_rows.put, task.task_id, **of_task, now_ms=now_ms)
+            lanes, committer = {PROVIDER: scene.lane}, context_of(database).committer
+            nudges = Nudges(database, worker_id=WORKER, lanes=lanes, committer=committer)
+            assert not nudges.offer(task.task_id, **of_task)
+            await nudges.check()
+            await scene.answered()
+            await database.transact(
+                workers.adopt, "worker-2", providers=[PROVIDER], now_ms=now_ms, limit=TASKS
+            )
+            owner = WORKER if is_refused else "worker-2"
+            (kept,) = await database.read(nudge_rows.of_worker, owner, limit=10)
+            assert kept.task_id == task.task_id
+            await nudges.check()
+            assert await database.read(nudge_rows.count) == (0 if is_refused else 1)
+
+    asyncio.run(play())
+
+
+def test_a_task_that_was_dropped_or_nudged_while_it_was_paused_is_polled_when_it_is_resumed(
+    database: Database,
+) -> None:
+    async def play() -> None:
+        async with _waiting(database, DatabaseBusy("busy")) as scene:
+            poller = scene.lane.poller
+            dropped, nudged, other = [task for task in poller.tasks.values() if task.settling][:3]
+            poller.dropped(dropped)
+            assert not poller.nudge(nudged.task_id)
+            await scene.answered()
+            now = asyncio.get_running_loop().time()
+            assert max(dropped.due, nudged.due) <= now < other.due
 
     asyncio.run(play())
 

@@ -110,8 +110,9 @@ class Nudges:
             return True
         if self._propose(nudge.task_id, nudge.attempt, nudge.remote_task_id):
             return True
-        # the answer to its submit may come yet, or may never come: then the remote id is needed
-        return not any(lane.attempts.is_submitting(nudge.task_id) for lane in self._lanes.values())
+        # all others wait: the answer to its submit may come yet, or it changes hands
+        task = self._unconfirmed(nudge.task_id)
+        return task is not None and task.attempt == nudge.attempt
 
     def _poll_soon(self, task_id: int) -> bool:
         """Poll a task now, or as soon as the interval permits; False when it is not polled here."""

@@ -152,12 +152,11 @@ class Poller:
         self._push(task, max(task.due, self._now()))
 
     def nudge(self, task_id: int) -> bool:
-        """Poll the task now, whatever its schedule says; False when it is not followed here."""
+        """Poll the task now, whatever its schedule says; False when it is paused, or not followed here."""
         task = self.tasks.get(task_id)
-        if task is None or task.settling:
-            return False
-        self._push(task, self._now())
-        return True
+        if task is not None:
+            self._poll_now(task)
+        return task is not None and not task.settling
 
     def take_progress(self) -> list[tuple[int, int, int]]:
         """`(task_id, attempt, progress)` of tasks whose progress is not stored yet, longest waiting first.
@@ -308,8 +307,7 @@ class Poller:
     def dropped(self, task: RemoteTask) -> None:
         """The provider says that it drops the task: a poll, now, tells how it ended."""
         task.is_drop_asked = task.is_dropped = True
-        if not task.settling:
-            self._push(task, self._now())
+        self._poll_now(task)
 
     def apply(self, task: RemoteTask, result: PollResult, asked_at: float | None = None) -> None:
         """Act on one poll's answer: a verdict goes to be settled, anything else is asked again later.
@@ -415,6 +413,12 @@ class Poller:
             is_over = now >= task.hard_deadline + LAST_POLL_GRACE_SECONDS
             if is_over and task.host is None and not task.settling:
                 self._conclude(task, Failed(TIMEOUT, FailureType.TIMEOUT))
+
+    def _poll_now(self, task: RemoteTask) -> None:
+        if task.settling:
+            task.due = min(task.due, self._now())  # polled when it is resumed, if it is paused
+        else:
+            self._push(task, self._now())
 
     def _delay_seconds(self, task: RemoteTask, now: float, progress: int | None) -> float:
         age, times = now - task.sent_at, task.times
