@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from rushes.domain.errors import DatabaseBusy, DatabaseUnreachable
+from rushes.domain.task import Processing
 from rushes.money.settle import Group
 from rushes.run.adopt import Adoption
 from rushes.run.lane.lane import Lane
@@ -495,6 +496,22 @@ def test_a_task_that_was_dropped_or_nudged_while_it_was_paused_is_polled_when_it
             await scene.answered()
             now = asyncio.get_running_loop().time()
             assert max(dropped.due, nudged.due) <= now < other.due
+
+    asyncio.run(play())
+
+
+def test_progress_that_is_looked_for_during_a_pause_is_stored_after_it(database: Database) -> None:
+    async def play() -> None:
+        async with _waiting(database, DatabaseBusy("busy")) as scene:
+            poller = scene.lane.poller
+            task = next(task for task in poller.tasks.values() if task.settling)
+            task.settling = False
+            poller.apply(task, Processing(50))  # said just before the pause
+            poller.pause(task)
+            assert poller.take_progress() == []
+            await scene.answered()
+            assert poller.take_progress() == [(task.task_id, task.attempt, 50)]
+            assert poller.take_progress() == []
 
     asyncio.run(play())
 

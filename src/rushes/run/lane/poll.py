@@ -168,10 +168,11 @@ class Poller:
         for task_id, task in self._moved.items():
             if len(rows) == PROGRESS_ROWS_MAX:
                 break
-            looked_at.append(task_id)
-            if not task.settling and task.progress != task.stored_progress:
-                task.stored_progress = task.progress
-                rows.append((task_id, task.attempt, task.progress))
+            if not task.settling:  # else it waits: the task may be resumed
+                looked_at.append(task_id)
+                if task.progress != task.stored_progress:
+                    task.stored_progress = task.progress
+                    rows.append((task_id, task.attempt, task.progress))
         # not popped one by one from the front: each would search past all that were popped before it
         for task_id in looked_at:
             del self._moved[task_id]
