@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from benchmarks import _installation as installation
 from rushes.providers.base import ProviderLimits
 from rushes.run.lane.limits import RateLimit
-from rushes.run.shares import share_of
+from rushes.run.shares import excess_of, share_of
 from rushes.run.worker import Worker
 from rushes.simulator import running_simulator
 from rushes.store import workers
@@ -60,6 +60,46 @@ def test_shares_of_tasks_cover_all_tasks_with_and_without_limits(count: int) -> 
         shares = [share_of(limits, rank=rank, workers=count) for rank in range(count)]
         assert sum(share.tasks_of(1000) for share in shares) >= 1000
         assert all(share.polls_per_second != 0 for share in shares if share.has_part)
+
+
+@pytest.mark.parametrize(("count", "tasks"), [(2, 240), (11, 1210), (12, 1200), (40, 20_000)])
+@pytest.mark.parametrize("newcomers", [1, 3])
+def test_a_newcomer_gets_its_share_and_nothing_goes_back_and_forth(
+    count: int, tasks: int, newcomers: int
+) -> None:
+    """From the eleventh worker on, none of the others holds much more than its share."""
+    limits, old = ProviderLimits(), max(1, count - newcomers)
+    held = [tasks // old] * old + [0] * (count - old)
+    held[0] += tasks - sum(held)
+    moves = []
+    for _ in range(10):
+        shares = [share_of(limits, rank=rank, workers=count).tasks_of(tasks) for rank in range(count)]
+        given = [
+            excess_of(mine, share=share, whole=share, takers=held)
+            for mine, share in zip(held, shares, strict=True)
+        ]
+        held = [mine - gone for mine, gone in zip(held, given, strict=True)]
+        for rank, share in enumerate(shares):
+            held[rank] += min(tasks - sum(held), max(0, share - held[rank]))
+        moves.append(sum(given))
+    assert sum(held) == tasks
+    assert min(held) >= 0.9 * tasks / count
+    assert moves[0] <= tasks, moves
+    assert not any(moves[1:]), "one round is enough"
+
+
+@pytest.mark.parametrize(
+    ("mine", "takers", "excess"),
+    [
+        (109, [109] * 11 + [0], 9),
+        (109, [109] * 11 + [50], 0),  # a half is enough
+        (108, [108] * 11 + [0], 0),  # a few are no reason
+        (119, [119] + [98] * 11, 19),
+        (118, [118] + [98] * 11, 0),
+    ],
+)
+def test_how_many_tasks_a_worker_of_twelve_gives_away(mine: int, takers: list[int], excess: int) -> None:
+    assert excess_of(mine, share=100, whole=100, takers=takers) == excess
 
 
 def test_a_changed_rate_counts_what_was_let_through_before() -> None:

@@ -516,6 +516,21 @@ def test_progress_that_is_looked_for_during_a_pause_is_stored_after_it(database:
     asyncio.run(play())
 
 
+def test_the_twelfth_worker_is_given_tasks_by_those_with_little_more_than_their_share(
+    database: Database,
+) -> None:
+    async def play() -> None:
+        books, lane, _ = _stage(database)
+        held = {WORKER: TASKS, **{f"old-{number}": 55 for number in range(10)}, "worker-2": 0}
+        standings = [Standing(name, {PROVIDER: count}) for name, count in held.items()]
+        async with _giving_away(_shares(database, books, lane), standings):
+            while len(lane.attempts.polled) == TASKS:
+                await asyncio.sleep(0.01)
+        assert len(lane.attempts.polled) == 51, "a twelfth of all"
+
+    asyncio.run(play())
+
+
 def test_a_worker_gives_away_nothing_that_its_own_commit_has_locked(
     new_database_url: Callable[[str], str],
 ) -> None:

@@ -11,7 +11,7 @@ are at most the whole.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -26,6 +26,12 @@ from rushes.store.workers import JOINING, Standing, Survey
 UNEVEN_SHARE = 1.1
 UNEVEN_TASKS = 8
 """A worker gives tasks away when it holds more than this many times its share and this many more."""
+
+SHORT_SHARE = 0.5
+"""While another holds less than this part of its share, `UNEVEN_TASKS` above its own are enough for that.
+
+Of ten workers each holds only a tenth of what an eleventh lacks.
+"""
 
 RELEASE_TASKS_MAX = 1_000
 """Tasks given away in one transaction, in which they are not polled; a worker takes as many as it needs."""
@@ -73,6 +79,17 @@ def share_of(limits: ProviderLimits, *, rank: int, workers: int) -> Share:
         submits_per_second=_part(limits.submits_per_second, senders, rank),
         polls_per_second=_part(limits.polls_per_second, parts, rank),
     )
+
+
+def excess_of(mine: int, *, share: int, whole: int, takers: Sequence[int]) -> int:
+    """How many of its tasks a worker gives away. `share` is how many are its own, 0 or a `whole` share.
+
+    `takers` are how many each of those holds that has a whole share and takes tasks.
+    """
+    is_any_short = any(held < whole * SHORT_SHARE for held in takers)
+    if mine <= share * (1 if is_any_short else UNEVEN_SHARE) + UNEVEN_TASKS:
+        return 0
+    return min(mine - share, sum(max(0, whole - held) for held in takers))
 
 
 def _parts(per_second: float | None, workers: int) -> int:
@@ -253,12 +270,14 @@ class Shares:
         held = {standing.worker_id: max(0, standing.holds[name]) for standing in serving}
         mine = held[self._worker_id] = len(lane.attempts.polled)
         total = sum(held.values())
-        if mine <= share.tasks_of(total) * UNEVEN_SHARE + UNEVEN_TASKS:
-            return 0
-        whole = -(-total // share.parts)
         takers = [standing for standing in serving[: share.parts] if standing.holds[name] != JOINING]
-        missing = sum(max(0, whole - held[taker.worker_id]) for taker in takers)
-        excess, released = min(mine - share.tasks_of(total), missing), 0
+        excess = excess_of(
+            mine,
+            share=share.tasks_of(total),
+            whole=-(-total // share.parts),
+            takers=[held[taker.worker_id] for taker in takers],
+        )
+        released = 0
         for first in range(0, excess, RELEASE_TASKS_MAX):
             released += await self._release(lane, min(excess - first, RELEASE_TASKS_MAX))
         if released:
