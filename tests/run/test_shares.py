@@ -137,6 +137,19 @@ class SlowReading:
         return result
 
 
+class BusyOnce:
+    """A database that is busy when it is asked for the time `at`."""
+
+    def __init__(self, database: Database, *, at: int) -> None:
+        self._database, self._at, self.asked = database, at, 0
+
+    async def transact(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.asked += 1
+        if self.asked == self._at:
+            raise DatabaseBusy("busy")
+        return await self._database.transact(function, *args, **kwargs)
+
+
 def _stage(database: Database, *, named: int = TASKS) -> tuple[Books, Lane, list[Standing]]:
     """Of the tasks that are polled, the database knows the remote ids of the first `named`."""
     books = Books(database)
@@ -330,6 +343,30 @@ def test_a_renewal_does_not_wait_for_what_is_given_away_and_the_next_gives_nothi
             assert scene.database.asked == 1
             scene.renew()
             while scene.database.asked < 2:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(play())
+
+
+def test_after_an_error_in_the_middle_a_worker_waits_for_those_who_take_what_it_gave_before(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rushes.run.shares.RELEASE_TASKS_MAX", 10)
+
+    async def play() -> None:
+        books, lane, standings = _stage(database)
+        busy = BusyOnce(database, at=2)
+        shares = _shares(busy, books, lane)
+        async with _giving_away(shares, standings):
+            while busy.asked < 2:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            shares.keep(standings, asyncio.get_running_loop().time())
+            await asyncio.sleep(0.1)
+            assert busy.asked == 2
+            assert len(lane.attempts.polled) == TASKS - 10
+            shares.keep(standings, asyncio.get_running_loop().time())
+            while len(lane.attempts.polled) > (TASKS - 10) / 2:
                 await asyncio.sleep(0.01)
 
     asyncio.run(play())

@@ -196,23 +196,20 @@ class Shares:
         """
         while True:
             await self._next_renewal()
-            try:
-                async with self.ownership_lock:
-                    count = await self._give_away_now(self._standings)
-                if count:
-                    await self._next_renewal()  # those who take it say so first
-            except StoreError as error:
-                log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
+            async with self.ownership_lock:
+                is_any_given = await self._give_away_now(self._standings)
+            if is_any_given:
+                await self._next_renewal()  # those who take it say so first
 
     async def _next_renewal(self) -> None:
         self._renewed.clear()
         await self._renewed.wait()
 
-    async def _give_away_now(self, standings: list[Standing]) -> int:
-        count = 0
+    async def _give_away_now(self, standings: list[Standing]) -> bool:
+        is_any_given = False
         for name, lane, share in self._taking_part(standings):
-            count += await self._give_away(name, lane, share, standings)
-        return count
+            is_any_given |= await self._give_away(name, lane, share, standings)
+        return is_any_given
 
     def _taking_part(self, standings: list[Standing]) -> Iterator[tuple[str, Lane, Share]]:
         """The providers whose tasks this worker takes now, each with its share."""
@@ -264,8 +261,11 @@ class Shares:
     def _waits(self, lane: Lane) -> bool:
         return self._waits_until is not None and _is_limited(lane.limits)
 
-    async def _give_away(self, name: str, lane: Lane, share: Share, standings: list[Standing]) -> int:
-        """Release what is above this worker's share and below the others', the newest tasks first."""
+    async def _give_away(self, name: str, lane: Lane, share: Share, standings: list[Standing]) -> bool:
+        """Release what is above this worker's share and below the others', the newest tasks first.
+
+        Tells whether there was any; with an error some of it may be given.
+        """
         serving = [standing for standing in standings if name in standing.holds]
         held = {standing.worker_id: max(0, standing.holds[name]) for standing in serving}
         mine = held[self._worker_id] = len(lane.attempts.polled)
@@ -278,11 +278,14 @@ class Shares:
             takers=[held[taker.worker_id] for taker in takers],
         )
         released = 0
-        for first in range(0, excess, RELEASE_TASKS_MAX):
-            released += await self._release(lane, min(excess - first, RELEASE_TASKS_MAX))
+        try:
+            for first in range(0, excess, RELEASE_TASKS_MAX):
+                released += await self._release(lane, min(excess - first, RELEASE_TASKS_MAX))
+        except StoreError as error:
+            log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
         if released:
             log.info(telemetry.TASKS_RELEASED, provider=name, count=released)
-        return released
+        return excess > 0
 
     async def _release(self, lane: Lane, count: int) -> int:
         """Give the newest tasks away; returns how many went. Raises `StoreError`.
