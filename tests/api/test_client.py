@@ -160,6 +160,23 @@ def test_a_watch_ends_in_time_and_outlives_the_services_restart(
         assert [batch["status"] for batch in ended] == ["succeeded"]
 
 
+def test_a_watch_ends_in_time_although_the_service_says_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with Client(url, KEY) as client:
+            waits: tuple[Callable[[], object], ...] = (
+                lambda: client.wait("bat_1", timeout_seconds=0.6),
+                lambda: client.watch("bat_1", lambda _now: None, timeout_seconds=0.6),
+                lambda: list(client.progress("bat_1", timeout_seconds=0.6)),
+                lambda: client.wait("bat_1", timeout_seconds=0.0),
+            )
+            for wait in waits:
+                started = time.monotonic()
+                with pytest.raises(StillRunning):
+                    wait()
+                assert time.monotonic() - started < 5
+
+
 def test_asynchronous_and_many_at_once(tenant: Tenant) -> None:
     async def run() -> None:
         async with AsyncClient(tenant.base_url, tenant.key) as client:

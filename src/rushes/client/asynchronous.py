@@ -319,10 +319,11 @@ class AsyncClient(AsyncAccount):
         """The batch now, again whenever it has changed, and at last as it ended.
 
         Its events tell when to look; while they cannot be had, it is looked at every second. Raises
-        `StillRunning` after `timeout_seconds`; the batch runs on.
+        `StillRunning` after `timeout_seconds`, also when the service does not answer; the batch runs on.
         """
         now = asyncio.get_running_loop().time
-        started = looked = now()
+        looked = now()
+        until = None if timeout_seconds is None else looked + timeout_seconds
         news = asyncio.Event()
         listening = asyncio.create_task(self._listen(batch_id, news))
         seen: object = None
@@ -330,7 +331,10 @@ class AsyncClient(AsyncAccount):
             while True:
                 news.clear()
                 try:
-                    batch = await self.get_batch(batch_id)
+                    async with asyncio.timeout_at(until):
+                        batch = await self.get_batch(batch_id)
+                except TimeoutError:
+                    pass
                 except RushesError as error:
                     if not error.retryable or now() - looked > PATIENCE_SECONDS:
                         raise
@@ -342,21 +346,26 @@ class AsyncClient(AsyncAccount):
                         yield batch
                     if batch["completed_at"] is not None:
                         return
-                left = None if timeout_seconds is None else started + timeout_seconds - now()
-                if left is not None and left <= 0:
-                    raise StillRunning(f"the batch was not finished within {timeout_seconds:g} s; it runs on")
-                await self._until_news(news, listening, left)
+                if not await self._until_news(news, listening, until):
+                    raise StillRunning(f"the batch did not finish within {timeout_seconds:g} s; it runs on")
         finally:
             listening.cancel()
             await asyncio.wait([listening])
 
     async def _until_news(
-        self, news: asyncio.Event, listening: "asyncio.Task[None]", left: float | None
-    ) -> None:
-        await asyncio.sleep(LOOK_SECONDS_MIN)
+        self, news: asyncio.Event, listening: "asyncio.Task[None]", until: float | None
+    ) -> bool:
+        """Wait until it is worth a look; False when the time is over."""
         longest = LOOK_SECONDS_POLLED if listening.done() else LOOK_SECONDS_STREAMED
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(news.wait(), longest if left is None else min(longest, max(left, 0.01)))
+        try:
+            async with asyncio.timeout_at(until):
+                await asyncio.sleep(LOOK_SECONDS_MIN)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(longest):
+                        await news.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _listen(self, batch_id: str, news: asyncio.Event) -> None:
         """Tell of every event; ends when there are no more, or none can be had."""

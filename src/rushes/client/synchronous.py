@@ -243,7 +243,7 @@ class Client:
         """The batch now, again whenever it has changed, and at last as it ended.
 
         Its events tell when to look; while they cannot be had, it is looked at every second. Raises
-        `StillRunning` after `timeout_seconds`; the batch runs on.
+        `StillRunning` after `timeout_seconds`, also when the service does not answer; the batch runs on.
         """
         return self._loop.each(self._client.progress(batch_id, timeout_seconds=timeout_seconds))
 
