@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from sqlalchemy import create_engine, text
+from proofs.silent_proxy import SilentProxy
+from sqlalchemy import create_engine, make_url, text
 
 from rushes.store.database import Database
 from rushes.store.migrations import migrate
@@ -161,3 +162,12 @@ def database(database_url: str) -> Iterator[Database]:
     opened = Database(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def silent_database(new_database_url: Callable[[str], str]) -> Iterator[tuple[SilentProxy, str]]:
+    """A proxy that can make a fresh PostgreSQL database fall silent, and the URL that leads through it."""
+    url = make_url(new_database_url("postgresql"))
+    with SilentProxy(Path(str(url.query["host"])) / ".s.PGSQL.5432") as proxy:
+        there = f"postgresql://postgres@127.0.0.1:{proxy.port}/{url.database}"
+        yield proxy, f"{there}?sslmode=disable&gssencmode=disable"

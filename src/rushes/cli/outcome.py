@@ -1,5 +1,6 @@
 """How a batch ended, for `run`, `batch watch` and `demo`: summary, proof line, exit code."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,8 +29,30 @@ async def held_counts(rushes: "Rushes", batch_id: str) -> list[tuple[int, str]]:
     return [(count, reason) for reason, count in reasons.most_common()]
 
 
-async def summary(rushes: "Rushes", batch: Mapping[str, Any], duration_seconds: float) -> dict[str, Any]:
-    """What `run --json` prints."""
+async def batch_now(rushes: "Rushes", batch_id: str) -> dict[str, Any]:
+    """The batch with its `files` by state and its `verdicts`, as progress is shown of it."""
+    batch = await rushes.batch(batch_id)
+    files, verdicts = await rushes.batch_files(batch_id), await rushes.batch_verdicts(batch_id)
+    return batch | {"files": files, "verdicts": verdicts}
+
+
+async def outcome_now(rushes: "Rushes", batch_id: str) -> dict[str, Any]:
+    """The same with its `failures` by type."""
+    return await batch_now(rushes, batch_id) | {"failures": await failure_counts(rushes, batch_id)}
+
+
+async def outcome_at_end(rushes: "Rushes", seen: Mapping[str, Any], stop: asyncio.Event) -> dict[str, Any]:
+    """The same at the end of a command; after a stop as last `seen`, when the database says no more."""
+    from rushes.library.stopping import last_look, unless_stopped
+
+    found = await unless_stopped(outcome_now(rushes, seen["batch_id"]), stop)
+    if found is None:
+        found = await last_look(outcome_now(rushes, seen["batch_id"]), dict(seen))
+    return found
+
+
+def summary(batch: Mapping[str, Any], duration_seconds: float) -> dict[str, Any]:
+    """What `run --json` prints; `failures` is None where the database did not say which there are."""
     return {
         "batch_id": batch["batch_id"],
         "status": batch["status"],
@@ -37,32 +60,31 @@ async def summary(rushes: "Rushes", batch: Mapping[str, Any], duration_seconds: 
         "succeeded": batch["succeeded_count"],
         "failed": batch["failed_count"],
         "credits": {word: batch[f"credits_{word}"] for word in ("reserved", "settled", "refunded")},
-        "failures": await failure_counts(rushes, batch["batch_id"]),
-        "files": await rushes.batch_files(batch["batch_id"]),
-        "verdicts": await rushes.batch_verdicts(batch["batch_id"]),
+        "failures": batch.get("failures"),
+        "files": batch["files"],
+        "verdicts": batch["verdicts"],
         "duration_seconds": round(duration_seconds, 3),
     }
 
 
-async def print_outcome(
-    rushes: "Rushes",
+def print_outcome(
     batch: Mapping[str, Any],
     duration_seconds: float,
     *,
     as_json: bool,
     folder: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The summary on stdout, for people or as JSON; returns it.
+) -> None:
+    """The summary on stdout, for people or as JSON.
 
     `folder` says where the videos were copied to: `folder, manifest, files, missing`.
     """
-    document = await summary(rushes, batch, duration_seconds)
+    document = summary(batch, duration_seconds)
     if folder is not None:
         document["out"] = folder
     if as_json:
         print_json(document)
-        return document
-    failures = ", ".join(f"{count} {kind}" for kind, count in document["failures"].items())
+        return
+    failures = ", ".join(f"{count} {kind}" for kind, count in (document["failures"] or {}).items())
     copied = {}
     if folder is not None:
         missing = f", {counted(folder['missing'], 'item')} without one" if folder["missing"] else ""
@@ -84,7 +106,6 @@ async def print_outcome(
         }
     )
     print_line(proof_line(batch))
-    return document
 
 
 def verdict_facts(verdicts: Mapping[str, int]) -> dict[str, str]:
@@ -113,24 +134,24 @@ class Left:
         return self.task_count + self.file_count + self.verdict_count
 
 
-def left_of(
-    settings: "Settings", batch: Mapping[str, Any], files: Mapping[str, int], verdicts: Mapping[str, int]
-) -> Left:
+def left_of(settings: "Settings", batch: Mapping[str, Any]) -> Left:
     """What is left of the batch; files that wait where nobody archives, and their verdicts, are not."""
     if not settings.archive_place:
         return Left(open_count(batch), 0, 0)
-    return Left(open_count(batch), files["due"], verdicts.get("open", 0))
+    return Left(open_count(batch), batch["files"]["due"], batch["verdicts"].get("open", 0))
 
 
-async def left_now(rushes: "Rushes", batch: Mapping[str, Any]) -> Left:
-    """The same, with the files and the verdicts as they now are."""
-    files = await rushes.batch_files(batch["batch_id"])
-    return left_of(rushes.settings, batch, files, await rushes.batch_verdicts(batch["batch_id"]))
+async def left_now(rushes: "Rushes", batch_id: str) -> Left:
+    """The same, as it now is."""
+    return left_of(rushes.settings, await batch_now(rushes, batch_id))
 
 
-def exit_code_of(batch: Mapping[str, Any], files: Mapping[str, int], verdicts: Mapping[str, int]) -> ExitCode:
+def exit_code_of(batch: Mapping[str, Any]) -> ExitCode:
     """Of a finished batch, whose files are stored or lost and whose clips have their verdicts."""
-    is_short = batch["failed_count"] or files["expired"] or files["refused"] or verdicts.get("rejected")
+    files = batch["files"]
+    is_short = (
+        batch["failed_count"] or files["expired"] or files["refused"] or batch["verdicts"].get("rejected")
+    )
     return ExitCode.SOME_FAILED if is_short else ExitCode.DONE
 
 

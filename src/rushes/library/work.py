@@ -3,18 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from rushes.database_wiring import wall_clock_ms
-from rushes.domain.errors import (
-    NotAuthorised,
-    StoreError,
-)
+from rushes.domain.errors import DatabaseUnreachable, NotAuthorised, StoreError
 from rushes.domain.input.auto import AUTO
 from rushes.domain.task import PollResult
 from rushes.library.batches import WithBatches
+from rushes.library.stopping import last_look, unless_stopped
 from rushes.provider_wiring import require_providers
 from rushes.read import holding
 from rushes.read.installation import troubles, workers
@@ -37,6 +36,29 @@ KEY_REFUSED_SECONDS = 45.0
 
 FAILOVER_SECONDS = 15.0
 """The same while what waits may yet go to another model of its alias: several looks of the failover."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A batch as `Rushes.run` sees it; `due_count` and `unjudged_count` are of files it waits for.
+
+    `refusal` says why no open task can go on, and `patience_seconds` how long that must last.
+    """
+
+    batch: dict[str, Any]
+    files: dict[str, int] = field(default_factory=dict)
+    verdicts: dict[str, int] = field(default_factory=dict)
+    due_count: int = 0
+    unjudged_count: int = 0
+    troubles: dict[str, str] = field(default_factory=dict)
+    refusal: str | None = None
+    patience_seconds: float = 0.0
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left, as far as the database has just said."""
+        open_count = self.batch["pending_count"] + self.batch["processing_count"]
+        return open_count + self.due_count + self.unjudged_count == 0 and "database" not in self.troubles
 
 
 class WithWork(WithBatches):
@@ -62,6 +84,9 @@ class WithWork(WithBatches):
     ) -> dict[str, Any]:
         """Work until the batch and its files are finished, or `stop` is set; returns it as it then is.
 
+        If the database does not answer within `LAST_LOOK_SECONDS` at the end, it is returned as last seen;
+        raises `DatabaseUnreachable` when it was never seen.
+
         A file counts as dealt with when it is stored, or refused, or its link is dead; with a gate each
         clip also has its verdict.
 
@@ -73,6 +98,7 @@ class WithWork(WithBatches):
         """
         process = self.worker_process()
         stop, ending = stop or asyncio.Event(), asyncio.Event()
+        seen: dict[str, Any] | None = None
         refusal: str | None = None
 
         async def end_when_stopped() -> None:
@@ -84,7 +110,7 @@ class WithWork(WithBatches):
                 group.create_task(process.run(ending))
                 stopping = group.create_task(end_when_stopped())
                 try:
-                    refusal = await self._follow(batch_id, process, stop, on_progress)
+                    seen, refusal = await self._follow(batch_id, process, stop, on_progress)
                 finally:
                     stopping.cancel()
                     ending.set()
@@ -92,7 +118,10 @@ class WithWork(WithBatches):
             raise _first_of(errors) from None
         if refusal is not None:
             raise NotAuthorised(refusal)
-        return await self.batch(batch_id)
+        seen = await last_look(self.batch(batch_id), seen)
+        if seen is None:
+            raise DatabaseUnreachable("the database did not answer before the stop")
+        return seen
 
     async def _follow(
         self,
@@ -100,49 +129,68 @@ class WithWork(WithBatches):
         process: WorkerProcess,
         stop: asyncio.Event,
         on_progress: Callable[[dict[str, Any], dict[str, str]], None] | None,
-    ) -> str | None:
-        """Report progress until the batch is finished or `stop` is set; else why nothing can go on."""
+    ) -> tuple[dict[str, Any] | None, str | None]:
+        """Report progress until the batch is finished or `stop` is set, or nothing can go on.
+
+        Returns the batch as last seen (None when the stop came first), and why nothing can go on.
+        """
         now = asyncio.get_running_loop().time
         refused_at: float | None = None
-        batch = await self.batch(batch_id)
-        files, judged = dict[str, int](), dict[str, int]()
-        due_count, unjudged_count, patience_seconds = 0, 0, 0.0
-        while True:
+        batch = await unless_stopped(self.batch(batch_id), stop)
+        if batch is None:
+            return None, None
+        look = _Look(batch)
+        while not stop.is_set():
             troubles = process.worker.provider_troubles()
             try:
-                batch = await self.batch(batch_id)
-                refused = process.worker.key_refusals()
-                refusal = await self._key_refusal(batch_id, refused)
-                patience_seconds = await self._patience_seconds(batch, refused) if refusal else 0.0
-                files, reason = await self.database.read(archive.files_of_batch, batch_id)
-                judged = await self.database.read(verdicts.counts_of_batch, batch_id)
-                if batch["pending_count"] and not batch["processing_count"] and not troubles:
-                    troubles |= {
-                        item["model"]: f"held: {item['held_reason']}"
-                        for item in await self.items(batch_id, status="pending", limit=1)
-                        if item["held_reason"]
-                    }
-                # those that a process without an archive has left due are not this one's to wait for
-                due_count = 0 if process.archiver is None else files["due"]
-                unjudged_count = 0 if process.archiver is None else judged.get("open", 0)
-                if process.archiver is not None and due_count:
-                    why = process.archiver.trouble or reason
-                    troubles |= {} if why is None else {"archive": why}
+                found = await unless_stopped(self._look(batch_id, process, troubles), stop)
+                if found is None:
+                    break
+                look = found
             except StoreError as error:  # the worker rides out a database that is away for a while
-                troubles["database"] = error.message
-                refusal = None
+                look = replace(look, troubles=troubles | {"database": error.message}, refusal=None)
             if on_progress is not None:
-                on_progress(batch | {"files": files, "verdicts": judged}, troubles)
-            open_count = batch["pending_count"] + batch["processing_count"]
-            left_count = open_count + due_count + unjudged_count
-            if stop.is_set() or (left_count == 0 and "database" not in troubles):
-                return None
-            refused_at = None if refusal is None else refused_at or now()
-            if refused_at is not None and now() - refused_at >= patience_seconds:
-                return refusal
+                on_progress(look.batch | {"files": look.files, "verdicts": look.verdicts}, look.troubles)
+            if look.is_finished:
+                break
+            refused_at = None if look.refusal is None else refused_at or now()
+            if refused_at is not None and now() - refused_at >= look.patience_seconds:
+                return look.batch, look.refusal
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_SECONDS):
                     await stop.wait()
+        return look.batch, None
+
+    async def _look(self, batch_id: str, process: WorkerProcess, troubles: Mapping[str, str]) -> _Look:
+        """The batch now, with the providers' `troubles` and those that the database tells of."""
+        batch = await self.batch(batch_id)
+        refused = process.worker.key_refusals()
+        refusal = await self._key_refusal(batch_id, refused)
+        patience_seconds = await self._patience_seconds(batch, refused) if refusal else 0.0
+        files, reason = await self.database.read(archive.files_of_batch, batch_id)
+        judged = await self.database.read(verdicts.counts_of_batch, batch_id)
+        found = dict(troubles)
+        if batch["pending_count"] and not batch["processing_count"] and not found:
+            found |= {
+                item["model"]: f"held: {item['held_reason']}"
+                for item in await self.items(batch_id, status="pending", limit=1)
+                if item["held_reason"]
+            }
+        archiver = process.archiver
+        if archiver is not None and files["due"]:
+            why = archiver.trouble or reason
+            found |= {} if why is None else {"archive": why}
+        return _Look(
+            batch=batch,
+            files=files,
+            verdicts=judged,
+            # those that a process without an archive has left due are not this one's to wait for
+            due_count=0 if archiver is None else files["due"],
+            unjudged_count=0 if archiver is None else judged.get("open", 0),
+            troubles=found,
+            refusal=refusal,
+            patience_seconds=patience_seconds,
+        )
 
     async def _key_refusal(self, batch_id: str, refused: Mapping[str, str]) -> str | None:
         """Why no open task of the batch can go on, if that is because of the key."""

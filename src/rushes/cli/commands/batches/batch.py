@@ -18,7 +18,8 @@ from rushes.cli.options import Json, Limit, Whole
 from rushes.domain.notation import counted, model_words
 
 if TYPE_CHECKING:
-    from rushes.cli.session import Stop
+    import asyncio
+
     from rushes.library import Rushes
 
 LIKE_SHOWN_MAX = 5
@@ -190,56 +191,62 @@ def watch(batch_id: BatchId, /, *, json: Json = False) -> int:
     Ends as `run` does: 0 when all succeeded, 5 when some failed or some videos could not be stored.
     """
 
-    from rushes.cli.outcome import exit_code_of, left_of, print_outcome, resume_hint
+    from rushes.cli.outcome import exit_code_of, left_of, outcome_at_end, print_outcome, resume_hint
     from rushes.cli.session import opened, run_async, stop_on_signals
     from rushes.cli.show import say
 
     async def follow() -> int:
         async with opened() as rushes:
-            started_at = time.monotonic()
+            started_at, named = time.monotonic(), await rushes.batch_id_like(batch_id)
             with stop_on_signals() as stop:
-                batch = await _follow(rushes, await rushes.batch_id_like(batch_id), stop)
-            ended = await print_outcome(rushes, batch, time.monotonic() - started_at, as_json=json)
-            left = left_of(rushes.settings, batch, ended["files"], ended["verdicts"])
+                seen = await _follow(rushes, named, stop.event)
+                if seen is None:
+                    return stop.exit_code
+                ended = await outcome_at_end(rushes, seen, stop.event)
+            print_outcome(ended, time.monotonic() - started_at, as_json=json)
+            left = left_of(rushes.settings, ended)
         if left.count:
-            say(f"rushes: {resume_hint(batch, left)}")
+            say(f"rushes: {resume_hint(ended, left)}")
             return stop.exit_code
-        return exit_code_of(batch, ended["files"], ended["verdicts"])
+        return exit_code_of(ended)
 
     return run_async(follow())
 
 
-async def _follow(rushes: "Rushes", batch_id: str, stop: "Stop") -> dict[str, Any]:
-    """Show progress until nothing of the batch is left or a signal came; the batch as it then is."""
+async def _follow(rushes: "Rushes", batch_id: str, stop: "asyncio.Event") -> dict[str, Any] | None:
+    """Show progress until nothing of the batch is left or a signal came; the batch as last seen."""
     import asyncio
     import contextlib
 
-    from rushes.cli.outcome import left_of
+    from rushes.cli.outcome import batch_now, left_of
     from rushes.cli.progress import progress_display
     from rushes.domain.errors import StoreError
+    from rushes.library.stopping import unless_stopped
 
-    batch = await rushes.batch(batch_id)
-    files, verdicts = await rushes.batch_files(batch_id), await rushes.batch_verdicts(batch_id)
+    async def look() -> tuple[dict[str, Any], dict[str, str]]:
+        batch = await batch_now(rushes, batch_id)
+        is_open = left_of(rushes.settings, batch).count > 0
+        return batch, troubles_of(await rushes.live_workers()) if is_open else {}
+
+    seen: dict[str, Any] | None = None
     with progress_display() as progress:
-        while True:
-            troubles: dict[str, str] = {}
+        while not stop.is_set():
             try:
-                batch = await rushes.batch(batch_id)
-                files = await rushes.batch_files(batch_id)
-                verdicts = await rushes.batch_verdicts(batch_id)
-                if left_of(rushes.settings, batch, files, verdicts).count:
-                    troubles = troubles_of(await rushes.live_workers())
+                found = await unless_stopped(look(), stop)
+                if found is None:
+                    break
+                seen, troubles = found
             except StoreError as error:
-                if not error.retryable:
+                if seen is None or not error.retryable:
                     raise
-                troubles["database"] = error.message
-            progress.update(batch | {"files": files, "verdicts": verdicts}, troubles)
-            left = left_of(rushes.settings, batch, files, verdicts)
-            if stop.event.is_set() or not left.count:
-                return batch
+                troubles = {"database": error.message}
+            progress.update(seen, troubles)
+            if not left_of(rushes.settings, seen).count:
+                break
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_SECONDS):
-                    await stop.event.wait()
+                    await stop.wait()
+    return seen
 
 
 def troubles_of(workers: Sequence[Mapping[str, Any]]) -> dict[str, str]:

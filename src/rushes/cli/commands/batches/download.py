@@ -78,9 +78,12 @@ async def copy_videos(
     import asyncio
 
     from rushes.domain.downloads import DEFAULT_NAMES
+    from rushes.library.stopping import unless_stopped
 
-    total = (await rushes.batch(batch_id))["total_count"]
-    with _display(total) as display:
+    batch = await unless_stopped(rushes.batch(batch_id), stop.event)
+    if batch is None:
+        return None
+    with _display(batch["total_count"]) as display:
         copying = asyncio.create_task(
             rushes.download(
                 batch_id,

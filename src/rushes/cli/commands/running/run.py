@@ -211,7 +211,7 @@ async def _resume(settings: "Settings", ways: GivenWays, named: str) -> int:
         else:
             batch_id = await rushes.batch_id_like(named, account=ways.account)
         batch = await rushes.batch(batch_id)
-        if not (await left_now(rushes, batch)).count:
+        if not (await left_now(rushes, batch_id)).count:
             raise InputError(
                 f"batch {batch_id} has finished ({batch['status']}): nothing is left to resume;"
                 f" `rushes batch download {batch_id} --out videos` copies its videos"
@@ -268,7 +268,7 @@ async def _run(settings: "Settings", items: _Items, ways: GivenWays, asked: Mapp
             )
             if priced and not batch["idempotent_replay"] and not sys.stderr.isatty():
                 say_quote(priced, settings, bought=bought, reuse=ways.reuse)
-            say(_accepted(batch, is_resumed=(await left_now(rushes, batch)).count > 0))
+            say(_accepted(batch, is_resumed=(await left_now(rushes, batch["batch_id"])).count > 0))
             if ways.grant is not None and batch["idempotent_replay"]:
                 say("nothing was granted: --grant is for a new batch; `rushes credits grant` grants at once")
             for model in {draft.model.name: draft.model for draft in priced if not draft.choices}.values():
@@ -327,31 +327,44 @@ async def _work(rushes: "Rushes", batch_id: str, ways: GivenWays) -> int:
     """Follow the batch to its end, fill the folder, and say how it ended and what is next."""
     from rushes.cli.commands.batches.download import copy_videos
     from rushes.cli.commands.running import after
-    from rushes.cli.outcome import exit_code_of, left_now, left_of, print_outcome
+    from rushes.cli.outcome import batch_now, exit_code_of, left_of, outcome_at_end, print_outcome
     from rushes.cli.progress import progress_display
     from rushes.cli.session import stop_on_signals
-    from rushes.domain.errors import NotAuthorised
+    from rushes.domain.errors import DatabaseUnreachable, NotAuthorised
+    from rushes.library.stopping import unless_stopped
 
     started_at, refusal, manifest = time.monotonic(), None, None
     if ways.out is not None:
         await after.note_folder(rushes, batch_id, ways.out)
     with stop_on_signals() as stop:
+        seen = await unless_stopped(batch_now(rushes, batch_id), stop.event)
+        if seen is None:
+            return stop.exit_code
+        latest: dict[str, Any] = seen
         try:
-            if (await left_now(rushes, await rushes.batch(batch_id))).count:
+            if left_of(rushes.settings, latest).count:
                 with progress_display() as progress:
-                    await rushes.run(batch_id, stop=stop.event, on_progress=progress.update)
+
+                    def show(batch: dict[str, Any], troubles: dict[str, str]) -> None:
+                        nonlocal latest
+                        latest = batch
+                        progress.update(batch, troubles)
+
+                    latest |= await rushes.run(batch_id, stop=stop.event, on_progress=show)
         except NotAuthorised as error:
             refusal = error
+        except DatabaseUnreachable:
+            if not stop.event.is_set():
+                raise
         if ways.out is not None and not stop.event.is_set():
             manifest = await copy_videos(rushes, batch_id, ways.out, stop=stop)
-        batch = await rushes.batch(batch_id)
+        ended = await outcome_at_end(rushes, latest, stop.event)
         folder = after.folder_facts(ways.out, manifest) if ways.out and manifest else None
-        seconds = time.monotonic() - started_at
-        ended = await print_outcome(rushes, batch, seconds, as_json=ways.json, folder=folder)
-        left = left_of(rushes.settings, batch, ended["files"], ended["verdicts"])
-        after.say_what_is_next(batch, ways.out, left)
+        print_outcome(ended, time.monotonic() - started_at, as_json=ways.json, folder=folder)
+        left = left_of(rushes.settings, ended)
+        after.say_what_is_next(ended, ways.out, left)
     if refusal is not None:
         raise refusal
     if left.count or stop.signal_number is not None:
         return stop.exit_code
-    return exit_code_of(batch, ended["files"], ended["verdicts"])
+    return exit_code_of(ended)

@@ -121,7 +121,7 @@ async def _demo(settings: "Settings", out: Path, *, as_json: bool) -> int:
     from rushes.cli.commands.batches.batch import print_items
     from rushes.cli.commands.batches.sheet import write_sheet
     from rushes.cli.commands.simulated.demo_prompts import DEMO_PROMPTS
-    from rushes.cli.outcome import open_count, summary
+    from rushes.cli.outcome import open_count, outcome_now, summary
     from rushes.cli.progress import progress_display
     from rushes.cli.session import opened, stop_on_signals
     from rushes.video_folder import write_text
@@ -144,7 +144,8 @@ async def _demo(settings: "Settings", out: Path, *, as_json: bool) -> int:
                 await write_sheet(rushes, batch["batch_id"], out / PAGE)
         report, files = await rushes.audit(), await rushes.batch_files(batch["batch_id"])
         if as_json:
-            print_json(await summary(rushes, batch, seconds) | {"audit": report.as_dict()})
+            ended = await outcome_now(rushes, batch["batch_id"])
+            print_json(summary(ended, seconds) | {"audit": report.as_dict()})
         else:
             print_items(await rushes.items(batch["batch_id"]))
     if open_count(batch) or files["due"]:
