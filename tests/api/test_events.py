@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from proofs.silent_proxy import SilentProxy
 
 from rushes.api import event_hub
 from rushes.api.shapes.events import Event, StreamedEvent
-from rushes.simulator import running_simulator
+from rushes.simulator import SimulatorThread, running_simulator
 from tests.api.harness import RunningService, Tenant, eventually, running_service
 from tests.harness import knobs
 
@@ -112,6 +113,45 @@ def test_a_quiet_stream_is_kept_alive(idle_service: RunningService, monkeypatch:
             if received.count(": ping") >= 3:
                 break
     assert "data:" not in received
+
+
+def test_a_stream_that_catches_up_gives_signs_of_life_while_the_database_says_nothing(
+    silent_database: tuple[SilentProxy, str], simulator: SimulatorThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_hub, "KEEP_ALIVE_SECONDS", 0.3)
+    proxy, url = silent_database
+    with running_service(url, simulator.base_url, {"RUSHES_DATABASE_TIMEOUT_SECONDS": "4"}) as running:
+        tenant = running.tenant()
+        batch_id = tenant.batch("a", "b")["batch_id"]
+        tenant.finished(batch_id)
+        hush_before(event_hub._read_frames, running, proxy, monkeypatch)
+        received, longest, last = "", 0.0, time.monotonic()
+        with tenant.http.stream("GET", f"/v1/batches/{batch_id}/events") as answer:
+            for text in answer.iter_text():
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+                received += text
+        longest = max(longest, time.monotonic() - last)
+        proxy.speak()
+        assert proxy.silenced_links > 0
+        assert received.count(": ping") > 3
+        assert longest < 3
+        assert "data:" not in received, "it ended in order, and the client comes back"
+
+
+def hush_before(
+    asked: object, running: RunningService, proxy: SilentProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once `asked` is about to be read, the database answers nothing any more."""
+    assert running.service is not None
+    database = running.service.events._database
+    read = database.read
+
+    async def listened(function: Any, /, *arguments: Any, **options: Any) -> Any:
+        if function is asked:
+            proxy.hush()
+        return await read(function, *arguments, **options)
+
+    monkeypatch.setattr(database, "read", listened)
 
 
 def test_listeners_are_bounded(idle_service: RunningService, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,7 +201,20 @@ class EventHub:
         until = now() + STREAM_SECONDS_MAX
         while not self._closing and now() < until:
             changed = channel.changed
-            frames = await self._after(batch_id, channel, position)
+            frames = _in_memory(channel, position)
+            if frames is None:
+                reading = asyncio.create_task(
+                    self._database.read(_read_frames, batch_id, position, self._base)
+                )
+                try:
+                    while not (await asyncio.wait({reading}, timeout=KEEP_ALIVE_SECONDS))[0]:
+                        yield KEEP_ALIVE_COMMENT
+                    frames = reading.result()
+                except StoreError as error:  # the client comes back with its Last-Event-ID
+                    log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
+                    return
+                finally:
+                    reading.cancel()
             if frames:
                 position = frames[-1][0]
                 yield b"".join(frame for _, frame in frames)
@@ -213,14 +226,6 @@ class EventHub:
                     await changed.wait()
             except TimeoutError:
                 yield KEEP_ALIVE_COMMENT
-
-    async def _after(self, batch_id: int, channel: _Channel, position: int) -> list[tuple[int, bytes]]:
-        """The next frames after `position`: from the tail, or from the database what is older than it."""
-        if position >= channel.seq:
-            return []
-        if channel.tail and channel.tail[0][0] <= position + 1:
-            return [frame for frame in channel.tail if frame[0] > position]
-        return await self._database.read(_read_frames, batch_id, position, self._base)
 
     async def _look(self) -> None:
         heads = await self._database.read(event_heads, list(self._channels))
@@ -237,6 +242,15 @@ class EventHub:
             if channel.finished != is_final:
                 channel.finished = is_final
                 channel.wake()
+
+
+def _in_memory(channel: _Channel, position: int) -> list[tuple[int, bytes]] | None:
+    """The frames after `position`; None when they are older than the tail and must be read."""
+    if position >= channel.seq:
+        return []
+    if channel.tail and channel.tail[0][0] <= position + 1:
+        return [frame for frame in channel.tail if frame[0] > position]
+    return None
 
 
 def _read_frames(connection: Connection, batch_id: int, after: int, base: str) -> list[tuple[int, bytes]]:
