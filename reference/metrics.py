@@ -18,7 +18,8 @@ hide: [toc]
 `GET /metrics` of `rushes serve` answers in Prometheus' text format; `RUSHES_METRICS_TOKEN` protects it.
 Counts of HTTP requests and listeners are the answering process's own. Everything else is about the whole
 installation, read from the database: workers report there, so their numbers are up to a third of a lease
-old.
+old. When the database does not answer within 5 seconds, `rushes_database_up` is 0 and the page has only
+what the process knows itself: requests, listeners, and its own worker.
 
 """
 

@@ -2,9 +2,11 @@
 
 Counts of requests are this process's own. Everything about tasks, credits and webhooks is read from the
 database, and what workers count comes from their reports there: so one page tells of all workers, also of
-those in other processes, a lease's third late at most.
+those in other processes, a lease's third late at most. While the database does not answer, the page has only
+what this process knows itself, and `rushes_database_up` is 0.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from rushes import telemetry
+from rushes.domain.errors import StoreError
 from rushes.domain.margin import NO_VALUATION, Valuation
 from rushes.read.installation.gauges import PROVIDER_STATES, Gauges, WorkerReport, read_gauges
 from rushes.read.installation.troubles import TroubleGroup
@@ -27,6 +30,9 @@ from rushes.store import archive
 from rushes.store.database import Database
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+DATABASE_SECONDS_MAX: Final = 5.0
+"""How long the page waits for the database: Prometheus gives a page up after 10 seconds."""
+
 REMEMBERED_SECONDS: Final = 2.0
 """How long one look at the database answers for, however often the page is asked for."""
 
@@ -51,6 +57,8 @@ _HISTOGRAMS: Final = (
     (telemetry.METRIC_SETTLE_GROUP, "Outcomes per settling transaction.", "settle_group_size"),
     (telemetry.METRIC_SETTLE_SECONDS, "Time of a settling transaction.", "settle_commit_seconds"),
 )
+
+log = telemetry.logger()
 
 
 class ServiceMetrics:
@@ -104,21 +112,44 @@ class ServiceMetrics:
         series[1].observe(seconds)
 
     async def render(self) -> bytes:
-        """The page in Prometheus' text format."""
+        """The page in Prometheus' text format, within `DATABASE_SECONDS_MAX`."""
         now_ms = self._now_ms()
         if self._gauges is None or now_ms - self._read_at_ms > REMEMBERED_SECONDS * 1000:
-            self._gauges = await self._database.read(read_gauges, now_ms)
-            self._read_at_ms = now_ms
-            if now_ms - self._archive_read_at_ms > ARCHIVE_REMEMBERED_SECONDS * 1000:
-                self._archive = await self._database.read(archive.totals)
-                self._earned = await self._database.read(earned_today, self._valuation, now_ms=now_ms)
-                self._archive_read_at_ms = now_ms
+            try:
+                async with asyncio.timeout(DATABASE_SECONDS_MAX):
+                    await self._read(now_ms)
+            except (StoreError, TimeoutError) as error:
+                self._gauges = None  # numbers of a while ago would pass for those of now
+                why = str(error) or "it did not answer in time"
+                log.warning(telemetry.DATABASE_TROUBLE, error=f"metrics without the database: {why}")
         return generate_latest(self._registry)
 
+    async def _read(self, now_ms: int) -> None:
+        gauges = await self._database.read(read_gauges, now_ms)
+        if now_ms - self._archive_read_at_ms > ARCHIVE_REMEMBERED_SECONDS * 1000:
+            self._archive = await self._database.read(archive.totals)
+            self._earned = await self._database.read(earned_today, self._valuation, now_ms=now_ms)
+            self._archive_read_at_ms = now_ms
+        self._gauges, self._read_at_ms = gauges, now_ms
+
     def _families(self) -> Iterator[Metric]:
-        if self._gauges is None:
-            return
-        gauges = self._gauges
+        gauges, own = self._gauges, self._own_worker()
+        yield _number(
+            telemetry.METRIC_DATABASE_UP,
+            "1 when the database answered in time, 0 when all that is read from it is missing.",
+            0 if gauges is None else 1,
+        )
+        yield _number(
+            telemetry.METRIC_EVENT_LISTENERS, "Open streams of events here.", self._listener_count()
+        )
+        reports = {} if gauges is None else {report.worker_id: report for report in gauges.workers}
+        if own is not None:
+            reports[own.worker_id] = own
+        yield from _worker_families(list(reports.values()))
+        if gauges is not None:
+            yield from self._families_read(gauges)
+
+    def _families_read(self, gauges: Gauges) -> Iterator[Metric]:
         yield _gauge(telemetry.METRIC_TASKS, "Tasks by status.", "status", gauges.tasks)
         yield _counter(
             telemetry.METRIC_CREDITS, "Credits moved, by ledger entry type.", "type", gauges.credits
@@ -147,15 +178,7 @@ class ServiceMetrics:
         yield from _earned_families(self._earned)
         yield _troubled(gauges.troubles)
         yield _number(telemetry.METRIC_NUDGES, "Callbacks that wait for a worker.", gauges.nudge_count)
-        yield _number(
-            telemetry.METRIC_EVENT_LISTENERS, "Open streams of events here.", self._listener_count()
-        )
-        own = self._own_worker()
-        reports = {report.worker_id: report for report in gauges.workers}
-        if own is not None:
-            reports[own.worker_id] = own
         yield _number(telemetry.METRIC_WORKERS, "Workers with a valid lease.", len(gauges.workers))
-        yield from _worker_families(list(reports.values()))
 
 
 def _earned_families(earned: Mapping[str, Any]) -> Iterator[Metric]:

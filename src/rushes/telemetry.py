@@ -134,6 +134,7 @@ SERVICE_STOPPED: Final = "service.stopped"
 """The service has stopped."""
 
 # --- metrics, in the names of Prometheus (counters get `_total` from its library) ----------------------
+METRIC_DATABASE_UP: Final = "rushes_database_up"
 METRIC_TASKS: Final = "rushes_tasks"
 METRIC_CREDITS: Final = "rushes_credits"
 METRIC_CREDITS_AVAILABLE: Final = "rushes_credits_available"

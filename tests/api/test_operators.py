@@ -1,12 +1,14 @@
 """Health, metrics and the tick: what an operator sees and runs."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from proofs.silent_proxy import SilentProxy
 from sqlalchemy import create_engine, text
 
 from rushes import telemetry
@@ -155,6 +157,31 @@ def test_every_metric_name_stands_in_telemetry(service: RunningService) -> None:
     names = {text for name, text in vars(telemetry).items() if name.startswith("METRIC_")}
     families = re.findall(r"^# TYPE (\w+) ", get(service, "/metrics").text, re.MULTILINE)
     assert {family.removesuffix("_total") for family in families} == names
+
+
+def test_metrics_come_without_the_database_while_it_says_nothing(
+    silent_database: tuple[SilentProxy, str], simulator: SimulatorThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rushes.metrics.DATABASE_SECONDS_MAX", 1.0)
+    monkeypatch.setattr("rushes.metrics.REMEMBERED_SECONDS", 0.0)
+    proxy, url = silent_database
+    with running_service(url, simulator.base_url, {"RUSHES_DATABASE_TIMEOUT_SECONDS": "6"}) as running:
+        before = eventually(
+            lambda: metrics_of(running), lambda found: value(found["rushes_live_workers"]) == 1
+        )
+        assert value(before["rushes_database_up"]) == 1
+        proxy.hush()
+        started = time.monotonic()
+        found = metrics_of(running)
+        assert time.monotonic() - started < 4
+        proxy.speak()
+        assert value(found["rushes_database_up"]) == 0
+        assert value(found["rushes_http_requests_total"], route="/metrics") >= 1
+        assert value(found["rushes_provider_state"], provider="grsai", state="closed") == 1
+        assert "rushes_tasks" not in found, "nothing of a while ago passes for now"
+        eventually(
+            lambda: metrics_of(running), lambda found: value(found["rushes_database_up"]) == 1, seconds_max=30
+        )
 
 
 TOKEN = "scrape-me-every-15-s"

@@ -83,13 +83,15 @@ def _not_ready(message: str, **facts: Any) -> Refusal:
     responses=answers(
         401,
         429,
-        503,
         keyed=False,
         ok={200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
     ),
 )
 async def metrics(request: Request, parts: Parts) -> Response:
-    """Open, unless RUSHES_METRICS_TOKEN is set: then as `Authorization: Bearer …`."""
+    """Open, unless RUSHES_METRICS_TOKEN is set: then as `Authorization: Bearer …`.
+
+    While the database does not answer, `rushes_database_up` is 0 and what is read from it is missing.
+    """
     if parts.metrics_tokens:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not is_one_of(given, parts.metrics_tokens):
