@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from proofs.silent_proxy import SilentProxy
 
+from rushes.concurrency import until_stopped
 from rushes.domain.errors import DatabaseUnreachable
-from rushes.library.stopping import LAST_LOOK_SECONDS, last_look, unless_stopped
+from rushes.library.last_look import LAST_LOOK_SECONDS, last_look
 from rushes.simulator import running_simulator
 from tests.cli.process import QUICK as QUICK_COMMANDS
 from tests.cli.process import Running, Shell
@@ -91,11 +92,11 @@ def test_a_look_is_given_up_for_a_stop_and_the_last_one_after_its_time() -> None
             return "now"
 
         stop = asyncio.Event()
-        assert await unless_stopped(answering(), stop) == "now"
+        assert await until_stopped(stop, answering()) == "now"
         with pytest.raises(DatabaseUnreachable):
-            await unless_stopped(away(), stop)
+            await until_stopped(stop, away())
         asyncio.get_running_loop().call_later(0.1, stop.set)
-        assert await unless_stopped(silent(), stop) is None
+        assert await until_stopped(stop, silent()) is None
         assert await last_look(answering(), "before") == "now"
         assert await last_look(away(), "before") == "before"
         started = time.monotonic()

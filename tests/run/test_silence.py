@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from proofs.silent_proxy import SilentProxy
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, text
 
 from rushes.database_wiring import wall_clock_ms
 from rushes.domain.errors import DatabaseUnreachable
@@ -36,14 +36,6 @@ LATE_SECONDS = 3.0
 BUDGET_SECONDS = 2.0
 SLOW = knobs(render_seconds=30.0, latency_min_seconds=0.8, latency_max_seconds=0.9)
 SHORT = knobs(render_seconds=0.3)
-
-
-@pytest.fixture
-def proxy(new_database_url: Callable[[str], str]) -> Iterator[tuple[SilentProxy, str]]:
-    url = make_url(new_database_url("postgresql"))
-    with SilentProxy(Path(str(url.query["host"])) / ".s.PGSQL.5432") as running:
-        there = f"postgresql://postgres@127.0.0.1:{running.port}/{url.database}"
-        yield running, f"{there}?sslmode=disable&gssencmode=disable"
 
 
 def fall_silent_before(
@@ -130,10 +122,10 @@ async def timed_tick(rushes: Rushes) -> tuple[float, bool]:
 
 @pytest.mark.parametrize("silent_after_seconds", [0.0, 0.3, 1.0])
 def test_a_pass_ends_within_its_budget_although_the_database_falls_silent(
-    proxy: tuple[SilentProxy, str], silent_after_seconds: float
+    silent_database: tuple[SilentProxy, str], silent_after_seconds: float
 ) -> None:
     async def scenario() -> None:
-        silent, url = proxy
+        silent, url = silent_database
         with running_simulator(knobs(render_seconds=30.0)) as simulator:
             more = {"RUSHES_DATABASE_TIMEOUT_SECONDS": "1", "RUSHES_ARCHIVE_URL": "none"}
             async with rushes_on(url, simulator.base_url, more) as rushes:
@@ -166,10 +158,10 @@ async def seconds_of_a_pass(
 
 @pytest.mark.parametrize("asked", [turns.count_waiting, claim_fairly, apply_group, workers.release])
 def test_a_pass_waits_for_no_answer_beyond_its_last_commit(
-    proxy: tuple[SilentProxy, str], monkeypatch: pytest.MonkeyPatch, asked: Callable[..., object]
+    silent_database: tuple[SilentProxy, str], monkeypatch: pytest.MonkeyPatch, asked: Callable[..., object]
 ) -> None:
     async def scenario() -> float:
-        silent, url = proxy
+        silent, url = silent_database
         with running_simulator(SLOW) as simulator:
             more = {"RUSHES_DATABASE_TIMEOUT_SECONDS": "4", "RUSHES_ARCHIVE_URL": "none"}
             async with rushes_on(url, simulator.base_url, more) as rushes:
@@ -190,13 +182,13 @@ def test_a_pass_waits_for_no_answer_beyond_its_last_commit(
     ],
 )
 def test_a_pass_waits_for_no_answer_about_files_beyond_its_budget(
-    proxy: tuple[SilentProxy, str],
+    silent_database: tuple[SilentProxy, str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     asked: Callable[..., object],
 ) -> None:
     async def scenario() -> float:
-        silent, url = proxy
+        silent, url = silent_database
         with running_simulator(SHORT) as simulator:
             more = {
                 "RUSHES_DATABASE_TIMEOUT_SECONDS": "6",
@@ -212,10 +204,10 @@ def test_a_pass_waits_for_no_answer_about_files_beyond_its_budget(
 
 
 def test_a_pass_says_that_the_database_was_silent_about_the_judges_clips(
-    proxy: tuple[SilentProxy, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    silent_database: tuple[SilentProxy, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     async def scenario() -> tuple[float, bool]:
-        silent, url = proxy
+        silent, url = silent_database
         with running_simulator(FAST) as simulator:
             more = {"RUSHES_ARCHIVE_URL": f"file://{tmp_path}/archive", "RUSHES_JUDGE_COMMAND": "sh -c true"}
             async with rushes_on(url, simulator.base_url, more) as rushes:
@@ -314,10 +306,10 @@ def test_a_stopping_worker_waits_for_no_bucket(
 
 
 def test_a_stopping_archiver_waits_for_no_answer(
-    proxy: tuple[SilentProxy, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    silent_database: tuple[SilentProxy, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     async def scenario() -> float:
-        silent, url = proxy
+        silent, url = silent_database
         with running_simulator(FAST) as simulator:
             more = {"RUSHES_ARCHIVE_URL": f"file://{tmp_path}/archive"}
             async with rushes_on(url, simulator.base_url, more) as rushes:
@@ -333,14 +325,16 @@ def test_a_stopping_archiver_waits_for_no_answer(
     assert asyncio.run(scenario()) < 1.0 + LATE_SECONDS
 
 
-def test_a_stopping_notifier_waits_for_no_more_than_a_webhook(proxy: tuple[SilentProxy, str]) -> None:
+def test_a_stopping_notifier_waits_for_a_webhook_alone(
+    silent_database: tuple[SilentProxy, str],
+) -> None:
     def name_webhook(connection: Connection, port: int) -> None:
         row = connection.execute(text("SELECT id, account_id FROM batches")).one()
         url = f"http://127.0.0.1:{port}/"
         deliveries.open_feed(connection, row.id, account_id=row.account_id, url=url, now_ms=wall_clock_ms())
 
     async def scenario() -> float:
-        silent, url = proxy
+        silent, url = silent_database
         with running_simulator(FAST) as simulator, silent_port() as (port, taken):
             async with rushes_on(url, simulator.base_url, {"RUSHES_ARCHIVE_URL": "none"}) as rushes:
                 batch = await rushes.create_batch(items(2))
@@ -368,12 +362,14 @@ def test_a_stopping_notifier_waits_for_no_more_than_a_webhook(proxy: tuple[Silen
 
 
 @pytest.mark.parametrize("is_connected", [True, False])
-def test_closing_a_database_waits_for_no_answer(proxy: tuple[SilentProxy, str], is_connected: bool) -> None:
+def test_a_closed_database_waits_for_no_answer(
+    silent_database: tuple[SilentProxy, str], is_connected: bool
+) -> None:
     def look(connection: Connection) -> None:
         connection.exec_driver_sql("SELECT 1").all()
 
     async def scenario() -> float:
-        silent, url = proxy
+        silent, url = silent_database
         database = Database(url)
         if is_connected:
             await database.transact(look)

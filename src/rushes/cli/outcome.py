@@ -43,9 +43,10 @@ async def outcome_now(rushes: "Rushes", batch_id: str) -> dict[str, Any]:
 
 async def outcome_at_end(rushes: "Rushes", seen: Mapping[str, Any], stop: asyncio.Event) -> dict[str, Any]:
     """The same at the end of a command; after a stop as last `seen`, when the database says no more."""
-    from rushes.library.stopping import last_look, unless_stopped
+    from rushes.concurrency import until_stopped
+    from rushes.library.last_look import last_look
 
-    found = await unless_stopped(outcome_now(rushes, seen["batch_id"]), stop)
+    found = await until_stopped(stop, outcome_now(rushes, seen["batch_id"]))
     if found is None:
         found = await last_look(outcome_now(rushes, seen["batch_id"]), dict(seen))
     return found

@@ -30,6 +30,9 @@ from rushes.video_folder import check_parallel, fill_folder, folder_at
 TIMEOUT_SECONDS: Final = 30.0
 TRIES_MAX: Final = 4
 
+FIRST_LOOK_SECONDS: Final = 1.0
+"""What a first look has, however short a wait is."""
+
 LOOK_SECONDS_MIN: Final = 0.25
 """How soon a watched batch is looked at again, however fast its events come."""
 
@@ -320,10 +323,11 @@ class AsyncClient(AsyncAccount):
 
         Its events tell when to look; while they cannot be had, it is looked at every second. Raises
         `StillRunning` after `timeout_seconds`, also when the service does not answer; the batch runs on.
+        For the first look there are `FIRST_LOOK_SECONDS`, however short the time-out.
         """
         now = asyncio.get_running_loop().time
         looked = now()
-        until = None if timeout_seconds is None else looked + timeout_seconds
+        until = None if timeout_seconds is None else looked + max(timeout_seconds, FIRST_LOOK_SECONDS)
         news = asyncio.Event()
         listening = asyncio.create_task(self._listen(batch_id, news))
         seen: object = None

@@ -244,6 +244,7 @@ class Client:
 
         Its events tell when to look; while they cannot be had, it is looked at every second. Raises
         `StillRunning` after `timeout_seconds`, also when the service does not answer; the batch runs on.
+        For the first look there are `FIRST_LOOK_SECONDS`, however short the time-out.
         """
         return self._loop.each(self._client.progress(batch_id, timeout_seconds=timeout_seconds))
 

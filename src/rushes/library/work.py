@@ -8,12 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from rushes.concurrency import until_stopped
 from rushes.database_wiring import wall_clock_ms
 from rushes.domain.errors import DatabaseUnreachable, NotAuthorised, StoreError
 from rushes.domain.input.auto import AUTO
 from rushes.domain.task import PollResult
 from rushes.library.batches import WithBatches
-from rushes.library.stopping import last_look, unless_stopped
+from rushes.library.last_look import last_look
 from rushes.provider_wiring import require_providers
 from rushes.read import holding
 from rushes.read.installation import troubles, workers
@@ -136,14 +137,14 @@ class WithWork(WithBatches):
         """
         now = asyncio.get_running_loop().time
         refused_at: float | None = None
-        batch = await unless_stopped(self.batch(batch_id), stop)
+        batch = await until_stopped(stop, self.batch(batch_id))
         if batch is None:
             return None, None
         look = _Look(batch)
         while not stop.is_set():
             troubles = process.worker.provider_troubles()
             try:
-                found = await unless_stopped(self._look(batch_id, process, troubles), stop)
+                found = await until_stopped(stop, self._look(batch_id, process, troubles))
                 if found is None:
                     break
                 look = found

@@ -73,14 +73,10 @@ async def _stop_when_idle(rushes: "Rushes", stop: "asyncio.Event") -> None:
     import contextlib
 
     from rushes.domain.errors import StoreError
-    from rushes.library.stopping import unless_stopped
-
-    async def left_count() -> int:
-        return await rushes.open_task_count() + await rushes.due_file_count()
 
     while not stop.is_set():
         with contextlib.suppress(StoreError):  # the worker says so itself, and waits
-            if await unless_stopped(left_count(), stop) == 0:
+            if await rushes.open_task_count() + await rushes.due_file_count() == 0:
                 stop.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IDLE_LOOK_SECONDS):

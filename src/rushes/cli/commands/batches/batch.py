@@ -220,8 +220,8 @@ async def _follow(rushes: "Rushes", batch_id: str, stop: "asyncio.Event") -> dic
 
     from rushes.cli.outcome import batch_now, left_of
     from rushes.cli.progress import progress_display
+    from rushes.concurrency import until_stopped
     from rushes.domain.errors import StoreError
-    from rushes.library.stopping import unless_stopped
 
     async def look() -> tuple[dict[str, Any], dict[str, str]]:
         batch = await batch_now(rushes, batch_id)
@@ -232,7 +232,7 @@ async def _follow(rushes: "Rushes", batch_id: str, stop: "asyncio.Event") -> dic
     with progress_display() as progress:
         while not stop.is_set():
             try:
-                found = await unless_stopped(look(), stop)
+                found = await until_stopped(stop, look())
                 if found is None:
                     break
                 seen, troubles = found

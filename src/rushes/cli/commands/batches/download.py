@@ -77,10 +77,10 @@ async def copy_videos(
     """Copy the batch's videos into the folder and show how far it is; None when a signal came first."""
     import asyncio
 
+    from rushes.concurrency import until_stopped
     from rushes.domain.downloads import DEFAULT_NAMES
-    from rushes.library.stopping import unless_stopped
 
-    batch = await unless_stopped(rushes.batch(batch_id), stop.event)
+    batch = await until_stopped(stop.event, rushes.batch(batch_id))
     if batch is None:
         return None
     with _display(batch["total_count"]) as display:

@@ -330,14 +330,14 @@ async def _work(rushes: "Rushes", batch_id: str, ways: GivenWays) -> int:
     from rushes.cli.outcome import batch_now, exit_code_of, left_of, outcome_at_end, print_outcome
     from rushes.cli.progress import progress_display
     from rushes.cli.session import stop_on_signals
+    from rushes.concurrency import until_stopped
     from rushes.domain.errors import DatabaseUnreachable, NotAuthorised
-    from rushes.library.stopping import unless_stopped
 
     started_at, refusal, manifest = time.monotonic(), None, None
     if ways.out is not None:
         await after.note_folder(rushes, batch_id, ways.out)
     with stop_on_signals() as stop:
-        seen = await unless_stopped(batch_now(rushes, batch_id), stop.event)
+        seen = await until_stopped(stop.event, batch_now(rushes, batch_id))
         if seen is None:
             return stop.exit_code
         latest: dict[str, Any] = seen

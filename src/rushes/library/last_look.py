@@ -1,4 +1,4 @@
-"""Looks at the database that end with a stop: an answer that does not come is not waited for."""
+"""The last look at a batch as a command or `Rushes.run` ends: a silent database holds neither up."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,17 +10,6 @@ LAST_LOOK_SECONDS: Final = 3.0
 """How long the last look may take; what was seen before it counts when it brings nothing."""
 
 T = TypeVar("T")
-
-
-async def unless_stopped(look: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
-    """What the look finds; None when `stop` is set before it has ended, which cancels it."""
-    looking, stopping = asyncio.create_task(look), asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({looking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return looking.result() if looking.done() else None
-    finally:
-        looking.cancel()
-        stopping.cancel()
 
 
 async def last_look(look: Coroutine[Any, Any, T], seen: T) -> T:
