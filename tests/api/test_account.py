@@ -115,6 +115,38 @@ def test_an_operators_cap_on_a_key_holds_for_those_that_it_made(
     assert (view["scope"], view["spent"], view["left"]) == ("key", str(2 * price), "0")
 
 
+def test_a_key_under_a_cap_retries_only_in_batches_that_it_made_itself(
+    idle_service: RunningService, idle_tenant: Tenant
+) -> None:
+    price = idle_tenant.post("/v1/quotes", {"items": [{"prompt": "a"}]})["required_credits"]
+    capped, capped_id = key_of(idle_tenant, idle_service, scope="admin", credits_per_day_max=5 * price)
+    child, _ = key_of(capped, idle_service)
+    by_operator, operators_id = key_of(idle_tenant, idle_service)
+    cap = caps.DayCap("key", str(operators_id), "USD", 10**9)
+    idle_service.ask(lambda rushes: rushes.set_day_cap(cap))
+    free, _ = key_of(idle_tenant, idle_service)
+    makers = (idle_tenant, capped, child, by_operator, free)
+    made = {maker.key: maker.batch("a")["batch_id"] for maker in makers}
+    for maker in makers:
+        idle_tenant.post(f"/v1/batches/{made[maker.key]}/items/0/cancel")
+    balance = idle_tenant.get("/v1/credits/balance")["available"]
+    for buyer in (capped, child, by_operator):
+        for maker in makers:
+            if maker is buyer:
+                continue
+            refused = buyer.post(f"/v1/batches/{made[maker.key]}/items/0/retry", status=402)
+            assert (refused["error"], refused["scope"]) == ("DAY_CAP_REACHED", "key")
+            assert "only in batches that it made itself" in refused["detail"]
+            assert refused.keys() >= {"cap", "left", "unit", "renews_at"}
+    assert idle_tenant.get("/v1/credits/balance")["available"] == balance, "nothing was written"
+    for buyer in (capped, child, by_operator):
+        buyer.post(f"/v1/batches/{made[buyer.key]}/items/0/retry")
+    free.post(f"/v1/batches/{made[idle_tenant.key]}/items/0/retry")
+    assert idle_tenant.request("DELETE", f"/v1/keys/{capped_id}").status_code == 200
+    refused = child.post(f"/v1/batches/{made[free.key]}/items/0/retry", status=402)
+    assert refused["error"] == "DAY_CAP_REACHED"
+
+
 @pytest.mark.parametrize(
     ("document", "field"),
     [

@@ -49,6 +49,10 @@ def test_a_gate_best_of_and_a_persons_word(database_url: str, tmp_path: Path) ->
         assert stranger.http.post(path, json=said).status_code == 404
         assert tenant.http.post(path, json={"verdict": "meh"}).status_code == 422
         assert tenant.http.post(path, json={**said, "why": 1}).status_code == 422
+        capped = tenant.post("/v1/keys", {"credits_per_day_max": 500}, status=201)["key"]
+        refused = tenant.http.post(path, json=said, headers={"x-api-key": capped})
+        assert (refused.status_code, refused.json()["error"]) == (402, "DAY_CAP_REACHED")
+        assert tenant.get(f"/v1/batches/{batch_id}/verdicts") == found, "nothing was written"
         first = tenant.http.post(path, json=said)
         assert (first.status_code, first.json()["buys"]) == (200, True)
         again = judged(tenant, batch_id)

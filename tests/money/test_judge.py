@@ -7,11 +7,12 @@ import pytest
 from rushes.domain.acceptance.best_of import BestOf
 from rushes.domain.acceptance.judging import Judgement
 from rushes.domain.acceptance.verdicts import Verdict
-from rushes.domain.errors import ItemNotJudgeable, NotFound
+from rushes.domain.errors import DayCapReached, ItemNotJudgeable, NotFound
 from rushes.money.acts import Rated, rate_items
 from rushes.money.judge import Judged, judge_item
 from rushes.read.acceptance import reports
 from rushes.read.scope import OPERATOR, Scope
+from rushes.store import keys
 from rushes.store.database import Database
 from tests.books import Books, assert_sound, batch
 from tests.money.test_rebuy import GATED, decide, end, round_of, undecided
@@ -72,6 +73,30 @@ def test_clips_of_a_batch_without_a_gate_can_be_judged(books: Books) -> None:
         judge(books, 1, BAD)
     with pytest.raises(NotFound):
         judge(books, 2, BAD)
+    assert_sound(books)
+
+
+def test_a_key_under_a_days_cap_rejects_what_buys_only_in_its_own_batches(books: Books) -> None:
+    for shown in ("a", "b"):
+        made: dict[str, Any] = {"name": shown, "shown": shown, "key_hash": shown, "rate_limit_per_min": None}
+        books.database.run(keys.create, 1, now_ms=books.now_ms, credits_per_day_max=100, **made)
+    books.accept(1, [10, 10], best_of=BestOf(3), **GATED)
+    books.accept(1, [10], name="bat_2", **GATED)
+    books.sql("UPDATE batches SET request_scope = 'key:1'")
+    end(books, books.claim())
+    everything = books.everything()
+
+    def reject(key_id: int, name: str, index: int) -> Judged:
+        asked: dict[str, Any] = {"person": "", "key_id": key_id, "now_ms": books.now_ms}
+        return books.database.run(judge_item, name, index, BAD, **asked)
+
+    with pytest.raises(DayCapReached, match="only in batches that it made itself"):
+        reject(2, "bat_1", 0)
+    assert books.everything() == everything
+    assert books.rows("SELECT 1 FROM clip_verdicts WHERE verdict IS NOT NULL") == []
+    assert reject(1, "bat_1", 0).buys
+    assert reject(2, "bat_2", 0) == Judged(is_new=True, buys=False), "a verdict that buys nothing is free"
+    books.database.run(judge_item, "bat_1", 1, GOOD, person="", key_id=2, now_ms=books.now_ms)
     assert_sound(books)
 
 

@@ -371,13 +371,17 @@ async def retry_item(
     caller: Caller,
     parts: Parts,
 ) -> Response:
-    """A failed item becomes a new attempt with a new reservation; the batch opens again."""
+    """A failed item becomes a new attempt with a new reservation; the batch opens again.
+
+    A key that has a day's cap retries only in batches that it made itself.
+    """
     index = item_index_of(item, batch_id=batch_id)
     retried = await parts.database.transact(
         acts.retry_item,
         batch_id,
         index,
         account_id=caller.account_id,
+        key_id=caller.key_id,
         now_ms=parts.now_ms(),
         reprice=parts.catalogue.charge,
     )

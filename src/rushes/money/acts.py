@@ -16,6 +16,7 @@ from rushes.domain.retries import LastModel
 from rushes.domain.task import TaskStatus
 from rushes.money import accept
 from rushes.money import retry as retries
+from rushes.money.day_caps import require_counted
 from rushes.money.rebuy import buy_next
 from rushes.money.retry import Reprice, Retry
 from rushes.store import batches, deliveries, ledger
@@ -105,14 +106,16 @@ def retry_item(
     index: int,
     *,
     account_id: int,
+    key_id: int,
     now_ms: int,
     reprice: Reprice | None = None,
 ) -> RetriedItem:
-    """Make a failed item of the account wait again, at today's price with `reprice`.
+    """Make a failed item of the account wait again, at today's price with `reprice`, for the key that asks.
 
-    Raises `NotFound`, `ItemNotRetryable`, `InsufficientCredits`.
+    Raises `NotFound`, `ItemNotRetryable`, `InsufficientCredits`, `DayCapReached`.
     """
     batch_id = batches.batch_row_id(connection, batch_public_id, account_id=account_id)
+    require_counted(connection, batch_id, key_id, now_ms=now_ms)
     task_id = retries.retry_item(connection, batch_id, index, now_ms=now_ms, reprice=reprice)
     return RetriedItem(
         items.credits_of(connection, task_id), ledger.available_credits(connection, account_id, now_ms)

@@ -2,6 +2,8 @@
 
 A day starts at midnight, UTC. What was refunded has not been spent. Caps stand in the database, so that all
 processes hold to them at once.
+
+What is bought in a batch counts under the key that made the batch.
 """
 
 from collections.abc import Collection
@@ -13,6 +15,7 @@ from sqlalchemy import Connection
 from rushes.domain.catalogue.price import ExpectedCost, decimal_of_micros
 from rushes.domain.errors import DayCapReached
 from rushes.domain.notation import iso_time
+from rushes.store import batches
 from rushes.store.caps import CREDITS, DayCap, all_caps, caps_for, spent_since
 from rushes.store.database import lock_name
 
@@ -68,17 +71,30 @@ class Budget:
 
     def _reached(self, cap: DayCap, left: int) -> DayCapReached:
         whose = "everything" if cap.scope == "all" else f"{cap.scope} {cap.subject}"
-        unit = "credits" if cap.unit == CREDITS else cap.unit
-        renews_at = iso_time(self._renews_at_ms)
+        facts = _facts(cap, left, self._renews_at_ms)
         return DayCapReached(
-            f"the day's cap of {whose} is {_shown(cap, cap.amount):f} {unit}:"
-            f" {_shown(cap, max(left, 0)):f} are left, and it renews at {renews_at}",
-            cap=f"{_shown(cap, cap.amount):f}",
-            left=f"{_shown(cap, max(left, 0)):f}",
-            unit=unit,
-            scope=cap.scope,
-            renews_at=renews_at,
+            f"the day's cap of {whose} is {facts['cap']} {facts['unit']}:"
+            f" {facts['left']} are left, and it renews at {facts['renews_at']}",
+            **facts,
         )
+
+
+def require_counted(connection: Connection, batch_id: int, key_id: int, *, now_ms: int) -> None:
+    """Raise `DayCapReached` where a key under a day's cap would buy in a batch that another made."""
+    request_scope = f"key:{key_id}"
+    if batches.request_scope(connection, batch_id) == request_scope:
+        return
+    account_id = batches.account_of(connection, batch_id)
+    caps = caps_for(connection, account_id=account_id, request_scope=request_scope, models=())
+    cap = next((cap for cap in caps if cap.scope == "key"), None)
+    if cap is None:
+        return
+    since_ms = now_ms - now_ms % DAY_MS
+    raise DayCapReached(
+        "this key has a day's cap, and buys only in batches that it made itself:"
+        " ask with the key that made this batch, or with one without a cap",
+        **_facts(cap, cap.amount - spent_since(connection, cap, since_ms), since_ms + DAY_MS),
+    )
 
 
 def cap_views(connection: Connection, *, now_ms: int) -> list[dict[str, str | None]]:
@@ -99,6 +115,17 @@ def cap_views(connection: Connection, *, now_ms: int) -> list[dict[str, str | No
             }
         )
     return found
+
+
+def _facts(cap: DayCap, left: int, renews_at_ms: int) -> dict[str, str | None]:
+    """What a refusal says of a cap; amounts are text, so that no digit is lost."""
+    return {
+        "cap": f"{_shown(cap, cap.amount):f}",
+        "left": f"{_shown(cap, max(left, 0)):f}",
+        "unit": cap.unit,
+        "scope": cap.scope,
+        "renews_at": iso_time(renews_at_ms),
+    }
 
 
 def _amount_of(cap: DayCap, credits: int, cost: ExpectedCost | None) -> int:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from rushes.domain.acceptance.judging import Judgement
 from rushes.domain.errors import ItemNotJudgeable, NotFound
 from rushes.domain.task import TaskStatus
+from rushes.money.day_caps import require_counted
 from rushes.money.rebuy import buy_next
 from rushes.money.retry import Reprice
 from rushes.store import batches
@@ -30,12 +31,14 @@ def judge_item(
     *,
     person: str,
     account_id: int | None = None,
+    key_id: int | None = None,
     now_ms: int,
     reprice: Reprice | None = None,
 ) -> Judged:
     """Give an item's newest clip a person's verdict. The same one again changes nothing.
 
-    Raises `NotFound`, and `ItemNotJudgeable` for an item without a clip or with another verdict of a person.
+    Raises `NotFound`, `ItemNotJudgeable` for an item without a clip or with another verdict of a person, and
+    `DayCapReached` where it would buy a clip for the key that asks, which may not.
     """
     batch_id = batches.batch_row_id(connection, batch_public_id, account_id=account_id)
     rows = items.lock_items(connection, batch_id, [index])
@@ -53,4 +56,7 @@ def judge_item(
         if said is not judgement.outcome(score_min)[0]:
             raise ItemNotJudgeable(f"a person has judged item {index} as {said} before; that stands")
         return Judged(is_new=False, buys=False)
-    return Judged(is_new=True, buys=buy_next(connection, [row.id], now_ms, reprice=reprice) > 0)
+    buys = buy_next(connection, [row.id], now_ms, reprice=reprice) > 0
+    if buys and key_id is not None:
+        require_counted(connection, batch_id, key_id, now_ms=now_ms)
+    return Judged(is_new=True, buys=buys)

@@ -29,7 +29,7 @@ router = APIRouter(tags=[BATCHES])
     "/batches/{batch_id}/items/{item}/verdict",
     response_model=shapes.JudgedItem,
     summary="Judge a clip",
-    responses=answers(400, 404, 408, 409, 413, 415, 422),
+    responses=answers(400, 402, 404, 408, 409, 413, 415, 422),
     openapi_extra=json_body(requests.Judgement, {"verdict": "rejected", "reason": "six fingers"}),
 )
 async def judge(
@@ -41,7 +41,8 @@ async def judge(
 ) -> Response:
     """A person's verdict on an item's newest clip: it stands before every other, once.
 
-    Where the batch asked for it, a rejected clip's item buys another one, and the batch opens again.
+    Where the batch asked for it, a rejected clip's item buys another one, and the batch opens again: with a
+    key that has a day's cap only in a batch that it made itself.
     """
     index = item_index_of(item, batch_id=batch_id)
     await parts.database.read(Scope(caller.account_id).batch_id, batch_id)  # before what is asked of it
@@ -53,6 +54,7 @@ async def judge(
         judgement,
         person="",
         account_id=caller.account_id,
+        key_id=caller.key_id,
         now_ms=parts.now_ms(),
         reprice=parts.catalogue.charge,
     )
