@@ -5,8 +5,10 @@ import time
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, text
 
 from rushes.client import Client
+from rushes.service import list_keys
 from rushes.store import caps
 from tests.api.harness import RunningService, Tenant, eventually
 from tests.api.test_events import parsed
@@ -65,6 +67,32 @@ def test_a_key_is_listed_used_and_revoked(idle_service: RunningService, idle_ten
     assert idle_tenant.request("DELETE", f"/v1/keys/{own}").status_code == 422
     stranger = idle_service.tenant()
     assert stranger.request("DELETE", f"/v1/keys/{own}").status_code == 404
+
+
+def test_keys_are_made_and_listed_beside_any_number_of_revoked_ones(
+    idle_service: RunningService, idle_tenant: Tenant
+) -> None:
+    (own,) = idle_tenant.get("/v1/keys")["data"]
+
+    def revoked(connection: Connection) -> None:
+        connection.execute(
+            text(
+                "INSERT INTO api_keys"
+                " (account_id, name, shown, key_hash, scope, created_at_ms, revoked_at_ms)"
+                " WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000)"
+                " SELECT account_id, '', 'x', key_hash || n, 'admin', created_at_ms, created_at_ms"
+                " FROM api_keys CROSS JOIN n WHERE id = :own"
+            ),
+            {"own": own["key_id"]},
+        )
+
+    idle_service.ask(lambda rushes: rushes.database.transact(revoked))
+    made = idle_tenant.post("/v1/keys", {"name": "new"}, status=201)
+    listed = idle_tenant.get("/v1/keys")["data"]
+    assert [key["key_id"] for key in listed[:2]] == [made["key_id"], own["key_id"]]
+    assert [key["revoked_at"] is None for key in listed] == [True] * 2 + [False] * 998
+    shown = idle_service.ask(lambda rushes: list_keys(rushes, account=idle_tenant.account, limit=3))
+    assert [key["revoked_at"] is None for key in shown] == [True, True, False]
 
 
 def test_a_key_spends_no_more_in_a_day_than_its_account_allows(

@@ -28,6 +28,9 @@ WINDOW_KEPT_SECONDS: Final = 600
 """How long it is known what a key used of a minute. A process whose clock is not that far behind still counts
 in the newest window."""
 
+NEWEST_VALID_FIRST: Final = (schema.api_keys.c.revoked_at_ms.is_not(None), schema.api_keys.c.id.desc())
+"""The order of lists of keys: however many were revoked, those that still open something are shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyOwner:
@@ -111,7 +114,7 @@ def owner_by_id_if_valid(connection: Connection, key_id: int) -> KeyOwner | None
 def list_keys(
     connection: Connection, *, account: str | None = None, limit: int = 1000
 ) -> list[dict[str, Any]]:
-    """Keys, the newest first, of one account or of all: rows of `api_keys` with the account's name.
+    """Keys of one account or of all, as `NEWEST_VALID_FIRST`: rows of `api_keys` with the account's name.
 
     Raises `NotFound` for an account that does not exist.
     """
@@ -119,7 +122,7 @@ def list_keys(
     query = (
         select(keys, accounts.c.name.label("account"))
         .join_from(keys, accounts, accounts.c.id == keys.c.account_id)
-        .order_by(keys.c.id.desc())
+        .order_by(*NEWEST_VALID_FIRST)
         .limit(limit)
     )
     if account is not None:
@@ -128,10 +131,16 @@ def list_keys(
 
 
 def of_account(connection: Connection, account_id: int, *, limit: int = 1000) -> list[dict[str, Any]]:
-    """The rows of the account's keys, newest first."""
-    c = schema.api_keys.c
-    query = select(schema.api_keys).where(c.account_id == account_id).order_by(c.id.desc()).limit(limit)
+    """The rows of the account's keys, as `NEWEST_VALID_FIRST`."""
+    of_account = select(schema.api_keys).where(schema.api_keys.c.account_id == account_id)
+    query = of_account.order_by(*NEWEST_VALID_FIRST).limit(limit)
     return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def by_id(connection: Connection, key_id: int) -> dict[str, Any]:
+    """The row of a key that is there."""
+    query = select(schema.api_keys).filter_by(id=key_id)
+    return dict(connection.execute(query).one()._mapping)
 
 
 def good_count(connection: Connection, account_id: int) -> int:

@@ -37,7 +37,7 @@ router = APIRouter(prefix="/keys", tags=[ACCOUNT])
 
 @router.get("", response_model=shapes.KeyList, summary="List keys", responses=answers())
 async def list_keys(caller: Caller, parts: Parts) -> Response:
-    """Newest first, revoked ones too. Needs a key with the scope `admin`."""
+    """The newest 1,000, valid ones before revoked ones. Needs a key with the scope `admin`."""
     rows = await parts.database.read(keys.of_account, caller.account_id)
     return ok_answer({"data": [_view(row, caller) for row in rows]})
 
@@ -99,15 +99,14 @@ def _create(
     connection: Connection, caller: KeyOwner, /, *, credits_per_day_max: int | None, **wanted: Any
 ) -> dict[str, Any]:
     account_id = caller.account_id
-    rows = {row["id"]: row for row in keys.of_account(connection, account_id)}
-    own = rows[caller.key_id]["credits_per_day_max"]
+    own = keys.by_id(connection, caller.key_id)["credits_per_day_max"]
     if own is not None and credits_per_day_max is not None and credits_per_day_max > own:
         raise InputError(f"at most {own}, the cap of the key that asks", field="credits_per_day_max")
     wanted["credits_per_day_max"] = own if credits_per_day_max is None else credits_per_day_max
     if keys.good_count(connection, account_id) >= keys.KEYS_MAX:
         raise InputError(f"an account has at most {keys.KEYS_MAX} keys; revoke one first", field="name")
     key_id = keys.create(connection, account_id, made_by_key_id=caller.key_id, **wanted)
-    return next(row for row in keys.of_account(connection, account_id) if row["id"] == key_id)
+    return keys.by_id(connection, key_id)
 
 
 def _revoke(connection: Connection, account_id: int, key_id: int, *, now_ms: int) -> None:

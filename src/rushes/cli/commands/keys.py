@@ -79,7 +79,7 @@ def list_them(
     limit: Limit = 1000,
     json: Json = False,
 ) -> None:
-    """List keys, the newest first; the keys themselves are not stored."""
+    """List keys, valid ones first, then the newest; the keys themselves are not stored."""
     from rushes.cli.session import opened, run_async
     from rushes.cli.show import print_json, print_table
     from rushes.service import list_keys
