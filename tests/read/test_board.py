@@ -187,7 +187,7 @@ def test_a_month_says_what_was_had_got_and_paid(database: Database) -> None:
     assert (found.opening, found.closing) == (0, 955)
     moves = {kind: (count, delta) for kind, count, delta in found.moves}
     assert moves == {"purchase": (1, 1000), "reserve": (1, -45)}
-    assert (found.models, found.settled) == ([], 0)
+    assert (found.models, found.paid) == ([], 0)
     later = database.run_reading(month_statement, "other", from_ms=NOW_MS + day + 1, to_ms=NOW_MS + 9 * day)
     assert (later.opening, later.closing) == (955, 980)
     assert {kind: delta for kind, _, delta in later.moves} == {"reserve": -20, "refund": 45}

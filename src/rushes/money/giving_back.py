@@ -76,7 +76,7 @@ def refund_item(
         connection,
         task.account_id,
         task.id,
-        description=f"given back: {reason} ({task.item_id})",
+        description=f"{given_back.ENTRY_START}{reason} ({task.item_id})",
         reason=reason,
         now_ms=now_ms,
     )

@@ -1,6 +1,6 @@
 """Items of a batch: of an item that was retried, its newest try."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -16,6 +16,7 @@ from rushes.read.batches import batch_row
 from rushes.read.holding import held_reasons
 from rushes.read.scope import OPERATOR, Scope
 from rushes.store import archive, batches
+from rushes.store.acceptance import given_back
 from rushes.store.outputs import further
 
 EXPORT_PAGE_ROWS: Final = 1000
@@ -175,6 +176,7 @@ def items_in_full(
     rows = batches.list_items(connection, batch_id, wanted={"status": status}, limit=limit, offset=offset)
     ids = [row["id"] for row in rows]
     kept, beside = archive.files_of(connection, ids), further.of_tasks(connection, ids)
+    returned = given_back.of_tasks(connection, ids)
     return [
         item
         | views.operator_export_view(
@@ -183,6 +185,7 @@ def items_in_full(
             beside.get(row["id"], ()),
             batch_public_id=public_id,
             valuation=valuation,
+            given_back=returned,
         )
         for row, item in _viewed(connection, OPERATOR, public_id, rows, catalogue, now_ms)
     ]
@@ -209,10 +212,12 @@ def export_page(
         columns=() if scope.is_operator else views.EXPORT_COLUMNS,
         file_columns=views.EXPORT_FILE_COLUMNS,
     )
-    beside = further.of_tasks(connection, [task["id"] for task in tasks])
-    view = (
-        partial(views.operator_export_view, valuation=valuation) if scope.is_operator else views.export_view
-    )
+    ids = [task["id"] for task in tasks]
+    beside = further.of_tasks(connection, ids)
+    view: Callable[..., dict[str, Any]] = views.export_view
+    if scope.is_operator:
+        returned = given_back.of_tasks(connection, ids)
+        view = partial(views.operator_export_view, valuation=valuation, given_back=returned)
     return [
         view(
             task,

@@ -1,5 +1,7 @@
 """What was earned: credits settled at their value, less what the providers charged. For operators only.
 
+Credits that were given back for a video are not earned.
+
 The cost of a try is what its provider reported, converted; without a report, what a success was expected to
 cost when its credits were reserved, and nothing for a failure. A success whose model has no cost written
 down, and a report in a unit that nobody has priced, make the margin of their group unknown: null.
@@ -13,6 +15,7 @@ from sqlalchemy import Connection
 
 from rushes.domain.catalogue.price import Money, decimal_of_micros
 from rushes.domain.margin import Valuation
+from rushes.store.acceptance.given_back import KEPT, OF_TASKS
 from rushes.store.database import statement
 
 DAY_MS: Final = 86_400_000
@@ -40,7 +43,7 @@ NOTHING_EARNED: Final[Mapping[str, Any]] = {
 
 _SUMS: Final = (
     "t.cost_currency AS currency,"
-    " CAST(SUM(CASE WHEN t.status = 'succeeded' THEN t.credits ELSE 0 END) AS bigint) AS credits,"
+    f" CAST(SUM(CASE WHEN t.status = 'succeeded' THEN {KEPT} ELSE 0 END) AS bigint) AS credits,"
     f" CAST(COALESCE(SUM({_COST}), 0) AS bigint) AS micros,"
     f" CAST(SUM(CASE WHEN {_COST} IS NULL THEN 1 ELSE 0 END) AS bigint) AS unknown"
 )
@@ -50,7 +53,7 @@ def batch_margin(connection: Connection, batch_id: int, valuation: Valuation) ->
     """The margin of all tries of a batch that have ended."""
     rows = connection.execute(
         statement(
-            f"SELECT {_SUMS} FROM video_tasks t WHERE t.batch_id = :batch_id"
+            f"SELECT {_SUMS} FROM video_tasks t{OF_TASKS} WHERE t.batch_id = :batch_id"
             " AND t.status IN ('succeeded', 'failed') GROUP BY t.cost_currency ORDER BY t.cost_currency"
         ),
         {"batch_id": batch_id},
@@ -74,7 +77,8 @@ def margins(
     of_account = "" if account_id is None else " AND t.account_id = :account_id"
     rows = connection.execute(
         statement(
-            f"SELECT {key} AS grouped, {_SUMS} FROM video_tasks t{join} WHERE t.completed_at_ms >= :since"
+            f"SELECT {key} AS grouped, {_SUMS} FROM video_tasks t{join}{OF_TASKS}"
+            " WHERE t.completed_at_ms >= :since"
             f" AND t.status IN ('succeeded', 'failed'){of_account}"
             f" GROUP BY {key}, t.cost_currency ORDER BY {key}, t.cost_currency"
         ),
@@ -93,10 +97,13 @@ def earned_today(connection: Connection, valuation: Valuation, *, now_ms: int) -
     return today[0] if today else NOTHING_EARNED
 
 
-def item_margin(row: Mapping[str, Any], valuation: Valuation) -> dict[str, Any]:
-    """What one try was expected to cost, what it cost, and what is left; a try that goes on has no margin."""
+def item_margin(row: Mapping[str, Any], valuation: Valuation, *, given_back: int = 0) -> dict[str, Any]:
+    """What one try was expected to cost, what it cost, and what is left; a try that goes on has no margin.
+
+    Of its credits, `given_back` came back.
+    """
     currency, micros = row["cost_currency"], _cost_of(row)
-    settled = row["credits"] if row["status"] == "succeeded" else 0
+    settled = row["credits"] - given_back if row["status"] == "succeeded" else 0
     margin = None
     if row["status"] in ("succeeded", "failed"):
         costs = {} if not micros or currency is None else {currency: micros}

@@ -246,8 +246,13 @@ def operator_export_view(
     batch_public_id: str,
     base: str = "",
     valuation: Valuation,
+    given_back: Mapping[int, int],
 ) -> dict[str, Any]:
-    """The same with the `OPERATOR_EXPORT_FIELDS`; `video_url` is the provider's own."""
+    """The same with the `OPERATOR_EXPORT_FIELDS`; `video_url` is the provider's own.
+
+    `given_back` are the credits that came back, by the row's id.
+    """
     exported = export_view(row, kept, beside, batch_public_id=batch_public_id, base=base)
     trouble = trouble_text(trouble_view(row, to_operator=True))
-    return exported | {"video_url": row["video_url"], "trouble": trouble} | item_margin(row, valuation)
+    margin = item_margin(row, valuation, given_back=given_back.get(row["id"], 0))
+    return exported | {"video_url": row["video_url"], "trouble": trouble} | margin

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from sqlalchemy import Connection, Row
 
+from rushes.store.acceptance.given_back import KEPT, OF_TASKS
 from rushes.store.database import statement
 
 CapScope: TypeAlias = Literal["all", "account", "key", "model"]
@@ -112,10 +113,11 @@ def _cap(row: Row[Any]) -> DayCap:
 def spent_since(connection: Connection, cap: DayCap, since_ms: int) -> int:
     """What was reserved or settled of the cap's unit by tasks made since then; refunded ones cost nothing.
 
-    A failure that its provider charges for counts in money.
+    Nor do credits that were given back; in money their videos count, and so does a failure that its provider
+    charges for.
     """
     if cap.unit == CREDITS:
-        amount, of_unit = "CASE WHEN t.status = 'failed' THEN 0 ELSE t.credits END", ""
+        amount, of_unit = f"CASE WHEN t.status = 'failed' THEN 0 ELSE {KEPT} END", ""
     else:
         amount = (
             "CASE WHEN t.status = 'failed' THEN COALESCE(t.actual_cost_micros, 0)"
@@ -124,7 +126,7 @@ def spent_since(connection: Connection, cap: DayCap, since_ms: int) -> int:
         of_unit = " AND t.cost_currency = :unit"
     found = connection.scalar(
         statement(
-            f"SELECT CAST(COALESCE(SUM({amount}), 0) AS bigint) FROM video_tasks t"
+            f"SELECT CAST(COALESCE(SUM({amount}), 0) AS bigint) FROM video_tasks t{OF_TASKS}"
             f" WHERE t.created_at_ms >= :since{of_unit}{_OF_SCOPE[cap.scope]}"
         ),
         {"since": since_ms, "unit": cap.unit, "subject": cap.subject},

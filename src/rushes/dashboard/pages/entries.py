@@ -7,10 +7,12 @@ from rushes.dashboard.markup import Markup, joined, tag
 from rushes.dashboard.pieces import batch_path, chip, clock, number, short_id, table
 from rushes.dashboard.visit import Visit
 from rushes.dashboard.words import tr
+from rushes.store.acceptance.given_back import entry_kind
 
 _KINDS: Final = {
     "purchase": "ok",
     "bonus": "ok",
+    "given_back": "ok",
     "reserve": "info",
     "settle": "",
     "refund": "ok",
@@ -20,12 +22,14 @@ _KINDS: Final = {
 
 
 def entry_word(kind: str) -> str:
-    """The type of an entry, for people."""
+    """The `entry_kind` of an entry, for people."""
     match kind:
         case "purchase":
             return tr("Purchase")
         case "bonus":
             return tr("Bonus")
+        case "given_back":
+            return tr("Given back")
         case "reserve":
             return tr("Reserve")
         case "settle":
@@ -46,7 +50,7 @@ def entry_table(visit: Visit, entries: Sequence[Mapping[str, Any]], *, with_batc
     rows = [
         [
             f"#{entry['id']}",
-            chip(entry_word(entry["type"]), _KINDS.get(entry["type"], "")),
+            chip(entry_word(entry_kind(entry)), _KINDS.get(entry_kind(entry), "")),
             _about(visit, entry, with_batch=with_batch),
             change(entry["delta"]),
             number(entry["balance_after"]),

@@ -59,7 +59,7 @@ async def month_page(visit: Visit, account: str, month: str) -> Page:
     figures = tag(
         "div",
         stat(tr("Opening balance"), number(found.opening)),
-        stat(tr("Paid for videos"), number(found.settled), _videos(found)),
+        stat(tr("Paid for videos"), amount(found.paid), _videos(found)),
         stat(tr("Closing balance"), number(found.closing)),
         class_="grid",
     )
@@ -81,12 +81,19 @@ def _videos(found: MonthStatement) -> str:
 
 
 def _models(found: MonthStatement) -> Markup:
-    if not found.models:
+    if not found.models and not found.given_back:
         return empty(tr("No video was paid for in this month."))
     heads = (tr("Model"), tr("Videos"), tr("Credits"))
     rows = [[model, number(count), number(paid)] for model, count, paid in found.models]
-    rows.append([tr("Total"), number(sum(row[1] for row in found.models)), number(found.settled)])
+    if found.given_back:
+        rows.append([tr("Given back"), "", amount(-found.given_back)])
+    rows.append([tr("Total"), number(sum(row[1] for row in found.models)), amount(found.paid)])
     return table(heads, rows, caption=tr("Videos by model"), right=heads[1:], class_="dense with-sum")
+
+
+def amount(credits: int) -> str:
+    """Credits that may be fewer than none: more came back in the month than was paid."""
+    return number(credits) if credits >= 0 else f"−{number(-credits)}"
 
 
 def _moves(found: MonthStatement) -> Markup:

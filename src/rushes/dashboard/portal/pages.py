@@ -22,6 +22,7 @@ from rushes.dashboard.pieces import (
     url,
 )
 from rushes.dashboard.words import speaking, tr, tr_count
+from rushes.store.acceptance.given_back import entry_kind
 
 PAGES: Final = ("/", "/batches", "/ledger", "/usage", "/keys", "/webhooks")
 """What the bar leads to."""
@@ -184,7 +185,7 @@ def ledger(root: str, entries: Sequence[Mapping[str, Any]], *, more: str | None)
     rows: list[list[Child]] = [
         [
             _time(entry["created_at"]),
-            entry_word(entry["type"]),
+            entry_word(entry_kind(entry)),
             f"{entry['delta']:+,}",
             number(entry["balance_after"]),
             _batch_link(root, entry["batch_id"]) if entry["batch_id"] else NOTHING,

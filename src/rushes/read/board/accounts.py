@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from rushes.read.ledger import account_in_full
 from rushes.read.scope import Span
 from rushes.store import keys, ledger
+from rushes.store.acceptance import given_back
 from rushes.store.database import Rows, statement
 from rushes.store.webhooks import endpoints
 
@@ -78,18 +79,20 @@ def _days(connection: Connection, account_id: int, now_ms: int) -> list[tuple[in
 @dataclass(frozen=True, slots=True)
 class MonthStatement:
     """What an account got, spent and had in a span of time. `moves` are ledger entries by type: how many,
-    and what they changed; `models` what was settled: videos and credits."""
+    and what they changed, of which give-backs are `given_back`; `models` what was settled: videos and
+    credits. `given_back` are the credits that came back of videos, of this span or an earlier one."""
 
     account: str
     opening: int
     closing: int
     moves: Sequence[tuple[str, int, int]]
     models: Sequence[tuple[str, int, int]]
+    given_back: int
 
     @property
-    def settled(self) -> int:
-        """What the account paid for videos."""
-        return sum(credits_ for _, _, credits_ in self.models)
+    def paid(self) -> int:
+        """What the account paid for videos, less what came back."""
+        return sum(credits_ for _, _, credits_ in self.models) - self.given_back
 
 
 def month_statement(connection: Connection, account: str, *, from_ms: int, to_ms: int) -> MonthStatement:
@@ -97,9 +100,10 @@ def month_statement(connection: Connection, account: str, *, from_ms: int, to_ms
     of_account = {"account_id": ledger.account_id(connection, account), "from": from_ms, "to": to_ms}
     moves = connection.execute(
         statement(
-            "SELECT type, COUNT(*) AS entries, CAST(SUM(delta) AS bigint) AS change FROM ledger_entries"
+            f"SELECT {given_back.ENTRY_KIND} AS kind, COUNT(*) AS entries,"
+            " CAST(SUM(delta) AS bigint) AS change FROM ledger_entries"
             " WHERE account_id = :account_id AND created_at_ms >= :from AND created_at_ms < :to"
-            " GROUP BY type ORDER BY type"
+            " GROUP BY 1 ORDER BY 1"
         ),
         of_account,
     ).all()
@@ -111,12 +115,20 @@ def month_statement(connection: Connection, account: str, *, from_ms: int, to_ms
         ),
         of_account,
     ).all()
+    returned = connection.scalar(
+        statement(
+            "SELECT COALESCE(SUM(g.credits), 0) FROM given_back g JOIN video_tasks t ON t.id = g.task_id"
+            " WHERE g.given_at_ms >= :from AND g.given_at_ms < :to AND t.account_id = :account_id"
+        ),
+        of_account,
+    )
     return MonthStatement(
         account,
         _balance_before(connection, of_account["account_id"], from_ms),
         _balance_before(connection, of_account["account_id"], to_ms),
-        [(row.type, int(row.entries), int(row.change)) for row in moves],
+        [(row.kind, int(row.entries), int(row.change)) for row in moves],
         [(row.model, int(row.videos), int(row.credits)) for row in models],
+        int(returned or 0),
     )
 
 

@@ -1,4 +1,7 @@
-"""What an account has used: tries and their credits, by day, model and key."""
+"""What an account has used: tries and their credits, by day, model and key.
+
+Credits that were given back for a video count as refunded, whenever that was.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -7,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from rushes.domain.notation import iso_time
+from rushes.store.acceptance.given_back import KEPT, OF_TASKS
 from rushes.store.database import statement
 
 DAY_MS: Final = 86_400_000
@@ -29,8 +33,9 @@ def usage(
     rows = connection.execute(
         statement(
             f"SELECT {', '.join(columns)}, COUNT(*), {_count('succeeded')}, {_count('failed')},"
-            f" {_count('pending', 'processing')}, {_credits('succeeded')}, {_credits('failed')},"
-            f" {_credits('pending', 'processing')} FROM batches b JOIN video_tasks t ON t.batch_id = b.id"
+            f" {_count('pending', 'processing')}, {_credits('succeeded', amount=KEPT)},"
+            f" {_credits('failed')} + COALESCE(SUM(g.credits), 0), {_credits('pending', 'processing')}"
+            f" FROM batches b JOIN video_tasks t ON t.batch_id = b.id{OF_TASKS}"
             " WHERE b.account_id = :account_id AND b.created_at_ms >= :from_ms AND b.created_at_ms < :to_ms"
             f" GROUP BY {', '.join(columns)} ORDER BY {', '.join(columns)}"
         ),
@@ -63,8 +68,8 @@ def _count(*statuses: str) -> str:
     return f"SUM(CASE WHEN {_is(*statuses)} THEN 1 ELSE 0 END)"
 
 
-def _credits(*statuses: str) -> str:
-    return f"SUM(CASE WHEN {_is(*statuses)} THEN t.credits ELSE 0 END)"
+def _credits(*statuses: str, amount: str = "t.credits") -> str:
+    return f"SUM(CASE WHEN {_is(*statuses)} THEN {amount} ELSE 0 END)"
 
 
 def _is(*statuses: str) -> str:

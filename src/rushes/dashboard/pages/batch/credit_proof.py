@@ -38,7 +38,7 @@ async def show(visit: Visit) -> Page:
             "proof": tag(
                 "div",
                 card(tr("Credit statement"), _equation(tab.proof), _comparison(tab.proof), end=download),
-                card(tr("Margin"), _margin(tab.margin)),
+                card(tr("Margin"), _margin(tab.margin, tab.proof["batch"]["settled"])),
                 class_="grid two",
             ),
             "entries": _entries(visit, tab, page),
@@ -64,14 +64,19 @@ def _entries(visit: Visit, tab: CreditsTab, page: int) -> Markup:
     )
 
 
-def _margin(found: Mapping[str, Any]) -> Markup:
-    """What was earned with the batch: its settled credits at their value, less what the providers charged."""
+def _margin(found: Mapping[str, Any], settled: int) -> Markup:
+    """What was earned with the batch: its settled credits at their value, less what the providers charged.
+
+    Credits that were given back are settled, and not earned.
+    """
     costs = [f"{amount} {currency}" for currency, amount in found["provider_cost"].items()]
     unknown = found["cost_unknown_count"]
     if unknown:
         costs.append(tr_count(unknown, "1 video of unknown cost", "{n} videos of unknown cost"))
+    returned = settled - found["credits_settled"]
     lines = [
-        (tr("Credits settled"), number(found["credits_settled"])),
+        (tr("Credits settled"), number(settled)),
+        *([(tr("Given back"), number(returned))] if returned else []),
         (tr("Their value"), _amount(found["revenue"], tr("not set: RUSHES_CREDIT_VALUE says it"))),
         (tr("Provider's cost"), " + ".join(costs) or "0"),
         (tr("Margin"), _amount(found["margin"], tr("not known"))),
