@@ -154,6 +154,8 @@ def test_a_bill_for_a_task_that_we_refunded_is_named(books: Books) -> None:
         "credits": 10,
         "amount": "0.25",
         "provider_cost": None,
+        "expected_cost": None,
+        "cost_currency": None,
         "bill_lines": [4],
     }
 
@@ -278,6 +280,39 @@ def test_a_bill_is_held_against_what_the_provider_told(
         assert not report.ok
 
 
+@pytest.mark.parametrize(
+    ("bill", "above", "compared_count", "not_compared"),
+    [
+        ("amount\nr-0,0.08\nr-1,5\n", [], 1, 1),
+        ("amount\nr-0,0.10\nr-1,5\n", ["r-0"], 1, 1),
+        ("amount\nr-0,0.090\nr-1,5\n", ["r-0"], 1, 1),
+        ("amount\nr-0,1\nr-1,5\n", ["r-0"], 1, 1),
+        ("amount\nr-0,0.1\nr-1,5\n", ["r-0"], 1, 1),
+        ("amount\nr-0,0.083\nr-1,5\n", [], 1, 1),
+        ("amount\nr-0,0.0833333333\nr-1,5\n", [], 1, 1),
+        ("amount\nr-0,0.084\nr-1,5\n", ["r-0"], 1, 1),
+        ("amount\nr-0,0.0401\nr-0,0.0433\nr-1,5\nr-2,0\n", [], 1, 2),
+        ("credits\nr-0,800\nr-1,5\n", [], 0, 2),
+        ("status\nr-0,succeeded\nr-1,succeeded\n", [], 0, 0),
+    ],
+)
+def test_where_nothing_was_reported_an_amount_is_held_against_the_expected_cost(
+    books: Books, bill: str, above: list[str], compared_count: int, not_compared: int
+) -> None:
+    """`r-0` was to cost a twelfth of a yuan; of `r-1` nobody knows it."""
+    books.sql("UPDATE video_tasks SET cost_currency = 'CNY'")
+    books.sql("UPDATE video_tasks SET expected_cost_micros = 83333 WHERE remote_task_id = 'r-0'")
+    report = compared(books, f"remote_task_id,{bill}")
+    assert [found.remote_task_id for found in report.billed_above_expected] == above
+    assert (report.compared_with_expected, report.not_compared) == (compared_count, not_compared)
+    if above:
+        assert not report.ok
+        (found,) = report.billed_above_expected
+        assert (found.as_dict()["expected_cost"], found.cost_currency) == ("0.083333", "CNY")
+    elif "r-0,0.04" not in bill:
+        assert report.ok
+
+
 def test_another_providers_tasks_are_none_of_this_bills_business(books: Books) -> None:
     bill = parse_bill("remote_task_id\nr-0\n", "bill.csv")
     report = books.database.run_reading(reconcile, bill, provider="another")
@@ -298,6 +333,7 @@ def test_a_report_is_printable_as_json_and_reconciling_writes_nothing(books: Boo
         "delivered_not_billed": 2,
         "billed_twice": 0,
         "billed_otherwise": 0,
+        "billed_above_expected": 0,
         "unconfirmed_candidates": 1,
     }
     assert books.everything() == before

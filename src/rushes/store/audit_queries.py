@@ -236,10 +236,11 @@ def unconfirmed_submits(
 
 _REMOTE_TASKS = (
     "SELECT t.provider, COALESCE(t.host, '') AS host, t.remote_task_id, t.status, t.credits,"
-    " t.completed_at_ms, t.batch_id, t.item_index, t.attempt, t.provider_cost"
+    " t.completed_at_ms, t.batch_id, t.item_index, t.attempt, t.provider_cost, t.expected_cost_micros,"
+    " t.cost_currency"
     " FROM video_tasks t WHERE t.remote_task_id IS NOT NULL"
     " UNION ALL SELECT n.provider, COALESCE(n.host, ''), n.remote_task_id, 'ended', t.credits,"
-    " n.ended_at_ms, t.batch_id, t.item_index, n.attempt, NULL"
+    " n.ended_at_ms, t.batch_id, t.item_index, n.attempt, NULL, NULL, NULL"
     " FROM task_attempts n JOIN video_tasks t ON t.id = n.task_id WHERE n.remote_task_id IS NOT NULL"
 )
 
@@ -249,7 +250,8 @@ def remote_tasks(connection: Connection, provider: str) -> Iterator[Row[Any]]:
     return stream(
         connection,
         "SELECT x.remote_task_id, x.status, x.credits, x.completed_at_ms, b.public_id AS batch_id,"
-        f" x.item_index, x.attempt, x.provider_cost FROM ({_REMOTE_TASKS}) x"
+        " x.item_index, x.attempt, x.provider_cost, x.expected_cost_micros, x.cost_currency"
+        f" FROM ({_REMOTE_TASKS}) x"
         " JOIN batches b ON b.id = x.batch_id"
         " WHERE x.provider = :provider ORDER BY x.batch_id, x.item_index, x.attempt",
         provider=provider,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from rushes.domain.catalogue.price import decimal_of_micros
 from rushes.domain.errors import InputError
 from rushes.domain.task import TaskStatus
 from rushes.money.audit.audit import UnconfirmedSubmit, unconfirmed_submits
@@ -23,6 +24,12 @@ REMOTE_ID_CHARACTERS_MAX = 500
 
 AMOUNT_COLUMNS = ("amount", "credits")
 """What the provider charged, in the provider's own money: the first of these columns that there is."""
+
+ROUNDED_TO_AT_MOST: Final = Decimal("0.01")
+"""The coarsest rounding of a bill: an amount written as 1 or 0.5 is exact to a hundredth all the same."""
+
+ROUNDED_TO_AT_LEAST: Final = Decimal("0.000001")
+"""Expected costs are kept in millionths."""
 
 
 class BillStatus(StrEnum):
@@ -51,12 +58,16 @@ STATUS_WORDS: Mapping[str, BillStatus] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class BillLine:
-    """One line of a bill. `amount` is in the provider's money, below 0 for money back; None if untold."""
+    """One line of a bill. `amount` is in the provider's money, below 0 for money back; None if untold.
+
+    With `in_credits` it is in the provider's credits, which are no currency.
+    """
 
     remote_task_id: str
     status: BillStatus | None = None
     amount: Decimal | None = None
     line: int | None = None
+    in_credits: bool = False
 
     @property
     def charges(self) -> int:
@@ -84,13 +95,14 @@ def parse_bill(text: str, source: str) -> list[BillLine]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     lines: list[BillLine] = []
     columns: dict[str, int] | None = None
-    width = 0
+    width, in_credits = 0, False
     try:
         for row in reader:
             if not any(cell.strip() for cell in row):
                 continue
             if columns is None:
                 columns, width = _columns(row, source, reader.line_num), len(row)
+                in_credits = "amount" in columns and row[columns["amount"]].strip().lower() != "amount"
                 continue
             if len(row) != width:
                 raise InputError(
@@ -99,7 +111,7 @@ def parse_bill(text: str, source: str) -> list[BillLine]:
             if len(lines) == BILL_LINES_MAX:
                 raise InputError(f"a bill has at most {BILL_LINES_MAX} lines", source=source)
             cells = {name: row[index].strip() for name, index in columns.items()}
-            lines.append(_bill_line(cells, source, reader.line_num))
+            lines.append(_bill_line(cells, source, reader.line_num, in_credits=in_credits))
     except csv.Error as error:
         raise InputError(f"not CSV: {error}", source=source, line=reader.line_num) from error
     if columns is None:
@@ -120,7 +132,7 @@ def _columns(row: list[str], source: str, line: int) -> dict[str, int]:
     return {key: names.index(name) for key, name in wanted.items() if name is not None and name in names}
 
 
-def _bill_line(cells: Mapping[str, str], source: str, line: int) -> BillLine:
+def _bill_line(cells: Mapping[str, str], source: str, line: int, *, in_credits: bool) -> BillLine:
     remote_task_id = cells["remote_task_id"]
     if not remote_task_id or len(remote_task_id) > REMOTE_ID_CHARACTERS_MAX:
         raise InputError(
@@ -146,7 +158,7 @@ def _bill_line(cells: Mapping[str, str], source: str, line: int) -> BillLine:
             amount = None
         if amount is None or not amount.is_finite():
             raise InputError(f'"{figure[:50]}" is not an amount', source=source, line=line, field="amount")
-    return BillLine(remote_task_id, status, amount, line)
+    return BillLine(remote_task_id, status, amount, line, in_credits)
 
 
 # --- comparing ------------------------------------------------------------------------------------------
@@ -158,7 +170,8 @@ class Discrepancy:
 
     `our_status` is our task's status, `ended` for an attempt that was given up and submitted again, None
     for an id that we do not know. `bill_lines` are the bill's lines of it, none when it is not billed.
-    `amount` is what the bill charges, `provider_cost` what the provider reported when the task ended.
+    `amount` is what the bill charges, `provider_cost` what the provider reported when the task ended,
+    `expected_cost`, in `cost_currency`, what a video was to cost when its credits were reserved.
     """
 
     remote_task_id: str
@@ -169,10 +182,12 @@ class Discrepancy:
     credits: int | None = None
     amount: Decimal | None = None
     provider_cost: Decimal | None = None
+    expected_cost: Decimal | None = None
+    cost_currency: str | None = None
     bill_lines: tuple[int, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
-        """The JSON form; `amount` and `provider_cost` are text, so that no digit is lost."""
+        """The JSON form; amounts and costs are text, so that no digit is lost."""
         return {
             "remote_task_id": self.remote_task_id,
             "our_status": self.our_status,
@@ -182,6 +197,8 @@ class Discrepancy:
             "credits": self.credits,
             "amount": None if self.amount is None else str(self.amount),
             "provider_cost": None if self.provider_cost is None else str(self.provider_cost),
+            "expected_cost": None if self.expected_cost is None else f"{self.expected_cost:f}",
+            "cost_currency": self.cost_currency,
             "bill_lines": list(self.bill_lines),
         }
 
@@ -196,17 +213,25 @@ class ReconcileReport:
     `delivered_not_billed`: videos of ours that are not on the bill, or not charged. `billed_twice`: ids
     that the bill charges more than once. `billed_otherwise`: ids for which the bill charges another amount
     than the provider reported when the task ended. `matched` counts the ids that were delivered and billed.
+
+    Where the provider reported no cost, a video's amount is held against the expected one:
+    `billed_above_expected` are those that are higher by more than rounding, `compared_with_expected` is how
+    many were compared so. `not_compared` counts the amounts of our tasks with which nothing was compared: no
+    cost is written down for the model, the bill is in the provider's credits, or the task brought no video.
     """
 
     provider: str
     bill_lines: int
     matched: int
+    compared_with_expected: int
+    not_compared: int
     billed_not_delivered: tuple[Discrepancy, ...]
     billed_in_flight: tuple[Discrepancy, ...]
     billed_unknown: tuple[Discrepancy, ...]
     delivered_not_billed: tuple[Discrepancy, ...]
     billed_twice: tuple[Discrepancy, ...]
     billed_otherwise: tuple[Discrepancy, ...]
+    billed_above_expected: tuple[Discrepancy, ...]
     unconfirmed_candidates: tuple[UnconfirmedSubmit, ...]
 
     @property
@@ -218,6 +243,7 @@ class ReconcileReport:
             or self.delivered_not_billed
             or self.billed_twice
             or self.billed_otherwise
+            or self.billed_above_expected
         )
 
     def as_dict(self) -> dict[str, object]:
@@ -227,6 +253,8 @@ class ReconcileReport:
             "provider": self.provider,
             "bill_lines": self.bill_lines,
             "matched": self.matched,
+            "compared_with_expected": self.compared_with_expected,
+            "not_compared": self.not_compared,
             **{
                 name: [item.as_dict() for item in getattr(self, name)]
                 for name in (
@@ -236,6 +264,7 @@ class ReconcileReport:
                     "delivered_not_billed",
                     "billed_twice",
                     "billed_otherwise",
+                    "billed_above_expected",
                     "unconfirmed_candidates",
                 )
             },
@@ -245,12 +274,14 @@ class ReconcileReport:
 class _Billed:
     """What the bill says of one remote id, over all of its lines."""
 
-    __slots__ = ("amount", "charges", "lines", "seen")
+    __slots__ = ("amount", "charges", "in_credits", "lines", "rounding", "seen")
 
     def __init__(self) -> None:
         self.lines: list[int] = []
         self.charges = 0
         self.amount: Decimal | None = None
+        self.in_credits = False
+        self.rounding = Decimal(0)
         self.seen = False
 
     def add(self, line: BillLine) -> None:
@@ -259,6 +290,8 @@ class _Billed:
             self.lines.append(line.line)
         if line.amount is not None:
             self.amount = (self.amount or Decimal(0)) + line.amount
+            self.in_credits |= line.in_credits
+            self.rounding += _rounding(line.amount)
 
     def discrepancy(self, remote_task_id: str, row: Any = None) -> Discrepancy:
         if row is None:
@@ -272,6 +305,8 @@ class _Billed:
             credits=row.credits,
             amount=self.amount,
             provider_cost=_told(row),
+            expected_cost=_expected(row),
+            cost_currency=row.cost_currency,
             bill_lines=tuple(self.lines),
         )
 
@@ -279,6 +314,43 @@ class _Billed:
 def _told(row: Any) -> Decimal | None:
     """What the provider reported as a task's cost: 60.0 is 60."""
     return None if row.provider_cost is None else Decimal(f"{row.provider_cost:.15g}")
+
+
+def _expected(row: Any) -> Decimal | None:
+    """What a video was to cost in `cost_currency`; None for what brought none."""
+    if row.status != TaskStatus.SUCCEEDED.value or row.expected_cost_micros is None:
+        return None
+    return decimal_of_micros(row.expected_cost_micros)
+
+
+def _rounding(amount: Decimal) -> Decimal:
+    """By how much an amount, as it is written, may be rounded up: half of its last digit."""
+    last_digit = Decimal(1).scaleb(int(amount.as_tuple().exponent))
+    return max(min(last_digit, ROUNDED_TO_AT_MOST), ROUNDED_TO_AT_LEAST) / 2
+
+
+class _Amounts:
+    """What the bill charges for tasks of ours, held against what they cost or were to cost."""
+
+    def __init__(self) -> None:
+        self.otherwise: list[Discrepancy] = []
+        self.above: list[Discrepancy] = []
+        self.with_expected = 0
+        self.not_compared = 0
+
+    def compare(self, billed: _Billed, row: Any) -> None:
+        reported, expected = _told(row), _expected(row)
+        if billed.amount is None:
+            return
+        if reported is not None:
+            if billed.amount != reported:
+                self.otherwise.append(billed.discrepancy(row.remote_task_id, row))
+        elif expected is None or billed.in_credits:
+            self.not_compared += 1
+        else:
+            self.with_expected += 1
+            if billed.amount > expected + billed.rounding:
+                self.above.append(billed.discrepancy(row.remote_task_id, row))
 
 
 def reconcile(
@@ -305,14 +377,13 @@ def reconcile(
     not_delivered: list[Discrepancy] = []
     in_flight: list[Discrepancy] = []
     not_billed: list[Discrepancy] = []
-    otherwise: list[Discrepancy] = []
+    amounts = _Amounts()
     for row in audit_queries.remote_tasks(connection, provider):
         billed = bill.get(row.remote_task_id)
         charged = billed is not None and billed.charges > 0
         if billed is not None:
             billed.seen = True
-            if billed.amount is not None and _told(row) not in (None, billed.amount):
-                otherwise.append(billed.discrepancy(row.remote_task_id, row))
+            amounts.compare(billed, row)
         if row.status == TaskStatus.SUCCEEDED.value:
             if charged:
                 matched += 1
@@ -327,12 +398,15 @@ def reconcile(
         provider=provider,
         bill_lines=line_count,
         matched=matched,
+        compared_with_expected=amounts.with_expected,
+        not_compared=amounts.not_compared,
         billed_not_delivered=tuple(not_delivered),
         billed_in_flight=tuple(in_flight),
         billed_unknown=tuple(unknown),
         delivered_not_billed=tuple(not_billed),
         billed_twice=tuple(billed.discrepancy(key) for key, billed in charged_ids if billed.charges > 1),
-        billed_otherwise=tuple(otherwise),
+        billed_otherwise=tuple(amounts.otherwise),
+        billed_above_expected=tuple(amounts.above),
         unconfirmed_candidates=unconfirmed_submits(connection, provider=provider) if unknown else (),
     )
 
