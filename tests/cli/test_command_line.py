@@ -156,6 +156,26 @@ def test_a_cap_on_a_model_that_is_none_is_refused(shell: Shell) -> None:
     assert shell.call("caps", "set", "model", "veo-pro", "--credits", "5").code == 0
 
 
+def test_a_cap_on_an_account_or_a_key_that_does_not_exist_is_refused(shell: Shell) -> None:
+    ended = shell.call("caps", "set", "account", "acme", "--credits", "5")
+    assert (ended.code, ended.one_line_error()) == (
+        1,
+        'rushes: there is no account "acme"; `rushes credits grant AMOUNT --account NAME` makes one',
+    )
+    assert shell.call("credits", "grant", "10", "--account", "acme").code == 0
+    assert shell.call("caps", "set", "account", "acme", "--credits", "5").code == 0
+    made = shell.call("keys", "create", "--account", "acme", "--json").document["key_id"]
+    for unknown in (str(made + 1), f"0{made}", "acme", "9" * 40):
+        ended = shell.call("caps", "set", "key", unknown, "--credits", "5")
+        assert (ended.code, ended.one_line_error()) == (
+            1,
+            f'rushes: there is no key with the id "{unknown}"; see `rushes keys list`',
+        )
+    assert shell.call("caps", "set", "key", str(made), "--credits", "5").code == 0
+    listed = shell.call("caps", "list", "--json").document["caps"]
+    assert [cap["subject"] for cap in listed] == ["acme", str(made)]
+
+
 def test_errors_are_json_where_json_is_asked_for(shell: Shell) -> None:
     shell.write("p.csv", "prompt,duration\nx,ten\ny,12\n")
     ended = shell.call("quote", "p.csv", "--json")

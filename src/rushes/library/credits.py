@@ -64,9 +64,13 @@ class WithCredits(Opened):
         )
 
     async def set_day_cap(self, cap: caps.DayCap) -> None:
-        """Set what may be spent in a day; it holds at once, for every process of this database."""
+        """Set what may be spent in a day; it holds at once, for every process of this database.
+
+        Raises `NotFound` for an account or a key that does not exist.
+        """
 
         def run(connection: Connection) -> None:
+            caps.require_subject(connection, cap.scope, cap.subject)
             caps.set_cap(connection, cap)
             facts = {"unit": cap.unit, "amount": cap.amount}
             self.acted(connection, "caps.set", _capped(cap.scope, cap.subject), after=facts)

@@ -6,6 +6,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from sqlalchemy import Connection, Row
 
+from rushes.domain.errors import NotFound
+from rushes.store import ledger
 from rushes.store.acceptance.given_back import KEPT, OF_TASKS
 from rushes.store.database import statement
 
@@ -45,6 +47,17 @@ class DayCap:
     subject: str
     unit: str
     amount: int
+
+
+def require_subject(connection: Connection, scope: CapScope, subject: str) -> None:
+    """Raise `NotFound` for an account or a key that does not exist: its cap would hold nothing back."""
+    if scope == "account" and ledger.account_id_if_any(connection, subject) is None:
+        raise NotFound(
+            f'there is no account "{subject}"; `rushes credits grant AMOUNT --account NAME` makes one'
+        )
+    known = statement("SELECT 1 FROM api_keys WHERE CAST(id AS text) = :subject")
+    if scope == "key" and connection.scalar(known, {"subject": subject}) is None:
+        raise NotFound(f'there is no key with the id "{subject}"; see `rushes keys list`')
 
 
 def set_cap(connection: Connection, cap: DayCap) -> None:
