@@ -337,3 +337,32 @@ def test_a_webhook_needs_the_operators_secret(new_database_url: Callable[[str], 
         assert refused["field"] == "webhook_url"
         assert "sends no webhooks" in refused["message"]
         assert_problem(running.tenant().request("GET", "/v1/credits/ledger", params={"limit": 0}))
+
+
+def test_a_quote_takes_the_body_of_a_batch_checks_it_and_writes_nothing(idle_tenant: Tenant) -> None:
+    body = {
+        "request_id": "order-1742",
+        "items": [{"prompt": "a paper boat on a puddle"}],
+        "webhook_url": "https://example.com/hooks/rushes",
+        "webhook_events": ["batch.succeeded"],
+        "name": "Spring campaign",
+        "metadata": {"team": "north"},
+        "deadline": 3600,
+        "retries": 2,
+    }
+    quoted = idle_tenant.post("/v1/quotes", body)
+    assert idle_tenant.get("/v1/batches")["data"] == []
+    for field, wrong in (
+        ("webhook_url", "http:/x"),
+        ("webhook_events", "nothing"),
+        ("name", ""),
+        ("metadata", [1]),
+        ("deadline", "tomorrow"),
+        ("request_id", ""),
+    ):
+        for route in ("/v1/quotes", "/v1/batches"):
+            refused = idle_tenant.post(route, {**body, field: wrong}, status=422)
+            assert refused["field"] == field, (route, refused)
+    made = idle_tenant.post("/v1/batches", body, status=201)
+    assert made["required_credits"] == quoted["required_credits"]
+    assert made["idempotent_replay"] is False, "the quote did not take the request id"

@@ -135,14 +135,16 @@ def collecting_after(raw: bytes) -> Iterator[None]:
 
 
 async def read_batch(
-    raw: bytes, caller: KeyOwner, parts: ApiParts, fields: frozenset[str]
+    raw: bytes, caller: KeyOwner, parts: ApiParts
 ) -> tuple[BatchBody, NewBatch | InputError]:
-    """The batch in a body, and what it comes to; long ones are checked on a thread, a few at a time."""
+    """The batch in a body, and what it comes to here, or the error that refuses it.
+
+    Long bodies are checked on a thread, a few at a time.
+    """
     read = partial(
         read_batch_body,
         raw,
         parts.catalogue,
-        fields=fields,
         account=caller.account,
         upload_bytes_max=parts.uploads.bytes_max,
     )
@@ -151,15 +153,25 @@ async def read_batch(
     )
     if len(raw) <= SHORT_BODY_BYTES:
         body = read()
-        return body, check(body, parts.catalogue, await known_uploads(caller, parts, body.given))
+        new = check(body, parts.catalogue, await known_uploads(caller, parts, body.given))
+        return body, await _taken_here(caller, parts, new)
     async with parts.long_bodies:
         body = await asyncio.to_thread(read)
         known = await known_uploads(caller, parts, body.given)
-        return body, await asyncio.to_thread(check, body, parts.catalogue, known)
+        new = await asyncio.to_thread(check, body, parts.catalogue, known)
+    return body, await _taken_here(caller, parts, new)
 
 
-async def reachable(caller: KeyOwner, parts: ApiParts, new: NewBatch) -> NewBatch | InputError:
-    """The batch, or the error for a time to finish by that has passed or cannot be met."""
+async def _taken_here(caller: KeyOwner, parts: ApiParts, new: NewBatch | InputError) -> NewBatch | InputError:
+    """The batch, or the error for what this service does not do, or not by the time to finish by."""
+    if isinstance(new, InputError):
+        return new
+    if new.webhook_url is not None and parts.webhook_secrets is None:
+        return InputError(
+            "this service sends no webhooks: its operator has not turned them on", field="webhook_url"
+        )
+    if new.reuse and parts.objects is None:
+        return InputError("this service keeps no files that could be reused", field="reuse")
     if new.acceptance.auto is None or new.acceptance.auto.finish_by_ms is None:
         return new
     try:

@@ -79,7 +79,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     ]
     add_documentation(app, notice=parts.notice)
     add_problem_handlers(app)
-    add_openapi(app, more_models=(requests.NewBatch, requests.Quote, Event, StreamedEvent))
+    add_openapi(app, more_models=(requests.NewBatch, Event, StreamedEvent))
     app.add_middleware(Conditional)
     app.add_middleware(Cors, origins=parts.cors_origins)
     app.add_middleware(Edge, new_request_id=parts.new_request_id, on_request=parts.metrics.on_request)

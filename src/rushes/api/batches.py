@@ -11,7 +11,6 @@ from rushes.api.accepting import (
     accept_and_answer,
     collecting_after,
     keep_files,
-    reachable,
     read_batch,
     read_json_of_batch,
     replay_of,
@@ -26,11 +25,6 @@ from rushes.api.files import links_for
 from rushes.api.parts import ApiParts, Parts
 from rushes.api.shapes import models, requests
 from rushes.api.shapes import quotes as quote_shapes
-from rushes.api.shapes.batch_bodies import (
-    BATCH_FIELDS,
-    QUOTE_FIELDS,
-    NewBatch,
-)
 from rushes.api.shapes.documents import BATCHES, answers, json_body
 from rushes.domain.errors import InputError
 from rushes.domain.task import FailureType, TaskStatus
@@ -128,19 +122,11 @@ async def new_batch(
 async def _accept(
     raw: bytes, caller: KeyOwner, parts: ApiParts, idempotency_key: str | None, or_key: str | None
 ) -> dict[str, Any]:
-    body, new = await read_batch(raw, caller, parts, BATCH_FIELDS)
+    body, new = await read_batch(raw, caller, parts)
     if idempotency_key is None and body.request_id is None and or_key is not None:
         request_id = request_id_of_batch(None, or_key, header=EARLIER_ID)
     else:
         request_id = request_id_of_batch(body.request_id, idempotency_key)
-    if isinstance(new, NewBatch) and new.webhook_url is not None and parts.webhook_secrets is None:
-        new = InputError(
-            "this service sends no webhooks: its operator has not turned them on", field="webhook_url"
-        )
-    if isinstance(new, NewBatch) and new.reuse and parts.objects is None:
-        new = InputError("this service keeps no files that could be reused", field="reuse")
-    if isinstance(new, NewBatch):
-        new = await reachable(caller, parts, new)
     if isinstance(new, InputError):
         return await replay_of(caller, parts, new, request_id, body.drafts, *body.facts)
     new_id = parts.new_batch_id()
@@ -170,10 +156,13 @@ async def _accept(
     response_model=quote_shapes.QuoteAnswer,
     summary="Price a batch",
     responses=answers(400, 408, 413, 415, 422),
-    openapi_extra=json_body(requests.Quote, _QUOTE_EXAMPLE),
+    openapi_extra=json_body(requests.NewBatch, _QUOTE_EXAMPLE),
 )
 async def make_quote(request: Request, caller: Caller, parts: Parts) -> Response:
-    """What the same body would cost as a batch, and when it would be done. Writes nothing."""
+    """What the same body would cost as a batch, and when it would be done. Writes nothing.
+
+    It is checked as a batch's is; `request_id` names nothing here.
+    """
     raw = await read_json_of_batch(request)
     with collecting_after(raw):
         found = await _quote(raw, caller, parts)
@@ -181,9 +170,7 @@ async def make_quote(request: Request, caller: Caller, parts: Parts) -> Response
 
 
 async def _quote(raw: bytes, caller: KeyOwner, parts: ApiParts) -> dict[str, Any]:
-    _body, new = await read_batch(raw, caller, parts, QUOTE_FIELDS)
-    if isinstance(new, NewBatch):
-        new = await reachable(caller, parts, new)
+    _body, new = await read_batch(raw, caller, parts)
     if isinstance(new, InputError):
         raise new
     return await parts.database.read(

@@ -31,29 +31,16 @@ from rushes.files.uploads import GivenUploads, check_given_files
 
 LABEL_CHARACTERS_MAX: Final = 128
 
-QUOTE_FIELDS: Final = frozenset(
-    {
-        "items",
-        "template",
-        "variables",
-        "max_outputs",
-        "model",
-        "retries",
-        "options",
-        "gate",
-        "accept",
-        "auto",
-        "reuse",
-    }
-)
-"""The fields of a quote beside the options, which items without their own get."""
-
 _NESTED: Final = frozenset({dict, list})
 
 ADDED_FACTS: Final = ("name", "metadata", "deadline", "gate", "accept", "auto", "webhook_events", "reuse")
 """Fields of a batch that tell a replay from another body, beside its items, webhook and retries."""
 
-BATCH_FIELDS: Final = QUOTE_FIELDS | {"request_id", "webhook_url", *ADDED_FACTS}
+BATCH_FIELDS: Final = frozenset(
+    {"items", "template", "variables", "max_outputs", "model", "options", "retries", "request_id"}
+    | {"webhook_url", *ADDED_FACTS}
+)
+"""The fields of a batch and of a quote beside the options, which items without their own get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +81,7 @@ class NewBatch:
     reuse: bool = False
 
 
-def read_batch_body(
-    body: bytes, catalogue: Catalogue, *, fields: frozenset[str], account: str, upload_bytes_max: int
-) -> BatchBody:
+def read_batch_body(body: bytes, catalogue: Catalogue, *, account: str, upload_bytes_max: int) -> BatchBody:
     """The batch in these bytes. Pure computation, some of it long: call it on a thread for long bodies.
 
     Raises `InputError` naming the field, and `Refusal` for what is no JSON. What the catalogue and the
@@ -105,9 +90,9 @@ def read_batch_body(
     document = object_of(body)
     names = catalogue.fields.names
     for name in document:
-        if name not in fields and name not in names:
-            raise unknown_field(name, fields | names)
-    drafts = _drafts(document, catalogue, fields)
+        if name not in BATCH_FIELDS and name not in names:
+            raise unknown_field(name, BATCH_FIELDS | names)
+    drafts = _drafts(document, catalogue)
     request_id = read_label(document, "request_id", characters_max=REQUEST_ID_CHARACTERS_MAX)
     given: GivenUploads | InputError
     try:
@@ -186,11 +171,11 @@ def _metadata(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return check_metadata(metadata, NOWHERE)
 
 
-def _drafts(document: Mapping[str, Any], catalogue: Catalogue, fields: frozenset[str]) -> list[TaskDraft]:
+def _drafts(document: Mapping[str, Any], catalogue: Catalogue) -> list[TaskDraft]:
     defaults = Defaults.of(
         catalogue,
         read_label(document, "model"),
-        options_in(document, fields, catalogue.fields.names, NOWHERE),
+        options_in(document, BATCH_FIELDS, catalogue.fields.names, NOWHERE),
     )
     items, template = document.get("items"), document.get("template")
     if items is not None and template is not None:

@@ -244,8 +244,8 @@ class Judgement(Closed):
     score: float | None = Field(None, ge=0, le=1, description="How good it is.")
 
 
-class Quote(Options):
-    """A batch's items, or a template with its variables; `model` and options are for items without."""
+class NewBatch(Options):
+    """Items, or a template with its variables; `model` and options are for items without."""
 
     items: list[BatchItem] | None = Field(
         None, min_length=1, max_length=BATCH_ITEMS_MAX, description="The videos; or give a `template`."
@@ -272,11 +272,6 @@ class Quote(Options):
     reuse: bool | None = Field(
         None, description="Whether items that ask for the same as another take its file, for 0 credits."
     )
-
-
-class NewBatch(Quote):
-    """A quote's body and what concerns only a batch."""
-
     request_id: str | None = Field(
         None,
         min_length=1,
