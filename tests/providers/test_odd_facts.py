@@ -17,10 +17,20 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from rushes.domain.catalogue.families import DEFAULT_CATALOGUE
-from rushes.domain.task import Accepted, Failed, NoAnswer, PollResult, Rejected, SubmitOutcome, Succeeded
+from rushes.domain.task import (
+    Accepted,
+    Failed,
+    NoAnswer,
+    PollResult,
+    Rejected,
+    SubmitOutcome,
+    Succeeded,
+    Unknown,
+)
 from rushes.providers.base import Provider, ProviderConfig, SubmitRequest
 from rushes.providers.http.transport import Response
-from rushes.providers.odd_json import task_of_callback, without_oddities
+from rushes.providers.http_provider import HttpProvider
+from rushes.providers.odd_json import contradiction_in, task_of_callback, without_oddities
 from rushes.providers.registry import BUILT_IN, installed_providers
 from rushes.simulator import SimulatorCore, SimulatorKnobs, SimulatorTransport, all_wires
 
@@ -381,3 +391,72 @@ def test_a_poll_that_is_no_json_stays_no_answer() -> None:
     for body in (b"", b"{", b'{"code": 0, "data": NaN', b"<html>NaN</html>"):
         came_to = asked_again(case, [msgspec.structs.replace(case.answers[0], body=body)])
         assert isinstance(came_to, NoAnswer)
+
+
+# --- an answer that says two things ---------------------------------------------------------------------
+
+SAYS_WHICH_AND_HOW: Final = frozenset(
+    {"id", "task_id", "request_id", "name", "done", "status", "task_status", "state"}
+)
+
+
+def said_twice(answer: Response, path: tuple[Any, ...], other: object) -> Response:
+    """The answer with this field twice: first as `other`, then as it was, which fast readers keep."""
+    body = msgspec.json.decode(answer.body)
+    held = body
+    for step in path[:-1]:
+        held = held[step]
+    members = dict(held)
+    held.clear()
+    held |= {"SAID-BEFORE": other, **members}
+    text = json.dumps(body).encode().replace(b'"SAID-BEFORE"', json.dumps(path[-1]).encode())
+    return msgspec.structs.replace(answer, body=text)
+
+
+def deciding_fields(answer: Response) -> list[tuple[tuple[Any, ...], Any]]:
+    found = []
+    for path in paths(msgspec.json.decode(answer.body)):
+        value = msgspec.json.decode(answer.body)
+        for step in path:
+            value = value[step]
+        if path[-1] in SAYS_WHICH_AND_HOW or (isinstance(path[-1], str) and isinstance(value, dict)):
+            found.append((path, value))
+    return found
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_an_answer_that_names_two_tasks_or_two_states_is_no_answer(name: str) -> None:
+    checked: set[type] = set()
+    for case in cases_of(name):
+        last = case.answers[-1]
+        if not isinstance(case.came_to, Accepted | Succeeded | Failed) or not 200 <= last.status < 300:
+            continue
+        for path, value in deciding_fields(last):
+            other = {"id": "another", "status": "?"} if isinstance(value, dict) else "another"
+            came_to = asked_again(case, [*case.answers[:-1], said_twice(last, path, other)])
+            expected = Unknown if isinstance(case.came_to, Accepted) else NoAnswer
+            assert isinstance(came_to, expected), (path, came_to)
+            again = asked_again(case, [*case.answers[:-1], said_twice(last, path, value)])
+            assert meant(again) == meant(case.came_to), "the same twice is one thing"
+            checked.add(type(case.came_to))
+    assert Accepted in checked
+
+
+def test_a_line_and_a_callback_do_not_believe_the_last_of_two_values() -> None:
+    _way, provider = way_and_provider("grsai")
+    assert isinstance(provider, HttpProvider)
+    case = next(each for each in cases_of("grsai") if isinstance(each.came_to, Succeeded))
+    (answer,) = case.answers
+    named = msgspec.json.decode(answer.body)["data"]["id"]
+    assert isinstance(provider.poll_answer(named, answer), Succeeded)
+    for path in (("data", "status"), ("data", "id"), ("code",)):
+        assert isinstance(provider.poll_answer(named, said_twice(answer, path, "another")), NoAnswer), path
+    assert task_of_callback(provider, b'{"id": "b", "id": "b"}') == "b"
+    assert task_of_callback(provider, b'{"id": "a", "id": "b"}') is None
+
+
+def test_only_what_decides_makes_a_contradiction() -> None:
+    for body in (b'{"progress": 1, "progress": 2}', b'{"a": [{"id": 1}, {"id": 2}]}', b"{", b"[" * 10**5):
+        assert contradiction_in(body) is None
+    assert contradiction_in(b'{"data": {"id": 1}, "data": {"id": 2}}') is not None
+    assert contradiction_in(b'{"id": "%s", "id": %s}' % (b"9" * 5000, b"9" * 5001)) is not None

@@ -43,7 +43,7 @@ from rushes.providers.base import RESULT_LINK_SECONDS, ProviderConfig, ResultFil
 from rushes.providers.credentials import Credentials, NoCredentials
 from rushes.providers.http.line import HasLines, Line
 from rushes.providers.http.transport import Response, TransportError
-from rushes.providers.odd_json import read_over_oddities, without_oddities
+from rushes.providers.odd_json import contradiction_in, read_over_oddities, without_oddities
 
 T = TypeVar("T")
 
@@ -110,9 +110,11 @@ class HttpProvider:
         if not 200 <= response.status < 300:
             return self.submit_refused(response)
         try:
-            return read_over_oddities(read, response.body)
+            outcome = read_over_oddities(read, response.body)
         except UNDECODABLE as error:
             return Unknown(self.words.undecodable(error))
+        why_not = contradiction_in(response.body)
+        return outcome if why_not is None else Unknown(self.words.clean(why_not))
 
     async def send_poll(
         self,
@@ -170,7 +172,8 @@ class HttpProvider:
             if check is not None:
                 check(response)
             if 200 <= response.status < 300:
-                return _with_its_name(read_over_oddities(read, response.body), is_fresh=fresh)
+                result = read_over_oddities(read, response.body)
+                return self._unless_contradicted(_with_its_name(result, is_fresh=fresh), response)
             said = (refused or self.poll_refused)(response)
             return Unnamed(said) if isinstance(said, Failed) else said
         except AboutAnotherTask:
@@ -179,6 +182,16 @@ class HttpProvider:
         except UNDECODABLE as error:
             response.drop_connection()
             return NoAnswer(self.words.undecodable(error), response.status)
+
+    def _unless_contradicted(self, result: PollResult | Unnamed, response: Response) -> PollResult | Unnamed:
+        """The result; a verdict of an answer that also says something else is none."""
+        if isinstance(result, Processing | NoAnswer):
+            return result
+        why_not = contradiction_in(response.body)
+        if why_not is None:
+            return result
+        response.drop_connection()
+        return NoAnswer(self.words.clean(why_not), response.status)
 
     # --- polls over a line --------------------------------------------------------------------------------
 
@@ -211,7 +224,9 @@ class HttpProvider:
             except (AboutAnotherTask, *UNDECODABLE):
                 pass  # what it says is found out below
             else:
-                if type(said) is Processing or type(said) is Succeeded:
+                if type(said) is Processing:
+                    return said
+                if type(said) is Succeeded and contradiction_in(response.body) is None:
                     return said
         result = self._read(_plain(response), partial(self.verdict_in, asked=remote_task_id))
         if not isinstance(result, Unnamed):
@@ -240,11 +255,13 @@ class HttpProvider:
         except TransportError as error:
             return NoAnswer(error.reason)
         try:
-            return read_over_oddities(partial(_read_as, read, response), response.body)
+            answer = read_over_oddities(partial(_read_as, read, response), response.body)
         except AboutAnotherTask:
             return NoAnswer(ABOUT_ANOTHER_TASK, response.status, is_about_another_task=True)
         except UNDECODABLE as error:
             return NoAnswer(self.words.undecodable(error), response.status)
+        why_not = contradiction_in(response.body)
+        return answer if why_not is None else NoAnswer(self.words.clean(why_not), response.status)
 
     async def cancel_if_waiting(
         self,

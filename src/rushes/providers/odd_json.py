@@ -2,6 +2,9 @@
 
 Services write them where they tell a cost, a progress or a time, and a strict reader refuses the whole answer
 for it. What is refused is read once more without them: see `read_over_oddities`.
+
+A fast reader takes the last of two values of one name. What an answer decides for good is looked at for that:
+see `contradiction_in`.
 """
 
 import json
@@ -20,6 +23,11 @@ status or a URL; a field that is read as far as it can be says nothing with it."
 
 _DIGITS_MAX: Final = 400
 """Digits of a whole number that is still read as one: a gateway's id may be long."""
+
+_DECIDING: Final = frozenset(
+    {"id", "task_id", "request_id", "name", "done", "status", "task_status", "state", "code"}
+)
+"""How services name what says which task an answer is about, and how it stands."""
 
 
 def read_over_oddities(read: Callable[[bytes], T], body: bytes) -> T:
@@ -76,8 +84,35 @@ def _is_text(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
+def contradiction_in(body: bytes) -> str | None:
+    """Why the JSON says two things about its task: an object in it has a name of `_DECIDING`, or that of an
+    object, twice, with different values. None where it does not, or is no JSON.
+    """
+    found: list[str] = []
+
+    def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        read: dict[str, Any] = {}
+        for name, value in members:
+            before = read.setdefault(name, value)
+            if before != value and (name in _DECIDING or dict in (type(before), type(value))):
+                found.append(name)
+            read[name] = value
+        return read
+
+    try:
+        text = body.decode("utf-8", errors="surrogateescape")
+        json.loads(text, object_pairs_hook=pairs, parse_int=str, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        return None
+    return f'the answer says two things as its "{found[0]}"' if found else None
+
+
 def task_of_callback(provider: Provider, body: bytes) -> str | None:
-    """The remote task id that a callback's body names, odd values in it or not; None when it names none."""
+    """The remote task id that a callback's body names, odd values in it or not; None when it names none, or
+    contradicts itself.
+    """
+    if contradiction_in(body) is not None:
+        return None
     named = provider.remote_task_id_of_callback(body)
     if named is None and (plain := without_oddities(body)) is not None:
         named = provider.remote_task_id_of_callback(plain)
