@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 from standardwebhooks import WebhookVerificationError
 
 from rushes import api
-from rushes.api.edge.problems import _STATUS_OF, CODE_OF_STATUS
+from rushes.api.edge.problems import _STATUS_OF, CODE_OF_STATUS, status_of
 from rushes.database_wiring import wall_clock_ms
+from rushes.domain import errors
 from rushes.domain.callback_tokens import callback_token
 from rushes.simulator import SimulatorThread, running_simulator
 from tests.api.harness import SECRETS, RunningService, Tenant, eventually, running_service
@@ -218,6 +220,26 @@ def test_every_code_of_the_error_tree_that_is_answered_is_named() -> None:
     assert len(own) >= 20
     unnamed = {code for code in {*of_the_tree, *own, *CODE_OF_STATUS.values()} if f"`{code}`" not in PAGE}
     assert unnamed == set()
+
+
+def test_every_code_of_the_table_stands_at_the_status_that_it_is_answered_with() -> None:
+    source = "".join(path.read_text() for path in Path(api.__file__).parent.rglob("*.py"))
+    answered = {(code, status) for status, code in CODE_OF_STATUS.items()}
+    answered |= {(kind.code, status_of(kind)) for kind in kinds_of(errors.RushesError)}
+    for pattern in (r'\w\(\s*(\d{3}),\s*"([A-Z_]+)"', r'status=(\d{3}),\s*code="([A-Z_]+)"'):
+        answered |= {(code, int(status)) for status, code in re.findall(pattern, source)}
+    rows = re.findall(r"^\| (\d{3}(?:, \d{3})*) \| (.*?) \|", PAGE, re.MULTILINE)
+    found: set[str] = set()
+    for statuses, codes in rows:
+        for code in re.findall(r"`([A-Z_]+)`", codes):
+            own = {status for name, status in answered if name == code} or {HTTPStatus[code].value}
+            assert own & set(map(int, statuses.split(", "))), f"{code} is {own}, not {statuses}"
+            found.add(code)
+    assert len(found) > 50
+
+
+def kinds_of(kind: type[errors.RushesError]) -> set[type[errors.RushesError]]:
+    return {kind}.union(*map(kinds_of, kind.__subclasses__()))
 
 
 @pytest.mark.parametrize("word", ["openai.OpenAI", "import Client"])
