@@ -126,7 +126,24 @@ MISTAKES = [
         "sora-2: price: per_second: the option",
     ),
     ("[models.nobody]\ncredits = 5", 1, '"nobody".model: unknown model'),
-    ('[aliases.a]\nmodels = ["sora-3"]', 2, '"a".alias_of: unknown model "sora-3"; did you mean'),
+    ('[aliases.a]\nmodels = ["sora-3"]', 2, '"a".models: unknown model "sora-3"; did you mean'),
+    ('[models.a]\nalias_of = ["sora-3"]', 2, '"a".alias_of: unknown model "sora-3"; did you mean'),
+    (
+        '[models.cheap]\nlike = "sora-2"\nprovider = "fal"\napi_model = "x"',
+        3,
+        "cheap.provider: cannot be overridden: a model that is there already, or is like another,",
+    ),
+    ('[models.sora-2]\napi_model = "x"', 2, "sora-2.api_model: cannot be overridden: a model that is there"),
+    (
+        "[models.sora-2]\nenabled = false",
+        2,
+        "sora-2.enabled: a model has no such field; write disabled = true",
+    ),
+    (
+        "[models.sora-2]\nenabled = true",
+        2,
+        "sora-2.enabled: a model has no such field; write disabled = false",
+    ),
     ("[aliases.a]\ncredits = 5", 1, "aliases.a: models: missing"),
     ('[aliases.a]\nmodel = ["sora-2"]', 2, 'aliases.a.model: unknown name; did you mean "models"?'),
     ("[currencies]\nUSD = 1\nBTC = 5", 3, "currencies.BTC: must be a currency of ISO 4217"),
@@ -167,3 +184,14 @@ def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, text: str, line: i
 def test_a_credit_value_is_an_amount_and_a_currency(tmp_path: Path, value: str) -> None:
     with pytest.raises(SettingsError, match="RUSHES_CREDIT_VALUE: must be an amount and a currency"):
         Settings.load({"RUSHES_CREDIT_VALUE": value, "RUSHES_DATA_DIR": str(tmp_path / "d")}, env_file=None)
+
+
+def test_an_unknown_model_of_an_alias_is_refused_in_the_words_of_the_file_with_a_short_list(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(tmp_path, '[aliases.a]\nmodels = ["nope"]').catalogue()
+    message = refused.value.message
+    assert 'rushes.toml:2: "a".models: unknown model "nope"; known: ' in message
+    assert message.endswith(" more")
+    assert len(message) < 400

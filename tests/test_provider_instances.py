@@ -405,7 +405,7 @@ MISTAKES = [
     ('[providers.b]\nlike = "openai-video"\nkey = "env:K"', 1, "providers.b.host: missing: openai-video"),
     ('[providers.b]\nlike = "fal"\nkey = "env:BAD"', 3, "providers.b.key: BAD must be printable ASCII"),
     (B + '[models."b/nobody"]\ncredits = 5', 4, '"b/nobody".model: unknown model "b/nobody"'),
-    (B + '[aliases.a]\nmodels = ["b/fal-veo33"]', 5, '"a".alias_of: unknown model "b/fal-veo33"; did you'),
+    (B + '[aliases.a]\nmodels = ["b/fal-veo33"]', 5, '"a".models: unknown model "b/fal-veo33"; did you'),
 ]
 
 

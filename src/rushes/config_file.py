@@ -128,16 +128,22 @@ class ConfigFile:
             try:
                 found = found.with_overrides({name: values})
             except InputError as error:
-                section = "aliases" if "alias_of" in values else "models"
-                raise self.refused((section, name), str(error), _flat(values)) from None
+                message, inside = str(error), _flat(values)
+                section = "aliases" if ("aliases", name) in key_lines(self._text) else "models"
+                if section == "aliases":  # what the file calls `models` there
+                    message = message.replace(".alias_of", ".models", 1)
+                    inside = [
+                        tuple("models" if key == "alias_of" else key for key in path) for path in inside
+                    ]
+                raise self.refused((section, name), message, inside) from None
         return found
 
     def refused(self, place: Place, message: str, inside: Collection[Place] = ()) -> SettingsError:
         """The error, at the line of the innermost key `inside` that place which the message names."""
-        dotted = message.replace(": ", ".").replace("alias_of", "models")
-        paths = [tuple("models" if key == "alias_of" else key for key in path) for path in inside]
-        named = [path for path in paths if ".".join(path) in dotted]
-        deepest: Place = max(named, key=len, default=())
+        dotted = message.replace(": ", ".")
+        named = [path for path in inside if ".".join(path) in dotted]
+        # of those as deep, the one that comes first: what follows are words
+        deepest: Place = max(named, key=lambda path: (len(path), -dotted.index(".".join(path))), default=())
         return _error(self.path, self._text, (*place, *deepest), message)
 
 

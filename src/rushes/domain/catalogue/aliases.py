@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rushes.domain.catalogue.model import Model
-from rushes.domain.catalogue.options import Origin, nearest, quoted
+from rushes.domain.catalogue.options import Origin, nearest, quoted, some_of
 from rushes.domain.errors import InputError
 
 ALIAS_MODELS_MAX: Final = 16
@@ -149,5 +149,5 @@ def resolve(
 
 def _unknown(alias: str, member: str, known: tuple[str, ...]) -> InputError:
     suggestion = nearest(member, known)
-    hint = f"; did you mean {quoted(suggestion)}?" if suggestion else f"; known: {', '.join(known)}"
+    hint = f"; did you mean {quoted(suggestion)}?" if suggestion else f"; known: {some_of(known)}"
     return Origin(path=quoted(alias)).error(f"unknown model {quoted(member)}{hint}", "alias_of")

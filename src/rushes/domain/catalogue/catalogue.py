@@ -7,7 +7,7 @@ it gets a last poll and fails `TIMEOUT`. Operators change prices, deadlines and 
 are in `families/`. An alias names several models, see `rushes.domain.catalogue.aliases`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -16,16 +16,13 @@ from rushes.domain.catalogue.aliases import Alias, AliasDefinition, read_definit
 from rushes.domain.catalogue.fields import OptionFields
 from rushes.domain.catalogue.instances import api_name
 from rushes.domain.catalogue.model import Model
-from rushes.domain.catalogue.options import NOWHERE, OptionValue, Origin, nearest, quoted
+from rushes.domain.catalogue.options import NOWHERE, OptionValue, Origin, nearest, quoted, some_of
 from rushes.domain.catalogue.overrides import changed_model, is_new, is_removed, new_model
 from rushes.domain.catalogue.price import Charge
 from rushes.domain.catalogue.price_reading import MODEL_CREDITS_MAX
 from rushes.domain.errors import InputError, ModelRetired, NotFound, UnknownModel
 
 DEFAULT_MODEL: Final = "sora-2"
-
-NAMES_SHOWN_MAX = 8
-"""How many models an error lists."""
 
 NEUTRAL_REASON: Final = "the service does not offer it at the moment"
 """Why a model is unavailable, as tenants read it: the operator's reasons may name settings."""
@@ -139,7 +136,7 @@ class Catalogue:
             members = ", ".join(member.name for member in alias.models)
             raise origin.error(f"{quoted(name)} is an alias; name a model: {members}", "model", UnknownModel)
         suggestion = nearest(name, (*self._names, *self._aliases))
-        hint = f"; did you mean {quoted(suggestion)}?" if suggestion else f"; known: {_some(self.names)}"
+        hint = f"; did you mean {quoted(suggestion)}?" if suggestion else f"; known: {some_of(self.names)}"
         error = origin.error(f"unknown model {quoted(name)}{hint}", "model", UnknownModel)
         if suggestion:
             error.facts["suggestion"] = suggestion
@@ -154,7 +151,7 @@ class Catalogue:
         model = self.get(name, origin=origin)
         if model.takes_new_tasks(now):
             return model
-        live = _some([other.name for other in self if other.takes_new_tasks(now)])
+        live = some_of([other.name for other in self if other.takes_new_tasks(now)])
         hint = f"; use one of: {live}" if live else ""
         message = f"{quoted(model.name)} {model.why_not(now)}{hint}"
         raise origin.error(message, "model", ModelRetired if model.is_retired(now) else InputError)
@@ -244,12 +241,6 @@ class Catalogue:
             self._definitions,
             self._default_model,
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - NAMES_SHOWN_MAX
-    return ", ".join(names[:NAMES_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def default_model(catalogue: Catalogue, missing: Mapping[str, str]) -> str:

@@ -22,6 +22,9 @@ URL_CHARACTERS_MAX = 8192
 QUOTED_CHARACTERS_MAX = 60
 """How much of a caller's own text an error message repeats."""
 
+NAMES_SHOWN_MAX: Final = 8
+"""How many known names an error lists."""
+
 OptionValue: TypeAlias = str | int | float | tuple[str, ...]
 """Yes and no are `bool`, which is an `int`; only a `DecimalNumber` is a `float`."""
 
@@ -72,6 +75,12 @@ def nearest(name: str, known: Mapping[str, object] | frozenset[str] | tuple[str,
     by_lower = {candidate.lower(): candidate for candidate in known}
     matches = get_close_matches(name[:QUOTED_CHARACTERS_MAX].lower(), by_lower, n=1)
     return by_lower[matches[0]] if matches else None
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - NAMES_SHOWN_MAX
+    return ", ".join(names[:NAMES_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 class OptionSpec(Protocol):

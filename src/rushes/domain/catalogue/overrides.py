@@ -164,6 +164,12 @@ def _value(name: str, value: Any, origin: Origin, model: Model) -> Any:
             if isinstance(value, bool):
                 return value
             raise origin.error(f"must be true or false, not {quoted(value)}", name)
+        case "provider" | "api_model":
+            why = "a model that is there already, or is like another, has its own; leave it out"
+            raise origin.error(f"cannot be overridden: {why}", name)
+        case "enabled":
+            how = f"disabled = {'false' if value is True else 'true'}"
+            raise origin.error(f"a model has no such field; write {how}", name)
         case _:
             suggestion = nearest(name, (*OVERRIDABLE_FIELDS, *_NEW_FIELDS, "removed"))
             use = "use " + ", ".join(OVERRIDABLE_FIELDS)
