@@ -422,6 +422,9 @@ def test_dated_names_metadata_and_user_are_taken(client: openai.OpenAI, tenant: 
     fields = {"prompt": "a", "model": "veo-pro-2026-13-45", "metadata": {"a": 1}}
     assert tenant.post("/v1/videos", fields)["model"] == "veo-pro"
     assert tenant.post("/v1/videos", {"prompt": "a", "model": "x-2025-10-06"}, status=422)["field"] == "model"
+    assert client.models.retrieve("sora-2-2025-10-06").id == "sora-2"
+    for unknown in ("x-2025-10-06", "sora-2-2025-10"):
+        assert tenant.request("GET", f"/v1/models/{unknown}").status_code == 404
     assert tenant.post("/v1/videos", {"prompt": "a", "user": 7}, status=422)["field"] == "user"
     assert tenant.post("/v1/videos", {"prompt": "a", "metadata": []}, status=422)["field"] == "metadata"
 

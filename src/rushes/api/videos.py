@@ -31,7 +31,7 @@ from rushes.api.edge.bodies import (
     require_json,
     unsupported_media_type,
 )
-from rushes.api.edge.ids import public_id, video_place
+from rushes.api.edge.ids import public_id, video_place, without_date
 from rushes.api.edge.problems import Refusal, unknown_field
 from rushes.api.media.forms import read_form
 from rushes.api.parts import ApiParts, Parts
@@ -77,7 +77,6 @@ VIDEO_FIELDS: Final = frozenset(
 
 USER_CHARACTERS_MAX: Final = 512
 
-_DATED: Final = re.compile(r"(.+)-\d{4}-\d{2}-\d{2}")
 _METADATA_FORM_FIELD: Final = re.compile(r"metadata\[([^\]]{1,64})\]")
 _OPTION_FORM_FIELD: Final = re.compile(r"(?:options\[([a-z0-9_]{1,64})\]|([a-z0-9_]{1,64}))(\[\])?")
 """How the SDK's forms write an option: by its name or below `options`, with `[]` for each value of a list."""
@@ -348,7 +347,7 @@ def _in_openais_words(refused: InputError, written: TaskDraft) -> InputError:
 
 def video_as_written(fields: Mapping[str, Any], catalogue: Catalogue, *, is_form: bool) -> TaskDraft:
     """The video in OpenAI's parameters and options of rushes. Raises `InputError` for what no model takes."""
-    model = _without_date(read_label(fields, "model") or catalogue.default_model, catalogue)
+    model = without_date(read_label(fields, "model") or catalogue.default_model, catalogue)
     names = catalogue.fields.names - VIDEO_FIELDS
     read_label(fields, "user", characters_max=USER_CHARACTERS_MAX)  # whom it is for: nothing here needs it
     if is_form:
@@ -364,15 +363,6 @@ def video_as_written(fields: Mapping[str, Any], catalogue: Catalogue, *, is_form
         },
         metadata=None if fields.get("metadata") is None else check_metadata(fields["metadata"], NOWHERE),
     )
-
-
-def _without_date(name: str, catalogue: Catalogue) -> str:
-    """A model's own name, where OpenAI's clients name a version by its date (`sora-2-2025-10-06`)."""
-    dated = _DATED.fullmatch(name)
-    if dated is None or name in catalogue or catalogue.find_alias(name) is not None:
-        return name
-    plain = dated[1]
-    return plain if plain in catalogue or catalogue.find_alias(plain) is not None else name
 
 
 def _cell(name: str, text: object, catalogue: Catalogue, model: str, names: frozenset[str]) -> object:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from rushes.api.edge.ids import without_date
 from rushes.domain.catalogue.aliases import Alias
 from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.catalogue.instances import family_of, is_second_home
@@ -29,7 +30,8 @@ def all_models(catalogue: Catalogue, now: float) -> list[dict[str, Any]]:
 
 
 def one_model(catalogue: Catalogue, name: str, now: float) -> dict[str, Any]:
-    """The model or alias of that name. Raises `NotFound`."""
+    """The model or alias of that name, or of a dated one. Raises `NotFound`."""
+    name = without_date(name, catalogue)
     alias = catalogue.find_alias(name)
     if alias is not None:
         return _alias(alias, now)

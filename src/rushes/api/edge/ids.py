@@ -1,4 +1,4 @@
-"""Public ids in paths and cursors: what cannot be an id is simply not found, before any query."""
+"""Public ids and names in paths and cursors: what cannot be an id is simply not found, before any query."""
 
 import re
 from typing import Annotated, Final
@@ -6,11 +6,13 @@ from typing import Annotated, Final
 from fastapi import Path
 from pydantic import AfterValidator
 
+from rushes.domain.catalogue.catalogue import Catalogue
 from rushes.domain.errors import NotFound
 
 _PUBLIC_ID: Final = re.compile(r"[A-Za-z]+_[0-9A-Za-z]{1,48}")
 _ITEM_ID: Final = re.compile(r"([A-Za-z]+_[0-9A-Za-z]{1,48})-([0-9]{1,5})")
 _INDEX: Final = re.compile(r"[0-9]{1,5}")
+_DATED: Final = re.compile(r"(.+)-\d{4}-\d{2}-\d{2}")
 
 
 def public_id(text: str, *, kind: str = "batch") -> str:
@@ -53,3 +55,12 @@ BatchId = Annotated[
     AfterValidator(public_id),
     Path(description="The batch's id.", examples=["bat_5f1c0a9d3e7b24680f13579a"]),
 ]
+
+
+def without_date(name: str, catalogue: Catalogue) -> str:
+    """A model's own name, where OpenAI's clients name a version by its date (`sora-2-2025-10-06`)."""
+    dated = _DATED.fullmatch(name)
+    if dated is None or name in catalogue or catalogue.find_alias(name) is not None:
+        return name
+    plain = dated[1]
+    return plain if plain in catalogue or catalogue.find_alias(plain) is not None else name
