@@ -8,6 +8,7 @@ see `contradiction_in`.
 """
 
 import json
+import re
 import math
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -28,6 +29,8 @@ _DECIDING: Final = frozenset(
     {"id", "task_id", "request_id", "name", "done", "status", "task_status", "state", "code"}
 )
 """How services name what says which task an answer is about, and how it stands."""
+
+_DECIDING_IN_QUOTES: Final = re.compile(f'"(?:{"|".join(sorted(_DECIDING))})"'.encode())
 
 
 def read_over_oddities(read: Callable[[bytes], T], body: bytes) -> T:
@@ -86,8 +89,11 @@ def _is_text(text: str) -> bool:
 
 def contradiction_in(body: bytes) -> str | None:
     """Why the JSON says two things about its task: an object in it has a name of `_DECIDING`, or that of an
-    object, twice, with different values. None where it does not, or is no JSON.
+    object with such names, twice, with different values. None where it does not, or is no JSON.
     """
+    names = _DECIDING_IN_QUOTES.findall(body)
+    if len(names) == len(set(names)) and b"\\u" not in body:
+        return None  # what is said twice stands there twice: most answers end here
     found: list[str] = []
 
     def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
