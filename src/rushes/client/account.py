@@ -44,7 +44,7 @@ class AsyncAccount:
     # --- keys and usage ---------------------------------------------------------------------------------
 
     async def keys(self) -> list[answers.Key]:
-        """The account's keys, newest first, without what would let anyone use them."""
+        """The account's keys, valid ones before revoked ones, without what would let anyone use them."""
         answer = await self._http.ask("GET", "/v1/keys", repeatable=True)
         return cast(list[answers.Key], answer["data"])
 

@@ -302,7 +302,7 @@ class Client:
         )
 
     def keys(self) -> list[answers.Key]:
-        """The account's keys, newest first, without what would let anyone use them."""
+        """The account's keys, valid ones before revoked ones, without what would let anyone use them."""
         return self._loop.run(self._client.keys())
 
     def create_key(

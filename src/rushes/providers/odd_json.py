@@ -8,8 +8,8 @@ see `contradiction_in`.
 """
 
 import json
-import re
 import math
+import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -30,7 +30,8 @@ _DECIDING: Final = frozenset(
 )
 """How services name what says which task an answer is about, and how it stands."""
 
-_DECIDING_IN_QUOTES: Final = re.compile(f'"(?:{"|".join(sorted(_DECIDING))})"'.encode())
+_MAY_DECIDE: Final = re.compile(f'"(?:{"|".join(sorted(_DECIDING))})"|"\\w*"(?=\\s*:\\s*\\{{)'.encode())
+"""These names, and those of objects, in the quotes in which they stand where no character is escaped."""
 
 
 def read_over_oddities(read: Callable[[bytes], T], body: bytes) -> T:
@@ -91,7 +92,7 @@ def contradiction_in(body: bytes) -> str | None:
     """Why the JSON says two things about its task: an object in it has a name of `_DECIDING`, or that of an
     object with such names, twice, with different values. None where it does not, or is no JSON.
     """
-    names = _DECIDING_IN_QUOTES.findall(body)
+    names = _MAY_DECIDE.findall(body)
     if len(names) == len(set(names)) and b"\\u" not in body:
         return None  # what is said twice stands there twice: most answers end here
     found: list[str] = []
