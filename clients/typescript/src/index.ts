@@ -9,7 +9,8 @@ import type { components } from "./schema.js";
 
 type Schemas = components["schemas"];
 export type NewBatch = Schemas["NewBatch"];
-export type Quote = Schemas["Quote"];
+/** A quote is asked for with the same body. */
+export type Quote = NewBatch;
 export type AcceptedBatch = Schemas["AcceptedBatch"];
 export type Batch = Schemas["Batch"];
 export type Item = Schemas["Item"];
