@@ -150,3 +150,19 @@ def test_a_run_on_the_command_line_that_is_stopped_prints_the_batch_as_last_seen
     running = shell.start("run", "prompts.txt", "--yes", "--json")
     document = stopped_in_silence(running, proxy, counts="2 processing")
     assert (document["total"], document["succeeded"], document["failures"]) == (2, 0, None)
+
+
+def test_a_stopped_run_prints_the_files_as_last_seen(
+    tmp_path: Path, silent_database: tuple[SilentProxy, str]
+) -> None:
+    proxy, url = silent_database
+    stalled = knobs(render_seconds=0.3, file_slow=1.0, file_slow_seconds=60.0)
+    with running_simulator(stalled) as simulator:
+        hosts = {"GRSAI_HOST": simulator.base_url, "RUSHES_DATABASE_URL": url}
+        archive = {"RUSHES_ARCHIVE_URL": f"file://{tmp_path}/archive"}
+        shell = Shell(tmp_path, {**QUICK_COMMANDS, **QUIET, **hosts, **archive})
+        shell.grant(100)
+        shell.write("prompts.txt", "a paper boat\na kite\n")
+        running = shell.start("run", "prompts.txt", "--yes", "--json")
+        document = stopped_in_silence(running, proxy, counts="2 succeeded")
+    assert (document["succeeded"], document["files"]["due"]) == (2, 2)

@@ -350,7 +350,8 @@ async def _work(rushes: "Rushes", batch_id: str, ways: GivenWays) -> int:
                         latest = batch
                         progress.update(batch, troubles)
 
-                    latest |= await rushes.run(batch_id, stop=stop.event, on_progress=show)
+                    batch = await rushes.run(batch_id, stop=stop.event, on_progress=show)
+                    latest |= batch  # not in one: `latest` would be that from before the run
         except NotAuthorised as error:
             refusal = error
         except DatabaseUnreachable:
