@@ -5,7 +5,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from rushes.money.settle import apply_group
 from rushes.notify.notifier import Notifier
 from rushes.notify.secrets import WebhookSecrets
 from rushes.run.lane.fairness import claim_fairly
+from rushes.run.process import WorkerProcess
 from rushes.simulator import running_simulator
 from rushes.store import archive, deliveries, workers
 from rushes.store.acceptance import judging
@@ -268,28 +269,19 @@ def test_a_stopped_pass_waits_for_no_judge(
     assert asyncio.run(scenario()) < LATE_SECONDS
 
 
-def test_a_stopped_pass_waits_for_no_bucket(
-    new_database_url: Callable[[str], str], silent_bucket: list[socket.socket]
-) -> None:
-    async def scenario() -> float:
-        with running_simulator(FAST) as simulator:
-            more = {"RUSHES_ARCHIVE_URL": "s3://bucket/prefix"}
-            async with rushes_on(new_database_url("sqlite"), simulator.base_url, more) as rushes:
-                await rushes.database.transact(add_expired_upload)
-                stop = asyncio.Event()
-                passing = asyncio.create_task(rushes.worker_process().tick(budget_seconds=20.0, stop=stop))
-                while not silent_bucket:
-                    await asyncio.sleep(0.05)
-                return await seconds_to_stop(stop, passing)
-
-    assert asyncio.run(scenario()) < LATE_SECONDS
-
-
 # --- the parts of a process ---------------------------------------------------------------------------------
 
 
-def test_a_stopping_worker_waits_for_no_bucket(
-    new_database_url: Callable[[str], str], silent_bucket: list[socket.socket]
+def one_pass(process: WorkerProcess, stop: asyncio.Event) -> Coroutine[Any, Any, object]:
+    return process.tick(budget_seconds=20.0, stop=stop)
+
+
+@pytest.mark.parametrize(("work", "stop_seconds"), [(one_pass, 0.0), (WorkerProcess.run, 2.0)])
+def test_a_stopped_process_waits_for_no_bucket(
+    new_database_url: Callable[[str], str],
+    silent_bucket: list[socket.socket],
+    work: Callable[[WorkerProcess, asyncio.Event], Coroutine[Any, Any, object]],
+    stop_seconds: float,
 ) -> None:
     async def scenario() -> float:
         with running_simulator(FAST) as simulator:
@@ -297,12 +289,12 @@ def test_a_stopping_worker_waits_for_no_bucket(
             async with rushes_on(new_database_url("sqlite"), simulator.base_url, more) as rushes:
                 await rushes.database.transact(add_expired_upload)
                 stop = asyncio.Event()
-                running = asyncio.create_task(rushes.worker_process().run(stop))
+                working = asyncio.create_task(work(rushes.worker_process(), stop))
                 while not silent_bucket:
                     await asyncio.sleep(0.05)
-                return await seconds_to_stop(stop, running)
+                return await seconds_to_stop(stop, working)
 
-    assert asyncio.run(scenario()) < 2.0 + LATE_SECONDS
+    assert asyncio.run(scenario()) < stop_seconds + LATE_SECONDS
 
 
 def test_a_stopping_archiver_waits_for_no_answer(

@@ -21,7 +21,7 @@ from rushes.files.uploads import GivenUploads
 from rushes.money import accept
 from rushes.money.accept import BatchRequest
 from rushes.read.batches import accepted_view
-from rushes.store.keys import KeyOwner
+from rushes.store.keys import KeyOwner, request_scope_of
 
 SHORT_BODY_BYTES: Final = 32 * 1024
 """Bodies up to this are read on the event loop: a hop to a thread would take longer."""
@@ -90,7 +90,7 @@ async def keep_files(caller: KeyOwner, parts: ApiParts, given: GivenUploads, req
 
 def scope_of(caller: KeyOwner) -> str:
     """Where request ids are unique: idempotency is per API key."""
-    return f"key:{caller.key_id}"
+    return request_scope_of(caller.key_id)
 
 
 def request_id_of_batch(

@@ -106,6 +106,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def amount(credits: int) -> str:
+    """Credits that may be fewer than none."""
+    return number(credits) if credits >= 0 else f"−{number(-credits)}"
+
+
 def duration(seconds: float | None) -> str:
     """A time span in at most two units."""
     if seconds is None:

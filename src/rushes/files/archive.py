@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +24,8 @@ from rushes.domain.archive import (
     retry_delay_seconds,
 )
 from rushes.domain.errors import ArchiveUnavailable, DatabaseUnreachable, StoreError
-from rushes.files.archive_upkeep import keep_pruned
-from rushes.files.due import ArchiveLimits
+from rushes.files.archive_upkeep import prune_expired
+from rushes.files.due import ArchiveLimits, now_and_then
 from rushes.files.fetch import BadStatus, fetch_file
 from rushes.files.further import FurtherFiles
 from rushes.files.gate.deciding import (
@@ -53,7 +54,9 @@ IDLE_SECONDS: Final = 0.4
 """How often the archiver looks for due files when nobody wakes it."""
 
 UPKEEP_SECONDS: Final = 10.0
-"""How often links that die soon are called out."""
+PRUNE_SECONDS: Final = 600.0
+"""How often links that die soon are called out, and how often files that are past their retention,
+or whose videos were deleted, are removed."""
 
 ALERTS_MAX: Final = 100
 CLAIM_ANSWER_SECONDS_MAX: Final = 1.0
@@ -119,9 +122,8 @@ class Archiver:
     async def run(self, stop: asyncio.Event) -> None:
         """Fetch until `stop` is set; what is under way then is ended soon, or given back."""
         retention = self._limits.retention or Retention()
-        pruning = asyncio.create_task(
-            keep_pruned(self._database, self._objects, retention, now_ms=self._now_ms)
-        )
+        prune = partial(prune_expired, self._database, self._objects, retention, now_ms=self._now_ms)
+        pruning = asyncio.create_task(now_and_then(prune, seconds=PRUNE_SECONDS))
         try:
             await until_stopped(stop, self._fetch_until(stop), grace_seconds=CLAIM_ANSWER_SECONDS_MAX)
         finally:

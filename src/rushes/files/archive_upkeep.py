@@ -1,6 +1,5 @@
 """What an operator does with the archive: look at it, hash all of it again, remove what is too old."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +10,7 @@ from sqlalchemy import Connection, Row
 from rushes import telemetry
 from rushes.concurrency import at_once
 from rushes.domain.archive import ALERT_SECONDS, Retention
-from rushes.domain.errors import ArchiveUnavailable, NotFound, StoreError
+from rushes.domain.errors import ArchiveUnavailable, NotFound
 from rushes.domain.notation import iso_time
 from rushes.files import further
 from rushes.files.objects import ObjectStore
@@ -25,9 +24,6 @@ PROBLEMS_MAX: Final = 1000
 
 REASONS_MAX: Final = 20
 """Reasons for files that are not stored that a look at the archive lists."""
-
-PRUNE_SECONDS: Final = 600.0
-"""How often files that are past their retention, or whose videos were deleted, are removed."""
 
 KEYS: Final = ("video_key", "thumbnail_key", "poster_key")
 
@@ -177,25 +173,21 @@ async def prune(
     return found
 
 
-async def keep_pruned(
+async def prune_expired(
     database: Database,
     objects: ObjectStore,
     retention: Retention,
     *,
     now_ms: Callable[[], int],
 ) -> None:
-    """Prune now and then, until cancelled."""
-    while True:
-        try:
-            gone = await prune(database, objects, partial(retention.cut_off_ms, now_ms=now_ms()))
-        except ArchiveUnavailable as error:  # as long as it is away, nothing is removed
-            log.error(telemetry.ARCHIVE_TROUBLE, error=error.message)
-        except StoreError as error:
-            log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
-        else:
-            if gone.files:
-                log.info(telemetry.ARCHIVE_PRUNED, files=gone.files, bytes=gone.bytes)
-        await asyncio.sleep(PRUNE_SECONDS)
+    """Prune what is past its retention now, and log what went. Raises `StoreError`."""
+    try:
+        gone = await prune(database, objects, partial(retention.cut_off_ms, now_ms=now_ms()))
+    except ArchiveUnavailable as error:  # as long as it is away, nothing is removed
+        log.error(telemetry.ARCHIVE_TROUBLE, error=error.message)
+    else:
+        if gone.files:
+            log.info(telemetry.ARCHIVE_PRUNED, files=gone.files, bytes=gone.bytes)
 
 
 async def _remove(database: Database, objects: ObjectStore, rows: Sequence[Row[Any]], found: Pruned) -> None:

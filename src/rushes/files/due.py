@@ -58,6 +58,16 @@ def recording_successes(link_seconds: Mapping[str, float], then: OnFinished) -> 
     return before_closing
 
 
+async def now_and_then(work: Callable[[], Awaitable[object]], *, seconds: float) -> None:
+    """Do it, and again after `seconds`, until cancelled, also after the database was away for it."""
+    while True:
+        try:
+            await work()
+        except StoreError as error:
+            log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
+        await asyncio.sleep(seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class Due(Generic[R]):
     """What a loop does: `claim` gives rows that are due, `deal_with` does what is to be done with one."""

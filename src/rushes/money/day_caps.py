@@ -18,6 +18,7 @@ from rushes.domain.notation import iso_time
 from rushes.store import batches
 from rushes.store.caps import CREDITS, DayCap, all_caps, caps_for, spent_since
 from rushes.store.database import lock_name
+from rushes.store.keys import request_scope_of
 
 DAY_MS: Final = 86_400_000
 
@@ -81,7 +82,7 @@ class Budget:
 
 def require_counted(connection: Connection, batch_id: int, key_id: int, *, now_ms: int) -> None:
     """Raise `DayCapReached` where a key under a day's cap would buy in a batch that another made."""
-    request_scope = f"key:{key_id}"
+    request_scope = request_scope_of(key_id)
     if batches.request_scope(connection, batch_id) == request_scope:
         return
     account_id = batches.account_of(connection, batch_id)

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from rushes import telemetry
 from rushes.concurrency import until_stopped
 from rushes.domain.errors import ArchiveUnavailable, StoreError
 from rushes.files.archive import Archiver
+from rushes.files.due import now_and_then
 from rushes.files.judge.asking import Asking
 from rushes.files.uploads import Uploads
 from rushes.run.inputs.last_frames import LastFrames
@@ -29,7 +31,10 @@ log = telemetry.logger()
 
 
 async def _prune(uploads: Uploads) -> None:
-    """Remove uploads that have expired and that no open batch needs. Raises `StoreError`."""
+    """Remove uploads that have expired and that no open batch needs; what is interrupted, the next call ends.
+
+    Raises `StoreError`.
+    """
     try:
         removed = await uploads.prune()
     except ArchiveUnavailable as error:  # as long as it is away, nothing is removed
@@ -37,16 +42,6 @@ async def _prune(uploads: Uploads) -> None:
     else:
         if removed:
             log.info(telemetry.UPLOADS_PRUNED, uploads=removed)
-
-
-async def _keep_pruned(uploads: Uploads) -> None:
-    """The same now and then, until cancelled: what was interrupted is ended by the next call."""
-    while True:
-        try:
-            await _prune(uploads)
-        except StoreError as error:
-            log.warning(telemetry.DATABASE_TROUBLE, error=error.message)
-        await asyncio.sleep(UPLOADS_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +68,8 @@ class WorkerProcess:
                 if self.keeper is not None:
                     group.create_task(self.keeper.run(stop))
                 if self.uploads is not None:
-                    group.create_task(until_stopped(stop, _keep_pruned(self.uploads)))
+                    keeping = now_and_then(partial(_prune, self.uploads), seconds=UPLOADS_SECONDS)
+                    group.create_task(until_stopped(stop, keeping))
                 if self.asking is not None:
                     group.create_task(self.asking.run(stop))
                 if self.frames is not None:

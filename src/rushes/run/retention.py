@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rushes import telemetry
+from rushes.concurrency import until_stopped
 from rushes.domain.errors import RushesError
 from rushes.money.folding import Folded, fold_some
 from rushes.store.database import Database
@@ -102,25 +103,16 @@ class Keeper:
             try:
                 key = await asyncio.to_thread(self._signing_key)
                 before_ms = self._now_ms() - self._keep_ms
-                pruning = asyncio.create_task(
-                    prune(self._database, key, before_ms=before_ms, now_ms=self._now_ms, rest=2.0)
+                # a stop ends it between two steps, or after the one in hand
+                gone = await until_stopped(
+                    stop, prune(self._database, key, before_ms=before_ms, now_ms=self._now_ms, rest=2.0)
                 )
-                stopping = asyncio.create_task(stop.wait())
-                await asyncio.wait({pruning, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                stopping.cancel()
-                if not pruning.done():
-                    pruning.cancel()  # between two steps, or after the one in hand
-                    await asyncio.wait({pruning})
+                if gone is None:
                     return
-                gone = pruning.result()
                 if gone.batches or gone.entries:
                     log.info(
                         telemetry.BATCHES_FOLDED, batches=gone.batches, tasks=gone.tasks, entries=gone.entries
                     )
             except RushesError as error:  # nothing of it is lost; the audit names what is wrong
                 log.error(telemetry.FOLDING_TROUBLE, error=error.message)
-            try:
-                async with asyncio.timeout(PASS_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await until_stopped(stop, asyncio.sleep(PASS_SECONDS))

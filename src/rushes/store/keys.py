@@ -32,6 +32,11 @@ NEWEST_VALID_FIRST: Final = (schema.api_keys.c.revoked_at_ms.is_not(None), schem
 """The order of lists of keys: however many were revoked, those that still open something are shown."""
 
 
+def request_scope_of(key_id: int) -> str:
+    """The `request_scope` of the batches that a key makes: their request ids are unique among them."""
+    return f"key:{key_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class KeyOwner:
     """Whose key it is, and what it may do. `rate_limit_per_min` is None for a key without a limit."""

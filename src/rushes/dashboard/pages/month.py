@@ -5,7 +5,7 @@ from typing import Final
 
 from rushes.dashboard.markup import Markup, joined, tag
 from rushes.dashboard.pages.entries import change, entry_word
-from rushes.dashboard.pieces import card, empty, number, stat, table, url
+from rushes.dashboard.pieces import amount, card, empty, number, stat, table, url
 from rushes.dashboard.visit import Page, Visit
 from rushes.dashboard.words import tr, tr_count
 from rushes.domain.errors import NotFound
@@ -89,11 +89,6 @@ def _models(found: MonthStatement) -> Markup:
         rows.append([tr("Given back"), "", amount(-found.given_back)])
     rows.append([tr("Total"), number(sum(row[1] for row in found.models)), amount(found.paid)])
     return table(heads, rows, caption=tr("Videos by model"), right=heads[1:], class_="dense with-sum")
-
-
-def amount(credits: int) -> str:
-    """Credits that may be fewer than none: more came back in the month than was paid."""
-    return number(credits) if credits >= 0 else f"−{number(-credits)}"
 
 
 def _moves(found: MonthStatement) -> Markup:

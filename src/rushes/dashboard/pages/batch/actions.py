@@ -7,7 +7,7 @@ from typing import Any, Final
 from rushes.dashboard.acting import AGREED, ONCE, Act, Done, Form, Question, carry_out
 from rushes.dashboard.markup import Markup, tag
 from rushes.dashboard.pages.batch.tabs import looking, path_of, title_of
-from rushes.dashboard.pieces import number
+from rushes.dashboard.pieces import amount, number
 from rushes.dashboard.session import Role
 from rushes.dashboard.visit import Visit
 from rushes.dashboard.words import tr, tr_count
@@ -136,9 +136,8 @@ def _credits(price: RetryPrice) -> str:
 
 
 def _balance(after: int) -> Markup:
-    text = f"−{number(-after)}" if after < 0 else number(after)
     shortage = tag("span", " ", tr("too few: only a part will be retried")) if after < 0 else None
-    return tag("span", text, shortage, class_="amount-minus" if after < 0 else None)
+    return tag("span", amount(after), shortage, class_="amount-minus" if after < 0 else None)
 
 
 def refusal_word(why: str, count: int) -> str:
