@@ -459,4 +459,5 @@ def test_only_what_decides_makes_a_contradiction() -> None:
     for body in (b'{"progress": 1, "progress": 2}', b'{"a": [{"id": 1}, {"id": 2}]}', b"{", b"[" * 10**5):
         assert contradiction_in(body) is None
     assert contradiction_in(b'{"data": {"id": 1}, "data": {"id": 2}}') is not None
+    assert contradiction_in(b'{"\\u0069d": "a", "id": "b"}') is not None, "a name may be written with escapes"
     assert contradiction_in(b'{"id": "%s", "id": %s}' % (b"9" * 5000, b"9" * 5001)) is not None
